@@ -1,0 +1,108 @@
+import type { Problem } from '../errors.js'
+import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
+import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
+import { renderHeaders, type HeaderValues, type RenderedHeaders } from './render.js'
+
+/** The shape that `HeadersOptions` (plugins/headers.ts) has after its schema check. */
+export interface HeadersInput {
+  readonly profile?: Profile
+  readonly contentSecurityPolicy?: false | {
+    readonly directives?: Readonly<Record<string, readonly string[] | false>>
+    readonly extend?: Readonly<Record<string, readonly string[]>>
+  }
+  readonly strictTransportSecurity?: false | { readonly maxAge?: number, readonly includeSubDomains?: boolean, readonly preload?: boolean }
+  readonly xFrameOptions?: false | { readonly action: 'deny' | 'sameorigin' }
+  readonly referrerPolicy?: false | { readonly policy: string | readonly string[] }
+  readonly crossOriginResourcePolicy?: false | { readonly policy: string }
+  readonly crossOriginOpenerPolicy?: false | { readonly policy: string }
+  readonly crossOriginEmbedderPolicy?: false | { readonly policy: string }
+  readonly xContentTypeOptions?: false
+  readonly originAgentCluster?: false
+  readonly permissionsPolicy?: false | Readonly<Record<string, readonly string[]>>
+  readonly cacheControl?: 'no-store' | false
+}
+
+/** Resolved header policy of a scope or a route: complete, checked, rendered, frozen. */
+export interface ResolvedHeadersPolicy {
+  readonly profile: Profile
+  readonly values: HeaderValues
+  readonly rendered: RenderedHeaders
+  /** `no-store` wherever a credential, a cookie or an error is involved; false leaves the app's value. */
+  readonly cacheControl: 'no-store' | false
+}
+
+/** The defaults of a profile, before anything is written. */
+export function defaultHeaderValues (profile: Profile): HeaderValues {
+  return Object.freeze({
+    contentSecurityPolicy: CONTENT_SECURITY_POLICY[profile],
+    strictTransportSecurity: { maxAge: HSTS_MAX_AGE_SECONDS, includeSubDomains: true, preload: false },
+    xFrameOptions: { action: 'deny' as const },
+    referrerPolicy: { policy: profile === 'api' ? 'no-referrer' : 'strict-origin-when-cross-origin' },
+    crossOriginResourcePolicy: { policy: 'same-origin' },
+    crossOriginOpenerPolicy: { policy: 'same-origin' },
+    crossOriginEmbedderPolicy: null,
+    xContentTypeOptions: true,
+    originAgentCluster: true,
+    permissionsPolicy: Object.fromEntries(DENIED_FEATURES.map((feature) => [feature, []])),
+  })
+}
+
+/**
+ * Resolves written header options against a base. A different profile starts from that profile's defaults. The merged
+ * result is rendered, so a value that a header cannot carry is a problem at boot and never a 500 later.
+ */
+export function resolveHeaders (base: ResolvedHeadersPolicy | null, input: HeadersInput, where: string, problems: Problem[]): ResolvedHeadersPolicy {
+  const profile = input.profile ?? base?.profile ?? 'api'
+  const start = base !== null && profile === base.profile ? base.values : defaultHeaderValues(profile)
+  const values: HeaderValues = Object.freeze({
+    contentSecurityPolicy: resolveCsp(start.contentSecurityPolicy, input.contentSecurityPolicy, profile),
+    strictTransportSecurity: resolveHsts(start.strictTransportSecurity, input.strictTransportSecurity, where, problems),
+    xFrameOptions: pick(start.xFrameOptions, input.xFrameOptions),
+    referrerPolicy: pick(start.referrerPolicy, input.referrerPolicy),
+    crossOriginResourcePolicy: pick(start.crossOriginResourcePolicy, input.crossOriginResourcePolicy),
+    crossOriginOpenerPolicy: pick(start.crossOriginOpenerPolicy, input.crossOriginOpenerPolicy),
+    crossOriginEmbedderPolicy: pick(start.crossOriginEmbedderPolicy, input.crossOriginEmbedderPolicy),
+    xContentTypeOptions: input.xContentTypeOptions ?? start.xContentTypeOptions,
+    originAgentCluster: input.originAgentCluster ?? start.originAgentCluster,
+    permissionsPolicy: input.permissionsPolicy === undefined ? start.permissionsPolicy
+      : input.permissionsPolicy === false ? null
+        : replaceLeaves(start.permissionsPolicy ?? {}, input.permissionsPolicy),
+  })
+  return Object.freeze({ profile, values, rendered: render(values, where, problems), cacheControl: input.cacheControl ?? base?.cacheControl ?? 'no-store' })
+}
+
+function pick<T> (base: T | null, input: T | false | undefined): T | null {
+  return input === undefined ? base : input === false ? null : input
+}
+
+function resolveCsp (base: HeaderValues['contentSecurityPolicy'], input: HeadersInput['contentSecurityPolicy'], profile: Profile): HeaderValues['contentSecurityPolicy'] {
+  if (input === undefined) return base
+  if (input === false) return null
+  return Object.freeze(mergeDirectives(base ?? CONTENT_SECURITY_POLICY[profile], input.directives ?? {}, input.extend ?? {}))
+}
+
+/** hstspreload.org takes a domain only with a year or more and all its subdomains. */
+const PRELOAD_MINIMUM_SECONDS = 31_536_000
+
+function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: HeadersInput['strictTransportSecurity'], where: string, problems: Problem[]): HeaderValues['strictTransportSecurity'] {
+  if (input === undefined) return base
+  if (input === false) return null
+  const merged = replaceLeaves(base ?? { maxAge: HSTS_MAX_AGE_SECONDS, includeSubDomains: true, preload: false }, input)
+  if (merged.preload && (merged.maxAge < PRELOAD_MINIMUM_SECONDS || !merged.includeSubDomains)) {
+    problems.push({
+      path: `${where}.strictTransportSecurity.preload`,
+      message: 'The preload list does not take this policy.',
+      mend: `Set maxAge to at least ${PRELOAD_MINIMUM_SECONDS} and includeSubDomains to true, or leave preload out.`,
+    })
+  }
+  return Object.freeze(merged)
+}
+
+function render (values: HeaderValues, where: string, problems: Problem[]): RenderedHeaders {
+  try {
+    return renderHeaders(values)
+  } catch (error) {
+    problems.push({ path: where, message: (error as Error).message, mend: 'Write a value that the header can carry.' })
+    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), nonceTemplate: null })
+  }
+}

@@ -1,0 +1,66 @@
+import type { Problem } from '../errors.js'
+import { nearest, isPlainObject } from '../options.js'
+import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type StepOf } from './section.js'
+import type { ResolvedRouteSecurity } from './types.js'
+
+/** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
+export type CompiledPolicy = { readonly [H in HookName]: readonly StepOf<H>[] } & { readonly policy: ResolvedRouteSecurity }
+
+/** A section with the base policy that a scope gives it. */
+export interface BoundSection { readonly section: PolicySection, readonly base: unknown }
+
+/** Resolves each section's policy for one route (or a scope's base, with no input) and freezes the result. */
+export function resolvePolicy (sections: ReadonlyMap<string, BoundSection>, input: unknown, where: string, problems: Problem[]): ResolvedRouteSecurity {
+  const written = readInput(input, where, problems)
+  const policy: Record<string, unknown> = {}
+  for (const [key, { section, base }] of sections) {
+    const value = written[key]
+    policy[key] = value === undefined ? base : section.resolve(base, value, `${where}.${key}`, problems)
+  }
+  return Object.freeze(policy)
+}
+
+/** Compiles a resolved policy into steps sorted by the pipeline's order. */
+export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, policy: ResolvedRouteSecurity, route: RouteInfo | null, problems: Problem[]): CompiledPolicy {
+  const placed: PlacedStep[] = []
+  for (const [key, { section }] of sections) {
+    placed.push(...section.compile((policy as Record<string, unknown>)[key], route, problems))
+  }
+  const stepsOf = <H extends HookName>(hook: H): readonly StepOf<H>[] => {
+    const order: readonly string[] = PIPELINE[hook]
+    return placed
+      .filter((step): step is Extract<PlacedStep, { hook: H }> => step.hook === hook)
+      .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
+      .map((step) => step.run as StepOf<H>)
+  }
+  return Object.freeze({
+    policy,
+    onRequest: stepsOf('onRequest'),
+    preValidation: stepsOf('preValidation'),
+    onSend: stepsOf('onSend'),
+    onResponse: stepsOf('onResponse'),
+    onRequestAbort: stepsOf('onRequestAbort'),
+  })
+}
+
+/** Adds a problem for each key that no loaded plugin owns. */
+export function checkKeys (sections: ReadonlyMap<string, BoundSection>, input: unknown, where: string, problems: Problem[]): void {
+  if (!isPlainObject(input)) return
+  const known = [...sections.keys()]
+  for (const key of Object.keys(input)) {
+    if (input[key] === undefined || sections.has(key)) continue
+    const near = nearest(key, known)
+    problems.push({
+      path: `${where}.${key}`,
+      message: 'No plugin loaded in this scope owns this key.',
+      mend: near === null ? `Known here: ${known.join(', ') || 'none'}.` : `Did you mean "${near}"?`,
+    })
+  }
+}
+
+function readInput (input: unknown, where: string, problems: Problem[]): Record<string, unknown> {
+  if (input === undefined) return {}
+  if (isPlainObject(input)) return input
+  problems.push({ path: where, message: 'Not an object.', mend: 'Write an object with one key a plugin, for example { rateLimit: [\'search\'] }.' })
+  return {}
+}

@@ -1,0 +1,32 @@
+import type { FastifyInstance } from 'fastify'
+
+/**
+ * Routes that exist already, as `GET,HEAD /users/:id`. `onRoute` never sees those, so this is the only way to name
+ * the routes that were declared before the suite. Read from Fastify's public route tree.
+ */
+export function declaredRoutes (instance: FastifyInstance): string[] {
+  const path: string[] = []
+  const routes: string[] = []
+  for (const line of instance.printRoutes({ commonPrefix: false }).split('\n')) {
+    // Each level of the tree is four characters of drawing, then the segment, then its methods.
+    const match = /^((?:│ {3}| {4})*)(?:├── |└── )?(.*)$/.exec(line)
+    const text = match?.[2] ?? ''
+    const route = /^(.*?) \(([A-Z, -]+)\)/.exec(text)
+    const isBranch = line.includes('── ')
+    if (text === '' || text.startsWith('(empty tree)')) continue
+    const depth = (match?.[1]?.length ?? 0) / 4
+    const segment = route?.[1]?.trim() ?? text.trim()
+    if (isBranch) {
+      path.length = depth
+      path[depth] = segment
+    }
+    if (route?.[2] !== undefined) routes.push(`${route[2].replaceAll(' ', '')} ${path.join('')}`)
+  }
+  return routes
+}
+
+/** True for the instance that `fastify()` returned, false inside a `register` scope. */
+export function isRootInstance (instance: FastifyInstance): boolean {
+  const parent: unknown = Object.getPrototypeOf(instance)
+  return typeof (parent as { register?: unknown } | null)?.register !== 'function'
+}

@@ -1,0 +1,270 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { isProduction } from '../env/mode.js'
+import { assertNoProblems, SecurityError, type Problem } from '../errors.js'
+import { checkKeys, compilePolicy, resolvePolicy, type CompiledPolicy } from './compile.js'
+import { declaredRoutes, isRootInstance } from './early-routes.js'
+import { ANSWERED, type PolicySection, type RouteInfo, type Step, type Verdict } from './section.js'
+import { findScope, ownScope, SecurityScope, setScope, type SecurityRoot } from './scope.js'
+import type { SecurityApi } from './types.js'
+
+/** The compiled policy of the request, set by the first hook. */
+export const kCompiled: unique symbol = Symbol('bulwark.compiled')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kCompiled]: CompiledPolicy | null }
+}
+
+/**
+ * The security scope that holds on this instance. The first plugin of the suite to ask for it installs the pipeline:
+ * `onRoute` compiles each route's policy, instance hooks run it, `onReady` throws all problems as one error.
+ */
+export function securityOf (app: FastifyInstance): SecurityScope {
+  return findScope(app) ?? installRoot(app)
+}
+
+/** Throws when `key` is registered twice in the same scope; a child scope may register again. */
+export function claimRegistration (app: FastifyInstance, key: string): void {
+  const own = ownScope(app)
+  if (own?.registered.has(key) === true) {
+    assertNoProblems([{
+      path: key,
+      message: 'Registered twice in the same scope.',
+      mend: 'Register it once, and override in a child scope (app.secureScope) or on a route (its `security` key).',
+    }])
+  }
+  const scope = own ?? childScope(app, securityOf(app))
+  scope.registered.add(key)
+}
+
+/**
+ * Gives the scope a section with its base policy. Routes that were declared earlier get the base policy too, so that
+ * a plugin registered late leaves none of them without it.
+ */
+export function addSection (app: FastifyInstance, section: PolicySection, base: unknown): void {
+  const scope = ownScope(app) ?? childScope(app, securityOf(app))
+  scope.setSection(section, base)
+  const { root } = scope
+  for (const record of root.routes) {
+    if (!isWithin(record.scope, scope)) continue
+    if (record.scope !== scope && !record.scope.sections.has(section.key)) record.scope.setSection(section, base)
+    const policy = { ...record.policy, [section.key]: record.scope.sections.get(section.key)?.base }
+    root.compiled.set(record.policy, compilePolicy(record.scope.sections, policy, record.info, root.problems))
+  }
+}
+
+/** Changes the policy bases of one scope and its children; `input` has the shape of a route's `security` key. */
+export function overrideScope (app: FastifyInstance, input: unknown, where: string): void {
+  const parent = securityOf(app)
+  const { problems } = parent.root
+  const scope = ownScope(app) ?? childScope(app, parent)
+  if (scope.firstRoute !== null) {
+    problems.push({ path: where, message: `The route ${scope.firstRoute} was declared before this override and would escape it.`, mend: 'Override the scope before its first route.' })
+  }
+  checkKeys(scope.sections, input, where, problems)
+  const resolved = resolvePolicy(scope.sections, input, where, problems) as Record<string, unknown>
+  for (const [key, { section }] of scope.sections) scope.setSection(section, resolved[key])
+}
+
+/** Publishes a member of `app.security`; each has one owner. */
+export function publish<K extends keyof SecurityApi> (scope: SecurityScope, name: K, value: SecurityApi[K]): void {
+  Object.defineProperty(scope.root.api, name, { value, enumerable: true })
+}
+
+/** `GET|HEAD /users/:id`, as problems and the posture report name a route. */
+export function routeInfo (route: RouteOptions): RouteInfo {
+  const method = Array.isArray(route.method) ? route.method.join('|') : route.method
+  return { method, url: route.url, label: `${method} ${route.url}`, schema: (route.schema ?? {}) as Readonly<Record<string, unknown>> }
+}
+
+function installRoot (app: FastifyInstance): SecurityScope {
+  const api: SecurityApi = {}
+  const root: SecurityRoot = {
+    instance: app,
+    problems: [],
+    routes: [],
+    earlyRoutes: [],
+    compiled: new WeakMap(),
+    api,
+    strict: false,
+    production: isProduction(),
+    config: hasConfig(app) ? app.config : {},
+    emit: () => {},
+  }
+  const scope = new SecurityScope(root, new Map())
+  setScope(app, scope)
+  app.decorate('security', api)
+  app.decorateRequest(kCompiled, null)
+  if (isRootInstance(app)) reportEarlyRoutes(app, root)
+  app.addHook('onRoute', compileOnRoute)
+  app.addHook('onReady', function bulwarkBootCheck (done) {
+    try {
+      checkBeforeListening(root)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+  app.addHook('onRequest', bulwarkOnRequest)
+  app.addHook('preValidation', bulwarkPreValidation)
+  app.addHook('onSend', bulwarkOnSend)
+  app.addHook('onResponse', bulwarkOnResponse)
+  app.addHook('onRequestAbort', bulwarkOnRequestAbort)
+  return scope
+}
+
+function hasConfig (app: FastifyInstance): app is FastifyInstance & { config: Readonly<Record<string, unknown>> } {
+  const config: unknown = (app as { config?: unknown }).config
+  return typeof config === 'object' && config !== null
+}
+
+function childScope (app: FastifyInstance, parent: SecurityScope): SecurityScope {
+  const scope = new SecurityScope(parent.root, parent.sections)
+  scope.parent = parent
+  setScope(app, scope)
+  return scope
+}
+
+function isWithin (scope: SecurityScope, ancestor: SecurityScope): boolean {
+  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at === ancestor) return true
+  return false
+}
+
+/** Under the umbrella an early route is a boot error (`root.strict`, checked when ready); a single plugin warns once. */
+function reportEarlyRoutes (app: FastifyInstance, root: SecurityRoot): void {
+  root.earlyRoutes = declaredRoutes(app)
+  if (root.earlyRoutes.length === 0) return
+  app.addHook('onReady', function bulwarkEarlyRoutes (done) {
+    if (!root.strict) app.log.warn({ routes: root.earlyRoutes }, 'these routes were declared before the security plugins: they get the base policy and no `security` key of their own; declare them after `await app.register(...)`')
+    done()
+  })
+}
+
+function compileOnRoute (this: FastifyInstance, route: RouteOptions): void {
+  const scope = securityOf(this)
+  const { root } = scope
+  const info = routeInfo(route)
+  const where = `${info.label} security`
+  const policy = resolvePolicy(scope.sections, route.security, where, root.problems)
+  route.config = { ...route.config, security: policy }
+  root.compiled.set(policy, compilePolicy(scope.sections, policy, info, root.problems))
+  root.routes.push({ info, scope, input: route.security, policy })
+  const own = ownScope(this)
+  if (own !== null) own.firstRoute ??= info.label
+}
+
+function checkBeforeListening (root: SecurityRoot): void {
+  const problems: Problem[] = [...root.problems]
+  if (root.strict) {
+    for (const route of root.earlyRoutes) {
+      problems.push({ path: route, message: 'This route was declared before the suite was loaded, so no policy protects it.', mend: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.' })
+    }
+  }
+  for (const { info, scope, input } of root.routes) checkKeys(scope.sections, input, `${info.label} security`, problems)
+  assertNoProblems(withoutRepeats(problems))
+}
+
+/** The automatic HEAD route and a prefix's second URL repeat the problems of their GET. */
+function withoutRepeats (problems: readonly Problem[]): Problem[] {
+  const seen = new Set<string>()
+  return problems.filter(({ path, message }) => {
+    const key = `${path.replace(/^HEAD /, 'GET ')}\n${message}`
+    if (seen.has(key)) return false
+    seen.add(key)
+    return true
+  })
+}
+
+function lookup (server: FastifyInstance, request: FastifyRequest): CompiledPolicy {
+  const scope = findScope(server)
+  // The hooks are only ever added to an instance that has a scope.
+  if (scope === null) throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })
+  const policy = request.routeOptions.config.security
+  const compiled = policy === undefined ? undefined : scope.root.compiled.get(policy)
+  if (compiled !== undefined) return compiled
+  if (scope.root.strict && !request.is404) {
+    // Backstop: boot refuses such routes, so this is a defect; serving it without a policy would be worse.
+    throw new SecurityError('INTERNAL_ERROR', { cause: new Error(`the route ${request.routeOptions.url ?? ''} has no compiled policy`) })
+  }
+  return scope.compiledBase
+}
+
+function bulwarkOnRequest (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  let compiled: CompiledPolicy
+  try {
+    compiled = request[kCompiled] = lookup(this, request)
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  runUntilRefused(compiled.onRequest, 0, request, reply, done)
+}
+
+function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  runUntilRefused(request[kCompiled]?.preValidation ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnSend (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: () => void): void {
+  // An app's hook that ran before ours may have answered already: its answer still gets the scope's headers.
+  const compiled = request[kCompiled] ?? findScope(this)?.compiledBase
+  runAll(compiled?.onSend ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  runAll(request[kCompiled]?.onResponse ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnRequestAbort (request: FastifyRequest, done: () => void): void {
+  for (const step of request[kCompiled]?.onRequestAbort ?? []) void settled(() => step(request), request)
+  done()
+}
+
+const NO_STEPS: readonly Step[] = Object.freeze([])
+
+/** Runs the steps in order; the first refusal or answer ends it. Stays synchronous until a step returns a promise. */
+function runUntilRefused (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  for (let index = from; index < steps.length; index++) {
+    let verdict: Verdict | Promise<Verdict>
+    try {
+      verdict = (steps[index] as Step)(request, reply)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    if (verdict === undefined) continue
+    if (verdict === ANSWERED) return
+    if (verdict instanceof Error) {
+      done(verdict)
+      return
+    }
+    verdict.then((late) => {
+      if (late === undefined) runUntilRefused(steps, index + 1, request, reply, done)
+      else if (late !== ANSWERED) done(late)
+    }, done)
+    return
+  }
+  done()
+}
+
+/** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
+function runAll (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  for (let index = from; index < steps.length; index++) {
+    const step = steps[index] as Step
+    const pending = settled(() => step(request, reply), request)
+    if (pending !== undefined) {
+      void pending.then(() => { runAll(steps, index + 1, request, reply, done) })
+      return
+    }
+  }
+  done()
+}
+
+function settled (step: () => Verdict | Promise<Verdict>, request: FastifyRequest): Promise<void> | undefined {
+  const log = (error: unknown): void => { request.log.error({ err: error }, 'a security step failed after the answer was decided') }
+  try {
+    const verdict = step()
+    return verdict instanceof Promise ? verdict.then(() => {}, log) : undefined
+  } catch (error) {
+    log(error)
+    return undefined
+  }
+}

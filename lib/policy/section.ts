@@ -1,0 +1,69 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Problem } from '../errors.js'
+
+/** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
+export const PIPELINE = {
+  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user'],
+  preValidation: ['limit-body'],
+  onSend: ['limit-settle', 'auth-cookies', 'headers-final'],
+  onResponse: ['limit-settle', 'access-log'],
+  onRequestAbort: ['limit-settle'],
+} as const
+
+export type HookName = keyof typeof PIPELINE
+export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
+
+/** A step returns this after it has sent the answer itself: no later step and no handler runs. */
+export const ANSWERED: unique symbol = Symbol('bulwark.answered')
+
+/** Nothing = go on; an error = refuse with it; `ANSWERED` = the answer is sent. */
+export type Verdict = undefined | Error | typeof ANSWERED
+
+/** Decides synchronously wherever it can; a promise only where it must wait for a store. It may also throw to refuse. */
+export type Step = (request: FastifyRequest, reply: FastifyReply) => Verdict | Promise<Verdict>
+
+/** After the client has gone there is no reply to write to. */
+export type AbortStep = (request: FastifyRequest) => Verdict | Promise<Verdict>
+
+export type StepOf<H extends HookName> = H extends 'onRequestAbort' ? AbortStep : Step
+
+/** A step with its place. Only `onRequest` and `preValidation` may refuse; the verdict of the others is ignored. */
+export type PlacedStep = { [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: StepOf<H> } }[HookName]
+
+/** What a section knows of a route when it compiles; `null` stands for the scope's 404. */
+export interface RouteInfo {
+  readonly method: string
+  readonly url: string
+  /** `GET /users/:id`: how problems name the route. */
+  readonly label: string
+  readonly schema: Readonly<Record<string, unknown>>
+}
+
+/**
+ * One plugin's part of the route policy. `resolve` is the only place where untrusted options become a trusted policy:
+ * it merges, checks the merged result, and adds a problem instead of guessing. `compile` turns a resolved policy into
+ * ready steps; nothing in a step decides what boot could have decided.
+ */
+export interface PolicySection {
+  /** The key of `RouteSecurityOptions` it owns. */
+  readonly key: string
+  /** Resolves a route's or a scope's input against the base policy of the scope. */
+  resolve (base: unknown, input: unknown, where: string, problems: Problem[]): unknown
+  compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
+}
+
+/** The typed form that plugins write; `Input` is what users may write under the key, `Policy` is resolved and frozen. */
+export interface SectionDefinition<Input, Policy> {
+  readonly key: string
+  resolve (base: Policy, input: Input, where: string, problems: Problem[]): Policy
+  compile (policy: Policy, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
+}
+
+/** Erases the types of a section so that a scope can hold sections of all plugins side by side. */
+export function defineSection<Input, Policy> (definition: SectionDefinition<Input, Policy>): PolicySection {
+  return {
+    key: definition.key,
+    resolve: (base, input, where, problems) => definition.resolve(base as Policy, input as Input, where, problems),
+    compile: (policy, route, problems) => definition.compile(policy as Policy, route, problems),
+  }
+}
