@@ -5,6 +5,7 @@
 export const ERROR_CATALOGUE = {
   BAD_REQUEST: { status: 400, title: 'Bad Request', detail: 'The request could not be understood.' },
   VALIDATION_FAILED: { status: 400, title: 'Validation Failed', detail: 'The request does not match what this route accepts.' },
+  UNAUTHENTICATED: { status: 401, title: 'Unauthorized', detail: 'Authentication required.' },
   TOKEN_MISSING: { status: 401, title: 'Unauthorized', detail: 'Authentication required.' },
   TOKEN_EXPIRED: { status: 401, title: 'Unauthorized', detail: 'Token expired.' },
   TOKEN_INVALID: { status: 401, title: 'Unauthorized', detail: 'Invalid token.' },
@@ -15,6 +16,7 @@ export const ERROR_CATALOGUE = {
   FORBIDDEN: { status: 403, title: 'Forbidden', detail: 'This is not allowed.' },
   INSUFFICIENT_ROLE: { status: 403, title: 'Forbidden', detail: 'This needs a role that the account does not have.' },
   CSRF_REJECTED: { status: 403, title: 'Forbidden', detail: 'The request did not come from a page that may send it.' },
+  CORS_REJECTED: { status: 403, title: 'Forbidden', detail: 'This origin may not send this request.' },
   HTTPS_REQUIRED: { status: 403, title: 'Forbidden', detail: 'Use HTTPS.' },
   NOT_FOUND: { status: 404, title: 'Not Found', detail: 'There is nothing here.' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method Not Allowed', detail: 'This method is not allowed here.' },

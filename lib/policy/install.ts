@@ -147,7 +147,7 @@ function compileOnRoute (this: FastifyInstance, route: RouteOptions): void {
   const policy = resolvePolicy(scope.sections, route.security, where, root.problems)
   route.config = { ...route.config, security: policy }
   root.compiled.set(policy, compilePolicy(scope.sections, policy, info, root.problems))
-  root.routes.push({ info, scope, input: route.security, policy })
+  root.routes.push({ info, scope, input: route.security, policy, constraints: (route.constraints ?? {}) as Readonly<Record<string, unknown>> })
   const own = ownScope(this)
   if (own !== null) own.firstRoute ??= info.label
 }

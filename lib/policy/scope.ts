@@ -12,6 +12,8 @@ export interface RouteRecord {
   /** What was written under `security`; kept to check its keys when all plugins are loaded. */
   readonly input: unknown
   readonly policy: ResolvedRouteSecurity
+  /** Fastify's route constraints (`host`, `version`, custom ones). */
+  readonly constraints: Readonly<Record<string, unknown>>
 }
 
 /** What all scopes of one server share. */

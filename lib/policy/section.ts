@@ -5,7 +5,7 @@ import type { Problem } from '../errors.js'
 export const PIPELINE = {
   onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user'],
   preValidation: ['limit-body'],
-  onSend: ['limit-settle', 'auth-cookies', 'headers-final'],
+  onSend: ['limit-settle', 'cors-vary', 'headers-final'],
   onResponse: ['limit-settle', 'access-log'],
   onRequestAbort: ['limit-settle'],
 } as const

@@ -1,0 +1,94 @@
+import { BlockList, isIP } from 'node:net'
+import { isOrigin } from '../cors/resolve.js'
+import type { Problem } from '../errors.js'
+
+/** The shape that `TransportOptions` (plugins/transport.ts) has after its schema check. */
+export interface TransportInput {
+  readonly proxies?: 'none' | readonly string[]
+  readonly hosts?: readonly string[]
+  readonly https?: HttpsMode
+  readonly publicOrigin?: string
+}
+
+/** `require` refuses plain HTTP; `redirect` sends safe requests of documents to the public origin and refuses the rest. */
+export type HttpsMode = 'require' | 'redirect' | 'off'
+
+/** Resolved transport policy of a scope or a route. */
+export interface ResolvedTransportPolicy {
+  /** Allowed host names, lower-case, without port; null allows any. */
+  readonly hosts: ReadonlySet<string> | null
+  readonly https: HttpsMode
+  readonly publicOrigin: string | null
+}
+
+export interface ResolvedTransport {
+  readonly policy: ResolvedTransportPolicy
+  /** What Fastify's `trustProxy` gets: false, or the declared list. */
+  readonly trustProxy: false | string[]
+  /** The same list for own checks, or null for none. */
+  readonly proxies: BlockList | null
+}
+
+/** Resolves the transport options; production must say which proxies stand in front, because nobody can guess that. */
+export function resolveTransport (input: TransportInput, production: boolean, problems: Problem[]): ResolvedTransport {
+  const https = input.https ?? (production ? 'require' : 'off')
+  if (input.proxies === undefined && production) {
+    problems.push({ path: 'transport.proxies', message: 'Not declared.', mend: 'Write the CIDR ranges of the proxies in front of this service, or \'none\' when clients connect directly.' })
+  }
+  if (https === 'redirect' && input.publicOrigin === undefined) {
+    problems.push({ path: 'transport.publicOrigin', message: 'A redirect needs a configured target.', mend: 'Write the https:// origin that browsers should use; the Host header is never trusted for it.' })
+  }
+  if (input.publicOrigin !== undefined) checkPublicOrigin(input.publicOrigin, https, problems)
+  const list = input.proxies === undefined || input.proxies === 'none' ? [] : input.proxies
+  return {
+    policy: Object.freeze({ hosts: input.hosts === undefined ? null : resolveHosts(input.hosts, problems), https, publicOrigin: input.publicOrigin ?? null }),
+    trustProxy: list.length === 0 ? false : [...list],
+    proxies: list.length === 0 ? null : resolveProxies(list, problems),
+  }
+}
+
+function checkPublicOrigin (origin: string, https: HttpsMode, problems: Problem[]): void {
+  if (!isOrigin(origin)) {
+    problems.push({ path: 'transport.publicOrigin', message: 'Not an exact origin.', mend: 'Write scheme, host and port: https://api.example.com, without a path or a trailing slash.' })
+  } else if (https !== 'off' && !origin.startsWith('https://')) {
+    problems.push({ path: 'transport.publicOrigin', message: 'Not an https origin.', mend: 'Write the https:// origin, or set transport.https to \'off\'.' })
+  }
+}
+
+function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const [index, host] of hosts.entries()) {
+    const parsed = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : null
+    if (parsed === null || host.includes('*') || parsed.host !== host.toLowerCase() && parsed.hostname !== host.toLowerCase() || parsed.port !== '') {
+      problems.push({ path: `transport.hosts[${index}]`, message: 'Not a host name.', mend: 'Write each name in full, without scheme, port or wildcard: api.example.com.' })
+    } else {
+      names.add(parsed.hostname)
+    }
+  }
+  if (hosts.length === 0) problems.push({ path: 'transport.hosts', message: 'An empty list refuses every request.', mend: 'List the host names, or leave the option out.' })
+  return names
+}
+
+function resolveProxies (list: readonly string[], problems: Problem[]): BlockList {
+  const proxies = new BlockList()
+  for (const [index, entry] of list.entries()) {
+    const [address = '', prefix, ...rest] = entry.split('/')
+    const version = isIP(address)
+    const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
+    if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
+      problems.push({ path: `transport.proxies[${index}]`, message: 'Not an address range.', mend: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.' })
+    } else if (bits === 0) {
+      problems.push({ path: `transport.proxies[${index}]`, message: 'This trusts every client to say who it is.', mend: 'List the proxies\' own addresses, or write \'none\'.' })
+    } else {
+      proxies.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
+    }
+  }
+  return proxies
+}
+
+/** The host name of a Host header for comparison: lower-case, without port and without the root's trailing dot. */
+export function hostName (host: string): string {
+  const end = host.startsWith('[') ? host.indexOf(']') + 1 : host.indexOf(':')
+  const name = (end <= 0 ? host : host.slice(0, end)).toLowerCase()
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}

@@ -1,0 +1,120 @@
+import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { SecurityError, type ErrorCode } from '../errors.js'
+import type { RenderedHeaders } from '../headers/render.js'
+import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
+import { createRequestId, createRequestIdGenerator } from './request-id.js'
+import type { ResolvedTransport } from './resolve.js'
+
+/** What the answers need that no hook can reach: bad URLs, malformed HTTP, header overflow. */
+export interface ServerSettings {
+  readonly transport: ResolvedTransport
+  readonly headers: RenderedHeaders | null
+  readonly typeBase: string | null
+}
+
+/** OWASP ASVS 5.0 V4.2 and Node's own guidance; a slow or endless request must not hold a connection. */
+export const SERVER_DEFAULTS = Object.freeze({
+  bodyLimit: 100 * 1024,
+  requestTimeout: 30_000,
+  handlerTimeout: 10_000,
+  connectionTimeout: 60_000,
+  headersTimeout: 20_000,
+})
+
+/** `serverOptions()` marks what it made by its id generator, the one constructor option that an instance shows again. */
+const BUILT = new WeakMap<object, ServerSettings>()
+
+/** The settings that this instance was built with, or null when it was not built with `serverOptions()`. */
+export function settingsOf (app: object): ServerSettings | null {
+  // Fastify has this getter, its types do not.
+  const { genReqId } = app as { readonly genReqId?: unknown }
+  return typeof genReqId === 'function' ? BUILT.get(genReqId) ?? null : null
+}
+
+/** Constructor options of a hardened Fastify instance. */
+export function buildServerOptions (settings: ServerSettings): FastifyHttpOptions<Server> {
+  const genReqId = createRequestIdGenerator(settings.transport.proxies)
+  BUILT.set(genReqId, settings)
+  return {
+    trustProxy: settings.transport.trustProxy,
+    genReqId,
+    requestIdHeader: false,
+    bodyLimit: SERVER_DEFAULTS.bodyLimit,
+    requestTimeout: SERVER_DEFAULTS.requestTimeout,
+    handlerTimeout: SERVER_DEFAULTS.handlerTimeout,
+    connectionTimeout: SERVER_DEFAULTS.connectionTimeout,
+    // The transport plugin answers both itself: Fastify's 503 and Node's 400 would leave without security headers.
+    return503OnClosing: false,
+    http: { headersTimeout: SERVER_DEFAULTS.headersTimeout, requireHostHeader: false },
+    frameworkErrors: (error, request, reply) => { sendFrameworkError(settings, error, request, reply) },
+    clientErrorHandler (error, socket) {
+      // Fastify calls it on the instance; its types say the options.
+      answerClientError(settings, error, socket, (this as unknown as FastifyInstance).log)
+    },
+  }
+}
+
+function sendFrameworkError (settings: ServerSettings, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const safe = error.statusCode === 414 ? new SecurityError('URI_TOO_LONG') : error.statusCode === 400 ? new SecurityError('BAD_REQUEST') : error
+  const problem = renderProblem(safe, request.id, settings.typeBase)
+  request.log.info({ code: error.code }, 'request refused by the router')
+  if (settings.headers !== null) reply.headers(request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
+  void reply.code(problem.status)
+    .header('x-request-id', request.id)
+    .header('cache-control', 'no-store')
+    .header('content-type', PROBLEM_MEDIA_TYPE)
+    .send(problem.body)
+}
+
+const CLIENT_ERROR_CODES: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
+  ['ERR_HTTP_REQUEST_TIMEOUT', 'REQUEST_TIMEOUT'],
+  ['HPE_HEADER_OVERFLOW', 'HEADERS_TOO_LARGE'],
+  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 'BODY_TOO_LARGE'],
+])
+
+/** Answers what Node's parser refused. There is no request object, so the answer is written to the socket by hand. */
+function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoException, socket: Socket, log: FastifyBaseLogger): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const id = createRequestId()
+  log.info({ reqId: id, code: error.code }, 'malformed request refused')
+  if (socket.writable) {
+    const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
+    const encrypted = 'encrypted' in socket && socket.encrypted === true
+    const headers = {
+      ...(encrypted ? settings.headers?.secure : settings.headers?.plain),
+      'x-request-id': id,
+      'cache-control': 'no-store',
+      'content-type': PROBLEM_MEDIA_TYPE,
+      'content-length': String(Buffer.byteLength(problem.body)),
+      connection: 'close',
+    }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${lines}\r\n${problem.body}`)
+  }
+  socket.destroySoon()
+}
+
+/** What a log line says of a request: no query, because it may hold a token, and no header. */
+export function serializeRequest (request: FastifyRequest | IncomingMessage): Record<string, unknown> {
+  const url = request.url ?? ''
+  const query = url.indexOf('?')
+  const path = query === -1 ? url : url.slice(0, query)
+  return 'ip' in request
+    ? { method: request.method, path, host: request.host, ip: request.ip }
+    : { method: request.method, path }
+}
+
+/** What a log line says of an error: pino's own serializer would add every enumerable property, such as a client's headers. */
+export function serializeError (error: unknown, depth = 0): Record<string, unknown> {
+  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is no Error was thrown' }
+  const { code } = error as { code?: unknown }
+  return {
+    type: error.name,
+    message: error.message,
+    ...((typeof code === 'string' || typeof code === 'number') && { code }),
+    stack: error.stack,
+    ...(error.cause !== undefined && depth < 4 && { cause: serializeError(error.cause, depth + 1) }),
+  }
+}

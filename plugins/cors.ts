@@ -1,0 +1,118 @@
+/**
+ * CORS by allow-list: an origin that is not listed gets no CORS header at all. A preflight is decided for the route and
+ * method it asks for, after the address-keyed rate limits; unknown paths are 404. Wildcard with credentials stops the boot.
+ */
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { decideActual, decidePreflight } from '../lib/cors/decision.js'
+import { resolveCors, type CorsInput, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
+import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { checkOptions } from '../lib/options.js'
+import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { createRouteTable, type RouteTable } from '../lib/policy/route-table.js'
+import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
+import type { SecurityRoot } from '../lib/policy/scope.js'
+import type { SecurityShape } from '../lib/policy/types.js'
+
+/** RFC 9110, section 5.1: a field name is a token. */
+const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })
+
+export const CorsOptionsSchema = Type.Object({
+  origins: Type.Optional(Type.Union([Type.Literal('*'), Type.Array(Type.String())], { description: 'Write an array of exact origins, or \'*\' for open data without credentials. Default: none.' })),
+  credentials: Type.Optional(Type.Boolean({ description: 'Write true when the listed origins may send cookies. Default: false.' })),
+  allowedHeaders: Type.Optional(FieldNames('Write the request header names that a preflight may ask for.')),
+  exposedHeaders: Type.Optional(FieldNames('Write the response header names that scripts may read.')),
+  maxAgeSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 86400, description: 'Write how many seconds browsers may cache a preflight, 0 to 86400. Default: 600.' })),
+}, { additionalProperties: false })
+
+/** Options of the cors plugin; in a scope or on a route they replace the inherited ones as a whole. */
+export type CorsOptions = Omit<Static<typeof CorsOptionsSchema>, 'allowedHeaders' | 'exposedHeaders'> & { allowedHeaders?: string[], exposedHeaders?: string[] }
+
+declare module '../lib/policy/types.js' {
+  interface RouteSecurityOptions<S extends SecurityShape> {
+    /** This route's own CORS policy, replacing the scope's; `false` allows no origin and refuses its preflights. */
+    cors?: CorsOptions | false
+  }
+  interface ResolvedRouteSecurity { readonly cors?: ResolvedCorsPolicy | false }
+}
+
+/** Resolves untrusted options into a checked policy with all its header blocks. */
+export function resolveCorsPolicy (input: unknown, where: string, problems: Problem[]): ResolvedCorsPolicy | false {
+  if (input === false) return false
+  return resolveCors((checkOptions(CorsOptionsSchema, input, where, problems) ?? {}) as CorsInput, where, problems)
+}
+
+const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
+  claimRegistration(app, 'cors')
+  const problems: Problem[] = []
+  const base = resolveCorsPolicy(options, 'cors', problems)
+  assertNoProblems(problems)
+
+  const { root } = securityOf(app)
+  let table: RouteTable | null = null
+  const routes = (): RouteTable => { table ??= createRouteTable(app, root); return table }
+  addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
+    key: 'cors',
+    resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),
+    compile: (policy, route) => [...actualSteps(policy), ...preflightSteps(route, root, routes)],
+  }), base)
+  // Built before the first request, so that a route which the table cannot hold stops the boot.
+  app.addHook('onReady', async function buildRouteTable () { routes() })
+}
+
+function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
+  if (policy === false || policy.blocks.size === 0) return []
+  const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
+    const { origin } = request.raw.headers
+    if (origin === undefined || isPreflight(request)) return
+    const block = decideActual(policy, origin)
+    if (block !== null) reply.headers(block)
+  }
+  const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
+  // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.
+  if (policy.origins !== '*') steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
+  return steps
+}
+
+/** Late, so that a handler which sets its own Vary does not drop ours: a cache would then serve one origin's answer to another. */
+function varyByOrigin (_request: FastifyRequest, reply: FastifyReply): undefined {
+  const present = reply.getHeader('vary')
+  if (present === undefined) {
+    reply.header('vary', 'Origin')
+    return
+  }
+  const text = Array.isArray(present) ? present.join(', ') : String(present)
+  if (!/(^|,)\s*(origin|\*)\s*(,|$)/i.test(text)) reply.header('vary', `${text}, Origin`)
+}
+
+/** Only a 404 and a route declared for OPTIONS can be reached by a preflight. */
+function preflightSteps (route: RouteInfo | null, root: SecurityRoot, routes: () => RouteTable): readonly PlacedStep[] {
+  if (route !== null && !route.method.split('|').includes('OPTIONS')) return []
+  const answerPreflight = (request: FastifyRequest, reply: FastifyReply): Verdict => {
+    if (!isPreflight(request)) return undefined
+    const { origin, 'access-control-request-method': method, 'access-control-request-headers': requested } = request.raw.headers
+    const target = routes().find(method ?? '', request.raw)
+    if (target === null) {
+      const allow = routes().methods(request.raw)
+      return allow.length === 0 ? new SecurityError('NOT_FOUND') : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
+    }
+    const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, origin ?? '', requested)
+    if (!decision.granted) {
+      root.emit({ name: 'malicious_cors', reason: decision.reason }, request)
+      return new SecurityError('CORS_REJECTED')
+    }
+    reply.code(204).headers(decision.headers).header('access-control-allow-methods', method).send()
+    return ANSWERED
+  }
+  return [{ hook: 'onRequest', phase: 'preflight', run: answerPreflight }]
+}
+
+/** Fetch, section 3.2.1: OPTIONS with both headers; any other OPTIONS belongs to the app. */
+function isPreflight (request: FastifyRequest): boolean {
+  const { method, headers } = request.raw
+  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+}
+
+export const cors = fp(corsPlugin, { name: 'bulwark-cors', fastify: '5.x' })
+export default cors

@@ -1,0 +1,125 @@
+/**
+ * Which hosts are served, over which scheme, and who may speak for a client: the host allow-list (421), HTTPS enforcement
+ * and the request id on every answer. In production it refuses to start without declared proxies and on an instance
+ * that was not built with `serverOptions()`, because bad URLs and malformed HTTP would then leave unprotected.
+ */
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { checkOptions } from '../lib/options.js'
+import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
+import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
+import type { SecurityShape } from '../lib/policy/types.js'
+import { createRequestIdGenerator } from '../lib/transport/request-id.js'
+import { hostName, resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy, type TransportInput } from '../lib/transport/resolve.js'
+import { settingsOf } from '../lib/transport/server-options.js'
+
+export const TransportOptionsSchema = Type.Object({
+  proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
+  hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
+  https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
+  publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com.' })),
+}, { additionalProperties: false })
+
+/** Options of the transport plugin. */
+export type TransportOptions = Static<typeof TransportOptionsSchema>
+
+export const TransportRouteOptionsSchema = Type.Object({
+  hosts: Type.Optional(Type.Literal('any', { description: 'Write \'any\' for a route that a load balancer probes by address.' })),
+  https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('off')], { description: 'Write \'require\' or \'off\'.' })),
+}, { additionalProperties: false })
+
+export type TransportRouteOptions = Static<typeof TransportRouteOptionsSchema>
+
+declare module '../lib/policy/types.js' {
+  interface RouteSecurityOptions<S extends SecurityShape> {
+    /** What this route exempts itself from, for health probes: `{ hosts: 'any', https: 'off' }`. */
+    transport?: TransportRouteOptions
+  }
+  interface ResolvedRouteSecurity { readonly transport?: ResolvedTransportPolicy }
+}
+
+/** How long requests in flight may go on after `close()`. */
+const DRAIN_MS = 10_000
+
+/** Resolves untrusted options. */
+export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
+  return resolveTransport((checkOptions(TransportOptionsSchema, input, 'transport', problems) ?? {}) as TransportInput, production, problems)
+}
+
+const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, options) => {
+  claimRegistration(app, 'transport')
+  const { root } = securityOf(app)
+  const problems: Problem[] = []
+  const resolved = resolveTransportOptions(options, root.production, problems)
+  checkInstance(app, resolved, root.production, problems)
+  assertNoProblems(problems)
+  if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
+
+  let closing = false
+  let drain: NodeJS.Timeout | undefined
+  app.addHook('preClose', function startDrain (done) {
+    closing = true
+    drain = setTimeout(() => { app.server.closeAllConnections() }, DRAIN_MS).unref()
+    done()
+  })
+  app.addHook('onClose', function endDrain (_instance, done) {
+    clearTimeout(drain)
+    done()
+  })
+  addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
+    key: 'transport',
+    resolve: resolveRoute,
+    compile: (policy) => transportSteps(policy, () => closing),
+  }), resolved.policy)
+}
+
+/** A proxy list that the instance does not trust would make every client look like the proxy. */
+function checkInstance (app: FastifyInstance, resolved: ResolvedTransport, production: boolean, problems: Problem[]): void {
+  const settings = settingsOf(app)
+  const mend = 'Build it with `Fastify(serverOptions(definition))`, or let `createServer(definition)` build it.'
+  if (settings === null && resolved.trustProxy !== false) {
+    problems.push({ path: 'transport.proxies', message: 'The Fastify instance was built without them, so it would not believe the proxies.', mend })
+  } else if (settings === null && production) {
+    problems.push({ path: 'transport', message: 'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.', mend })
+  } else if (settings === null) {
+    app.log.warn('this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this')
+  } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
+    problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
+  }
+}
+
+function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: string, problems: Problem[]): ResolvedTransportPolicy {
+  const checked = checkOptions(TransportRouteOptionsSchema, input, where, problems) ?? {}
+  return Object.freeze({ ...base, hosts: checked.hosts === 'any' ? null : base.hosts, https: checked.https ?? base.https })
+}
+
+function transportSteps (policy: ResolvedTransportPolicy, isClosing: () => boolean): readonly PlacedStep[] {
+  const { hosts, https, publicOrigin } = policy
+  const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
+    reply.header('x-request-id', request.id)
+    if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
+    const { host } = request
+    // RFC 9112, section 3.2: an HTTP/1.1 request without Host is refused. serverOptions() leaves that to us.
+    if (host === '' && request.raw.httpVersion === '1.1') return new SecurityError('BAD_REQUEST')
+    if (hosts !== null && !hosts.has(hostName(host))) return new SecurityError('HOST_NOT_ALLOWED')
+    if (https === 'off' || request.protocol === 'https') return undefined
+    if (https === 'redirect' && publicOrigin !== null && mayRedirect(request)) {
+      reply.redirect(publicOrigin + request.url, 308)
+      return ANSWERED
+    }
+    return new SecurityError('HTTPS_REQUIRED')
+  }
+  return [{ hook: 'onRequest', phase: 'transport', run: checkTransport }]
+}
+
+/** Only pages, and only to a path of ours: an absolute-form target glued to the origin would name another host. */
+function mayRedirect (request: FastifyRequest): boolean {
+  const headers = request[kCompiled]?.policy.headers
+  const isDocument = headers !== undefined && headers !== false && headers.profile === 'document'
+  return isDocument && (request.method === 'GET' || request.method === 'HEAD') && request.url.startsWith('/')
+}
+
+export const transport = fp(transportPlugin, { name: 'bulwark-transport', fastify: '5.x' })
+export default transport
