@@ -52,6 +52,34 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
   }
 }
 
+/** Changes the base policy of one section in this scope, before any route was declared. */
+export function setBase (app: FastifyInstance, key: string, input: unknown, where: string): void {
+  const scope = securityOf(app)
+  const bound = scope.sections.get(key)
+  if (bound === undefined) {
+    checkKeys(scope.sections, { [key]: input }, where.slice(0, -key.length - 1), scope.root.problems)
+    return
+  }
+  scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))
+}
+
+/**
+ * Stands in for a plugin that was turned off: a route that still asks something of it is refused at boot, because the
+ * request would silently have no effect. `isHarmless` tells which inputs ask for nothing.
+ */
+export function turnOff (app: FastifyInstance, key: string, isHarmless: (input: unknown) => boolean): void {
+  addSection(app, {
+    key,
+    resolve (_base, input, where, problems) {
+      if (input !== false && !isHarmless(input)) {
+        problems.push({ path: where, message: `The plugin "${key}" is turned off, so this would have no effect.`, mend: `Turn it on (\`${key}\` in the definition), or remove this key.` })
+      }
+      return false
+    },
+    compile: () => [],
+  }, false)
+}
+
 /** Changes the policy bases of one scope and its children; `input` has the shape of a route's `security` key. */
 export function overrideScope (app: FastifyInstance, input: unknown, where: string): void {
   const parent = securityOf(app)

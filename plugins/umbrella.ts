@@ -1,0 +1,121 @@
+/**
+ * The umbrella: an ordered table of the suite's plugins. It checks every plugin's options before it loads the first, so
+ * that one error lists everything wrong; registered again in a child scope it overrides that scope's policies.
+ */
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import type { SecurityDefinition } from '../definition.js'
+import { assertNoProblems, type Problem } from '../lib/errors.js'
+import { checkOptions } from '../lib/options.js'
+import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
+import { findScope } from '../lib/policy/scope.js'
+import type { RouteSecurityOptions } from '../lib/policy/types.js'
+import { auth, checkAuth } from './auth.js'
+import { cors, resolveCorsPolicy } from './cors.js'
+import { checkCsrf, csrf } from './csrf.js'
+import { env, readEnv } from './env.js'
+import { checkErrors, errors } from './errors.js'
+import { checkEvents, events } from './events.js'
+import { headers, resolveHeadersPolicy } from './headers.js'
+import { posture } from './posture.js'
+import { checkRateLimit, rateLimit } from './rate-limit.js'
+import { resolveTransportOptions, transport } from './transport.js'
+import { checkValidation, validation } from './validation.js'
+
+/** What is known once the environment was read. */
+export interface Boot {
+  readonly production: boolean
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+interface Entry {
+  /** The plugin's key in the definition and in a route's `security`. */
+  readonly key: string
+  /** The plugin's options out of the definition; `false` when it is turned off. */
+  readonly options: (definition: SecurityDefinition) => object | false
+  readonly check: (options: object, boot: Boot, problems: Problem[]) => void
+  readonly load: (app: FastifyInstance, options: object) => PromiseLike<unknown>
+  /** True for what cannot be turned off: `false` is then an option of the wrong type. */
+  readonly mandatory?: true
+}
+
+/** In this order they are loaded; the order in which they act on a request is the pipeline's (lib/policy/section.ts). */
+const TABLE: readonly Entry[] = [
+  { key: 'errors', options: ({ errors: own = {} }) => own, check: (own, _boot, problems) => { checkErrors(own, problems) }, load: (app, own) => app.register(errors, own) },
+  { key: 'events', options: ({ events: own = {} }) => own, check: (own, _boot, problems) => { checkEvents(own, problems) }, load: (app, own) => app.register(events, own) },
+  { key: 'transport', options: ({ transport: own = {} }) => own, check: (own, boot, problems) => { resolveTransportOptions(own, boot.production, problems) }, load: (app, own) => app.register(transport, own), mandatory: true },
+  { key: 'headers', options: headersOptions, check: (own, _boot, problems) => { resolveHeadersPolicy(null, own, 'headers', problems) }, load: (app, own) => app.register(headers, own) },
+  { key: 'cors', options: ({ cors: own = {} }) => own, check: (own, _boot, problems) => { resolveCorsPolicy(own, 'cors', problems) }, load: (app, own) => app.register(cors, own) },
+  { key: 'csrf', options: csrfOptions, check: (own, _boot, problems) => { checkCsrf(own, problems) }, load: (app, own) => app.register(csrf, own) },
+  { key: 'rateLimit', options: ({ rateLimit: own = {} }) => own as object | false, check: checkRateLimit, load: (app, own) => app.register(rateLimit, own) },
+  { key: 'validation', options: ({ validation: own = {} }) => own, check: (own, _boot, problems) => { checkValidation(own, problems) }, load: (app, own) => app.register(validation, own) },
+  { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: (app, own) => app.register(auth, own as Parameters<typeof checkAuth>[0] & object) },
+]
+
+const DefinitionKeys = Type.Object(Object.fromEntries(
+  ['profile', 'env', 'defaults', ...TABLE.map(({ key }) => key)].map((key) => [key, Type.Optional(Type.Unknown())]),
+), { additionalProperties: false })
+
+/** Finds everything wrong with a definition without starting anything. */
+export function checkDefinition (definition: SecurityDefinition, problems: Problem[]): Boot {
+  checkOptions(DefinitionKeys, definition, '', problems)
+  const boot = definition.env === undefined ? readEnv({ schema: Type.Object({}), dotenv: false }, problems) : readEnv(definition.env, problems)
+  for (const { options, check, mandatory } of TABLE) {
+    const own = options(definition)
+    if (own !== false || mandatory === true) check(own as object, boot, problems)
+  }
+  if (boot.production && definition.auth === undefined) {
+    problems.push({ path: 'auth', message: 'Not decided.', mend: 'Write the auth options, or false when this service does not need to know its callers.' })
+  }
+  return boot
+}
+
+const umbrella: FastifyPluginAsync<SecurityDefinition | RouteSecurityOptions> = async (app, definition) => {
+  const inherited = findScope(app)?.root.strict === true
+  claimRegistration(app, 'bulwark')
+  if (inherited) {
+    overrideScope(app, definition, `bulwark in ${app.prefix === '' ? 'a child scope' : app.prefix}`)
+    return
+  }
+  await loadAll(app, definition as SecurityDefinition)
+}
+
+async function loadAll (app: FastifyInstance, definition: SecurityDefinition): Promise<void> {
+  const problems: Problem[] = []
+  const boot = checkDefinition(definition, problems)
+  assertNoProblems(problems)
+
+  const { root } = securityOf(app)
+  Object.assign(root, { strict: true, production: boot.production, config: boot.config })
+  if (definition.env !== undefined) await app.register(env, boot.config)
+  const defaults = (definition.defaults ?? {}) as Readonly<Record<string, unknown>>
+  const off: string[] = []
+  for (const { key, options, load } of TABLE) {
+    const own = options(definition)
+    if (own === false) {
+      turnOff(app, key)
+      off.push(key)
+    } else {
+      await load(app, own)
+    }
+    if (defaults[key] !== undefined) setBase(app, key, defaults[key], `defaults.${key}`)
+  }
+  await app.register(posture, { off })
+}
+
+/** The profile is a header decision that other plugins look up in the headers policy. */
+export function headersOptions ({ profile, headers: own = {} }: SecurityDefinition): object | false {
+  return own === false ? false : { ...(profile !== undefined && { profile }), ...own }
+}
+
+/** An origin that may read credentialed answers is trusted to send credentialed requests, unless the list says otherwise. */
+function csrfOptions ({ csrf: own = {}, cors: corsOptions, transport: transportOptions }: SecurityDefinition): object | false {
+  if (own === false) return false
+  const publicOrigin = transportOptions?.publicOrigin
+  const trustedOrigins = typeof corsOptions === 'object' && corsOptions.credentials === true && Array.isArray(corsOptions.origins) ? corsOptions.origins : []
+  return { ...(publicOrigin !== undefined && { publicOrigin }), trustedOrigins, ...own }
+}
+
+export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })
+export default bulwark

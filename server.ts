@@ -1,0 +1,61 @@
+import fastify, { type FastifyHttpOptions, type FastifyServerOptions } from 'fastify'
+import type { Server } from 'node:http'
+import type { SecurityDefinition } from './definition.js'
+import { assertNoProblems, type Problem } from './lib/errors.js'
+import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
+import { buildServerOptions, serializeError, serializeRequest } from './lib/transport/server-options.js'
+import { resolveHeadersPolicy } from './plugins/headers.js'
+import { resolveTransportOptions } from './plugins/transport.js'
+import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
+
+/** Constructor options that the suite must own to keep what it promises. */
+const OWNED: Readonly<Record<string, string>> = {
+  trustProxy: 'Declare the proxies in transport.proxies: `true` and hop counts believe whatever a client writes into X-Forwarded-For.',
+  genReqId: 'The suite makes request ids, and takes one from a declared proxy.',
+  requestIdHeader: 'The suite takes X-Request-Id from a declared proxy only.',
+  frameworkErrors: 'The suite answers bad URLs, so that they carry the security headers.',
+  clientErrorHandler: 'The suite answers malformed HTTP, so that it carries the security headers.',
+  return503OnClosing: 'The suite answers while closing, so that the answer carries the security headers.',
+}
+
+/**
+ * Fastify constructor options for a definition: declared proxies, timeouts, limits, request ids, a logger that leaves out
+ * queries and headers, and safe answers to what reaches no hook.
+ *
+ * @param definition what `defineSecurity` returned
+ * @param options further Fastify options; those the suite owns are refused
+ * @throws BulwarkConfigError listing everything wrong with the definition and the options
+ */
+export function serverOptions (definition: SecurityDefinition, options: FastifyServerOptions = {}): FastifyHttpOptions<Server> {
+  const problems: Problem[] = []
+  const { production } = checkDefinition(definition, problems)
+  for (const [name, mend] of Object.entries(OWNED)) {
+    if (options[name as keyof FastifyServerOptions] !== undefined) problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', mend })
+  }
+  const transport = resolveTransportOptions(definition.transport ?? {}, production, [])
+  const own = headersOptions(definition)
+  const headers = own === false ? false : resolveHeadersPolicy(null, own, 'headers', [])
+  assertNoProblems(problems)
+
+  const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
+  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase })
+  const http = { ...built.http, ...(options as FastifyHttpOptions<Server>).http }
+  return { ...built, ...options, http, ...loggerOptions(options) }
+}
+
+/**
+ * A ready server: Fastify with `serverOptions`, the suite registered, and the definition's names known to the compiler.
+ * @throws BulwarkConfigError listing everything wrong with the definition and the options
+ */
+export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: FastifyServerOptions = {}): Promise<SecureInstance<S>> {
+  const app = fastify(serverOptions(definition, options))
+  await app.register(bulwark, definition)
+  return app.withTypeProvider<SecurityTypeProvider<S>>() as unknown as SecureInstance<S>
+}
+
+/** Logging is on unless it is turned off: a service without a log cannot tell that it is under attack. */
+function loggerOptions ({ logger, loggerInstance }: FastifyServerOptions): Pick<FastifyServerOptions, 'logger'> {
+  if (loggerInstance !== undefined || logger === false) return {}
+  const own = typeof logger === 'object' ? logger : {}
+  return { logger: { level: 'info', ...own, serializers: { req: serializeRequest, err: serializeError, ...own.serializers } } }
+}
