@@ -1,0 +1,101 @@
+// `npm test`: builds, lints, starts a Redis when none is given, runs every test, and ends with one plain line of counts.
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const REDIS_START_MS = 10_000
+
+function run (name, args, env = {}) {
+  const { status, error } = spawnSync(process.execPath, [join('node_modules', ...name), ...args], { stdio: 'inherit', env: { ...process.env, ...env } })
+  if (error) throw error
+  return status === 0
+}
+
+function hasCommand (command) {
+  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+}
+
+function installRedis () {
+  const canInstall = process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
+  if (!canInstall) return
+  console.log('# installing redis-server')
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
+  spawnSync('apt-get', ['install', '-y', '-qq', 'redis-server'], { stdio: ['ignore', 'ignore', 'inherit'], env })
+}
+
+function freePort () {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject).listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+function accepts (port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+      .once('connect', () => { socket.destroy(); resolve(true) })
+      .once('error', () => resolve(false))
+  })
+}
+
+/** A Redis of the tests' own: loopback, nothing on disk, gone when the tests are. */
+async function startRedis () {
+  if (!hasCommand('redis-server')) installRedis()
+  if (!hasCommand('redis-server')) {
+    throw new Error('The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.')
+  }
+  const port = await freePort()
+  const dir = mkdtempSync(join(tmpdir(), 'bulwark-redis-'))
+  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir], { stdio: 'ignore' })
+  const until = Date.now() + REDIS_START_MS
+  while (!await accepts(port)) {
+    if (Date.now() > until || server.exitCode !== null) throw new Error('redis-server did not start.')
+    await sleep(50)
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    stop () { server.kill('SIGKILL'); rmSync(dir, { recursive: true, force: true }) },
+  }
+}
+
+/** Counts assertions in tap's raw output; a skipped one counts as failed in CI, where everything is installed. */
+function count (file) {
+  const totals = /^# \{ (.*) \}$/m.exec(readFileSync(file, 'utf8').split('\n').filter((line) => line.startsWith('# { ')).at(-1) ?? '')
+  const read = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals?.[1] ?? '')?.[1] ?? 0)
+  return { passed: read('pass'), failed: read('fail'), skipped: read('skip') + read('todo'), complete: totals !== null }
+}
+
+async function main () {
+  if (!run(['typescript', 'bin', 'tsc'], ['-p', 'tsconfig.json'])) return finish(0, 1)
+  if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
+  const redis = process.env.REDIS_URL ? null : await startRedis()
+  const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
+  const file = join(out, 'output.tap')
+  try {
+    const args = ['--disable-coverage', '--reporter=terse', `--output-file=${file}`, ...process.argv.slice(2)]
+    const ok = run(['tap', 'dist', 'esm', 'run.mjs'], args, redis ? { REDIS_URL: redis.url } : {})
+    const { passed, failed, skipped, complete } = count(file)
+    const refused = skipped > 0 && process.env.CI ? skipped : 0
+    if (refused > 0) console.log(`# ${skipped} skipped: in CI nothing may be skipped`)
+    finish(passed, Math.max(failed + refused, ok && complete && passed > 0 ? 0 : 1), skipped - refused)
+  } finally {
+    redis?.stop()
+    rmSync(out, { recursive: true, force: true })
+  }
+}
+
+function finish (passed, failed, skipped = 0) {
+  process.exitCode = failed === 0 ? 0 : 1
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+}
+
+await main().catch((error) => {
+  console.error(error.message)
+  finish(0, 1)
+})
