@@ -52,6 +52,7 @@ export function statusOf (error: unknown): number {
 }
 
 function codeOf (error: unknown, status: number): ErrorCode {
-  if ((error as { validation?: unknown }).validation !== undefined && status === 400) return 'VALIDATION_FAILED'
+  // Only an object can have claimed a 400. Fastify's own validator marks its errors so.
+  if (status === 400 && (error as { validation?: unknown }).validation !== undefined) return 'VALIDATION_FAILED'
   return CODE_OF_STATUS.get(status) ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
 }

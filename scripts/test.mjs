@@ -64,6 +64,17 @@ async function startRedis () {
   }
 }
 
+/** Without a terminal tap's reporters redraw over each other, so what failed is read from its raw output. */
+function printFailures (file) {
+  const lines = readFileSync(file, 'utf8').split('\n')
+  let inside = false
+  for (const line of lines) {
+    if (/^\s*not ok /.test(line)) inside = true
+    else if (/^\s*(ok |# Subtest)/.test(line)) inside = false
+    if (inside) console.log(line)
+  }
+}
+
 /** Counts assertions in tap's raw output; a skipped one counts as failed in CI, where everything is installed. */
 function count (file) {
   const totals = /^# \{ (.*) \}$/m.exec(readFileSync(file, 'utf8').split('\n').filter((line) => line.startsWith('# { ')).at(-1) ?? '')
@@ -78,9 +89,10 @@ async function main () {
   const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
   const file = join(out, 'output.tap')
   try {
-    const args = ['--disable-coverage', '--reporter=terse', `--output-file=${file}`, ...process.argv.slice(2)]
+    const args = ['--disable-coverage', `--reporter=${process.stdout.isTTY ? 'base' : 'silent'}`, `--output-file=${file}`, ...process.argv.slice(2)]
     const ok = run(['tap', 'dist', 'esm', 'run.mjs'], args, redis ? { REDIS_URL: redis.url } : {})
     const { passed, failed, skipped, complete } = count(file)
+    if (!ok && !process.stdout.isTTY) printFailures(file)
     const refused = skipped > 0 && process.env.CI ? skipped : 0
     if (refused > 0) console.log(`# ${skipped} skipped: in CI nothing may be skipped`)
     finish(passed, Math.max(failed + refused, ok && complete && passed > 0 ? 0 : 1), skipped - refused)

@@ -7,18 +7,15 @@ import type { FastifyInstance } from 'fastify'
 export function declaredRoutes (instance: FastifyInstance): string[] {
   const path: string[] = []
   const routes: string[] = []
-  for (const line of instance.printRoutes({ commonPrefix: false }).split('\n')) {
+  for (const line of instance.printRoutes().split('\n')) {
     // Each level of the tree is four characters of drawing, then the segment, then its methods.
-    const match = /^((?:│ {3}| {4})*)(?:├── |└── )?(.*)$/.exec(line)
-    const text = match?.[2] ?? ''
-    const route = /^(.*?) \(([A-Z, -]+)\)/.exec(text)
-    const isBranch = line.includes('── ')
-    if (text === '' || text.startsWith('(empty tree)')) continue
-    const depth = (match?.[1]?.length ?? 0) / 4
-    const segment = route?.[1]?.trim() ?? text.trim()
-    if (isBranch) {
+    const match = /^((?:│ {3}| {4})*)(├── |└── )?(.*)$/.exec(line)
+    const text = (match?.[3] ?? '').replace('(empty root node)', '')
+    const route = /^(.*) \(([A-Z, -]+)\)(?: \{.*\})?$/.exec(text)
+    if (match?.[2] !== undefined) {
+      const depth = (match[1]?.length ?? 0) / 4
       path.length = depth
-      path[depth] = segment
+      path[depth] = route?.[1] ?? text
     }
     if (route?.[2] !== undefined) routes.push(`${route[2].replaceAll(' ', '')} ${path.join('')}`)
   }

@@ -105,7 +105,8 @@ export function routeInfo (route: RouteOptions): RouteInfo {
 }
 
 function installRoot (app: FastifyInstance): SecurityScope {
-  const api: SecurityApi = {}
+  // Empty until the plugins publish their members: without a plugin its member is absent at runtime.
+  const api = {} as SecurityApi
   const root: SecurityRoot = {
     instance: app,
     problems: [],

@@ -1,0 +1,48 @@
+import { test } from 'tap'
+import { SecurityError } from '../../lib/errors.js'
+import { renderProblem, statusOf } from '../../lib/problem.js'
+
+test('a security error says its code, its sentence, its members and headers', async (t) => {
+  const error = new SecurityError('RATE_LIMITED', { headers: { 'retry-after': '5' }, members: { retryAfter: 5 }, cause: new Error('redis') })
+  const problem = renderProblem(error, 'abc', null)
+  t.same(problem.headers, { 'retry-after': '5' })
+  t.same(JSON.parse(problem.body), { type: 'about:blank', title: 'Too Many Requests', status: 429, detail: 'Too many requests. Try again later.', instance: 'abc', code: 'RATE_LIMITED', retryAfter: 5 })
+})
+
+test('any other error tells nothing but its status', async (t) => {
+  const secret = 'password authentication failed for user "admin"'
+  const table: [unknown, number, string][] = [
+    [new Error(secret), 500, 'INTERNAL_ERROR'],
+    [Object.assign(new Error(secret), { statusCode: 404 }), 404, 'NOT_FOUND'],
+    [Object.assign(new Error(secret), { status: 409 }), 409, 'CONFLICT'],
+    [Object.assign(new Error(secret), { statusCode: 418 }), 418, 'BAD_REQUEST'],
+    [Object.assign(new Error(secret), { statusCode: 502 }), 502, 'INTERNAL_ERROR'],
+    [Object.assign(new Error(secret), { statusCode: 400, validation: [{}] }), 400, 'VALIDATION_FAILED'],
+    [Object.assign(new Error(secret), { statusCode: 200 }), 500, 'INTERNAL_ERROR'],
+    [Object.assign(new Error(secret), { statusCode: '404' }), 500, 'INTERNAL_ERROR'],
+    [Object.assign(new Error(secret), { statusCode: 404.5 }), 500, 'INTERNAL_ERROR'],
+    [Object.assign(new Error(secret), { code: 'RATE_LIMITED', members: { secret }, headers: { x: secret } }), 500, 'INTERNAL_ERROR'],
+    [secret, 500, 'INTERNAL_ERROR'],
+    [null, 500, 'INTERNAL_ERROR'],
+    [undefined, 500, 'INTERNAL_ERROR'],
+  ]
+  for (const [error, status, code] of table) {
+    const problem = renderProblem(error, 'abc', null)
+    t.equal(problem.status, status)
+    t.match(JSON.parse(problem.body), { status, code, instance: 'abc' })
+    t.notMatch(problem.body, /password/)
+    t.same(problem.headers, {})
+  }
+})
+
+test('a foreign status keeps its own title', async (t) => {
+  t.match(JSON.parse(renderProblem({ statusCode: 410 }, 'a', null).body), { status: 410, title: 'Gone' })
+})
+
+test('a type base makes types that can be looked up', async (t) => {
+  t.match(JSON.parse(renderProblem(new SecurityError('NOT_FOUND'), 'a', 'https://x.example/errors#').body), { type: 'https://x.example/errors#NOT_FOUND' })
+})
+
+test('statusOf never gives what is no error status', async (t) => {
+  for (const value of [undefined, null, 'x', 5, {}, { statusCode: 399 }, { statusCode: 600 }, { statusCode: NaN }]) t.equal(statusOf(value), 500)
+})
