@@ -6,13 +6,13 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
-import { createNonce } from '../lib/headers/nonce.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { checkOptions } from '../lib/options.js'
 import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { createRandomSource } from '../lib/random.js'
 
 const OneOf = <const T extends readonly string[]>(...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
   Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { mend: `Write one of: ${names.join(', ')}.` }))
@@ -126,6 +126,9 @@ function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
 function isLoopbackName (hostname: string): boolean {
   return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '127.0.0.1' || hostname === '[::1]'
 }
+
+/** 128 bits, as CSP3, section 7.1 asks at least. */
+const createNonce = createRandomSource('base64')
 
 function readNonce (this: FastifyReply): string {
   const known = this[kNonce]

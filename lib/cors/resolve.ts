@@ -1,4 +1,5 @@
 import type { Problem } from '../errors.js'
+import { isOrigin } from '../origin.js'
 
 /** The shape that `CorsOptions` (plugins/cors.ts) has after its schema check. */
 export interface CorsInput {
@@ -69,12 +70,4 @@ function checkOrigin (origin: string, path: string, problems: Problem[]): void {
     : origin.includes('*') ? 'List each origin: patterns are not supported.'
       : 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.'
   problems.push({ path, message: 'Not an exact origin.', mend })
-}
-
-/** True for a serialized http(s) origin (RFC 6454, section 6.1), exactly as a browser writes it. */
-export function isOrigin (text: string): boolean {
-  // A star is a legal character of a host name to the URL parser, and a pattern to whoever writes it.
-  if (text.includes('*') || !URL.canParse(text)) return false
-  const url = new URL(text)
-  return (url.protocol === 'https:' || url.protocol === 'http:') && url.origin === text
 }

@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
-import { isOrigin } from '../cors/resolve.js'
 import type { Problem } from '../errors.js'
+import { isOrigin } from '../origin.js'
 
 /** The shape that `TransportOptions` (plugins/transport.ts) has after its schema check. */
 export interface TransportInput {

@@ -2,7 +2,6 @@ import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstan
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { SecurityError, type ErrorCode } from '../errors.js'
-import type { RenderedHeaders } from '../headers/render.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
@@ -10,7 +9,8 @@ import type { ResolvedTransport } from './resolve.js'
 /** What the answers need that no hook can reach: bad URLs, malformed HTTP, header overflow. */
 export interface ServerSettings {
   readonly transport: ResolvedTransport
-  readonly headers: RenderedHeaders | null
+  /** The base header block for either scheme, or null when the headers plugin is off. */
+  readonly headers: { readonly plain: Readonly<Record<string, string>>, readonly secure: Readonly<Record<string, string>> } | null
   readonly typeBase: string | null
 }
 
