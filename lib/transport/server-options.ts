@@ -107,14 +107,22 @@ export function serializeRequest (request: FastifyRequest | IncomingMessage): Re
 }
 
 /** What a log line says of an error: pino's own serializer would add every enumerable property, such as a client's headers. */
-export function serializeError (error: unknown, depth = 0): Record<string, unknown> {
-  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is no Error was thrown' }
+export function serializeError (error: unknown): SerializedError {
+  return serializeCause(error, 0)
+}
+
+export interface SerializedError { readonly type: string, readonly message: string, readonly stack: string, readonly [key: string]: unknown }
+
+const MAX_CAUSES = 4
+
+function serializeCause (error: unknown, depth: number): SerializedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }
   const { code } = error as { code?: unknown }
   return {
     type: error.name,
     message: error.message,
     ...((typeof code === 'string' || typeof code === 'number') && { code }),
-    stack: error.stack,
-    ...(error.cause !== undefined && depth < 4 && { cause: serializeError(error.cause, depth + 1) }),
+    stack: error.stack ?? '',
+    ...(error.cause !== undefined && depth < MAX_CAUSES && { cause: serializeCause(error.cause, depth + 1) }),
   }
 }

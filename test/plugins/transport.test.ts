@@ -1,0 +1,170 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test, type Test } from 'tap'
+import { resolveTransport } from '../../lib/transport/resolve.js'
+import { buildServerOptions } from '../../lib/transport/server-options.js'
+import { errors } from '../../plugins/errors.js'
+import { headers } from '../../plugins/headers.js'
+import { transport, type TransportOptions } from '../../plugins/transport.js'
+import { assertHeaders } from '../helpers/headers.js'
+import { setEnv } from '../helpers/env.js'
+import { parseResponse, rawResponse } from '../helpers/raw-http.js'
+
+async function build (t: Test, options: TransportOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({ ...buildServerOptions({ transport: resolveTransport(options, false, []), headers: null, typeBase: null }), logger: false })
+  t.teardown(() => app.close())
+  await app.register(errors)
+  await app.register(transport, options)
+  app.get('/', async (request) => ({ ip: request.ip, id: request.id }))
+  return app
+}
+
+const ID = /^[0-9a-f]{32}$/
+
+test('every answer carries the request id, errors and 404s included', async (t) => {
+  const app = await build(t)
+  const seen = new Set<unknown>()
+  for (const url of ['/', '/', '/nope']) {
+    const res = await app.inject(url)
+    assertHeaders(t, res.headers, { 'x-request-id': ID })
+    seen.add(res.headers['x-request-id'])
+    const body = res.json<{ id?: string, instance?: string }>()
+    t.equal(body.id ?? body.instance, res.headers['x-request-id'])
+  }
+  t.equal(seen.size, 3)
+})
+
+test('a request id from outside is taken from a declared proxy only, and only in the strict pattern', async (t) => {
+  const app = await build(t, { proxies: ['127.0.0.1'] })
+  const idFor = async (id: string, remoteAddress: string): Promise<unknown> => (await app.inject({ url: '/', remoteAddress, headers: { 'x-request-id': id } })).headers['x-request-id']
+  t.equal(await idFor('abcdef-123', '127.0.0.1'), 'abcdef-123')
+  t.equal(await idFor('abcdef-123', '::ffff:127.0.0.1'), 'abcdef-123')
+  t.match(await idFor('abcdef-123', '127.0.0.2'), ID)
+  for (const id of ['short', '', 'a'.repeat(65), 'white space id', 'line\\nbreak', '<script>alert(1)</script>', '../../../../x', 'ümlaut-12345']) {
+    t.match(await idFor(id, '127.0.0.1'), ID, id)
+  }
+  const undeclared = await build(t)
+  t.match((await undeclared.inject({ url: '/', headers: { 'x-request-id': 'abcdef-123' } })).headers['x-request-id'], ID)
+})
+
+test('only declared proxies may say who the client is', async (t) => {
+  const spoof = { 'x-forwarded-for': '203.0.113.9' }
+  const ipFor = async (app: FastifyInstance, remoteAddress: string, forwarded = spoof): Promise<string> => (await app.inject({ url: '/', remoteAddress, headers: forwarded })).json<{ ip: string }>().ip
+  t.equal(await ipFor(await build(t), '127.0.0.1'), '127.0.0.1')
+  t.equal(await ipFor(await build(t, { proxies: 'none' }), '127.0.0.1'), '127.0.0.1')
+  const behind = await build(t, { proxies: ['127.0.0.1', '10.0.0.0/8'] })
+  t.equal(await ipFor(behind, '127.0.0.1'), '203.0.113.9')
+  t.equal(await ipFor(behind, '127.0.0.2'), '127.0.0.2')
+  t.equal(await ipFor(behind, '127.0.0.1', { 'x-forwarded-for': '1.1.1.1, 203.0.113.9, 10.2.3.4' }), '203.0.113.9')
+})
+
+test('only listed hosts are served', async (t) => {
+  const app = await build(t, { hosts: ['api.example.com', '127.0.0.1', '[::1]'] })
+  app.get('/healthz', { security: { transport: { hosts: 'any' } } }, async () => 1)
+  const status = async (host: string, url = '/'): Promise<number> => (await app.inject({ url, headers: { host } })).statusCode
+  for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000']) t.equal(await status(host), 200, host)
+  for (const host of ['evil.example', 'api.example.com.evil.example', 'api.example.com@evil.example', 'xapi.example.com', '127.0.0.2', '[::2]']) {
+    t.equal(await status(host), 421, host)
+    t.equal(await status(host, '/nope'), 421, `${host} 404`)
+  }
+  t.equal(await status('10.1.2.3', '/healthz'), 200)
+  t.match((await app.inject({ url: '/', headers: { host: 'evil.example' } })).json(), { code: 'HOST_NOT_ALLOWED', status: 421 })
+})
+
+test('required HTTPS refuses plain requests, and believes a proxy only when it is declared', async (t) => {
+  const app = await build(t, { https: 'require', proxies: ['127.0.0.1'] })
+  app.get('/healthz', { security: { transport: { https: 'off' } } }, async () => 1)
+  const status = async (headers: Record<string, string>, remoteAddress = '127.0.0.1', url = '/'): Promise<number> => (await app.inject({ url, headers, remoteAddress })).statusCode
+  t.equal(await status({}), 403)
+  t.equal(await status({ 'x-forwarded-proto': 'https' }), 200)
+  t.equal(await status({ 'x-forwarded-proto': 'https' }, '127.0.0.2'), 403)
+  t.equal(await status({}, '127.0.0.1', '/healthz'), 200)
+  t.match((await app.inject('/')).json(), { code: 'HTTPS_REQUIRED' })
+})
+
+test('a redirect goes to the configured origin, for safe requests of documents only', async (t) => {
+  const app = await build(t, { https: 'redirect', publicOrigin: 'https://www.example.com' })
+  await app.register(headers, { profile: 'document' })
+  app.get('/page', async () => 1)
+  app.post('/page', async () => 1)
+  app.get('/api', { security: { headers: { profile: 'api' } } }, async () => 1)
+  const page = await app.inject({ url: '/page?a=b', headers: { host: 'evil.example' } })
+  t.equal(page.statusCode, 308)
+  assertHeaders(t, page.headers, { location: 'https://www.example.com/page?a=b' })
+  assertHeaders(t, (await app.inject({ url: '//evil.example/x', headers: {} })).headers, { location: 'https://www.example.com//evil.example/x' })
+  t.equal((await app.inject({ method: 'POST', url: '/page' })).statusCode, 403)
+  t.equal((await app.inject('/api')).statusCode, 403)
+})
+
+test('while closing, a request on an open connection is refused in the usual form', async (t) => {
+  const app = await build(t)
+  const entered = new Promise<() => void>((resolveEntered) => {
+    app.get('/slow', async () => { await new Promise<void>((release) => { resolveEntered(release) }); return 'done' })
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk) => { text += String(chunk) })
+  socket.write('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')
+  const release = await entered
+  const closing = app.close()
+  await new Promise(setImmediate)
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await sleep(50)
+  release()
+  await once(socket, 'close')
+  await closing
+  const [first = '', second = ''] = text.split(/(?=HTTP\/1\.1 503)/)
+  t.match(first, /^HTTP\/1\.1 200 [^]*done$/)
+  const refused = parseResponse(second)
+  t.equal(refused.status, 503)
+  assertHeaders(t, refused.headers, { 'x-request-id': ID, 'retry-after': '1', connection: 'close', 'content-type': 'application/problem+json; charset=utf-8' })
+  t.match(JSON.parse(refused.body), { code: 'SERVICE_UNAVAILABLE' })
+})
+
+test('a request without a host is refused in HTTP/1.1', async (t) => {
+  const app = await build(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const refused = await rawResponse(port, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n')
+  t.equal(refused.status, 400)
+  assertHeaders(t, refused.headers, { 'x-request-id': ID })
+})
+
+test('an instance that was not built for the options is refused', async (t) => {
+  await t.rejects(async () => Fastify().register(transport, { proxies: ['10.0.0.0/8'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', mend: /serverOptions/ }] })
+  const other = Fastify(buildServerOptions({ transport: resolveTransport({ proxies: ['10.0.0.0/8'] }, false, []), headers: null, typeBase: null }))
+  await t.rejects(async () => other.register(transport, { proxies: ['10.0.0.0/16'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', message: /Differs/ }] })
+})
+
+test('on a plain instance it works in development and is refused in production', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(transport)
+  app.get('/', async () => 1)
+  assertHeaders(t, (await app.inject('/')).headers, { 'x-request-id': ID })
+  setEnv(t, { NODE_ENV: 'production' })
+  await t.rejects(async () => Fastify().register(transport, { proxies: 'none' }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', mend: /serverOptions/ }] })
+})
+
+test('wrong options stop the boot and name the option', async (t) => {
+  const table: [unknown, string][] = [
+    [{ proxies: true }, 'transport.proxies'],
+    [{ proxies: 1 }, 'transport.proxies'],
+    [{ proxies: [] }, 'transport.proxies'],
+    [{ proxies: ['0.0.0.0/0'] }, 'transport.proxies[0]'],
+    [{ hosts: ['https://x'] }, 'transport.hosts[0]'],
+    [{ https: 'on' }, 'transport.https'],
+    [{ https: 'redirect' }, 'transport.publicOrigin'],
+    [{ publicOrigin: 'x' }, 'transport.publicOrigin'],
+    [{ trustProxy: true }, 'transport.trustProxy'],
+  ]
+  for (const [options, path] of table) {
+    await t.rejects(async () => Fastify().register(transport, options as TransportOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, JSON.stringify(options))
+  }
+  const app = await build(t)
+  app.get('/x', { security: { transport: { hosts: ['a'] } as never } }, async () => 1)
+  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.transport.hosts' }] })
+})
