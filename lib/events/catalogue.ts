@@ -46,3 +46,26 @@ export const EVENT_LEVELS: Readonly<Record<EventName, EventLevel>> = Object.free
   store_unavailable: 'error',
   store_recovered: 'warn',
 })
+
+/**
+ * The fields that leave the process, by event. Whatever else an event object carries is dropped, so that a mistake in
+ * a plugin cannot publish a value.
+ */
+export const EVENT_FIELDS: { readonly [N in EventName]: readonly (keyof EventFields[N])[] } = Object.freeze({
+  authn_login_success: ['userId'],
+  authn_login_fail: ['reason'],
+  authn_token_created: ['userId', 'sessionId'],
+  authn_token_invalid: ['kind', 'code'],
+  authn_token_reuse: ['userId', 'sessionId'],
+  authn_token_revoked: ['userId', 'sessionId', 'reason'],
+  session_created: ['userId', 'sessionId'],
+  session_renewed: ['userId', 'sessionId'],
+  session_expired: ['userId', 'sessionId'],
+  authz_fail: ['userId', 'reason'],
+  excess_rate_limit_exceeded: ['policies'],
+  input_validation_fail: ['part', 'paths'],
+  malicious_cors: ['reason'],
+  malicious_csrf: ['reason'],
+  store_unavailable: ['store', 'fallback'],
+  store_recovered: ['store'],
+})

@@ -1,0 +1,144 @@
+import type { Problem } from '../errors.js'
+import { isPlainObject, nearest } from '../options.js'
+
+/** One environment variable of the schema, checked. */
+export interface EnvVariable {
+  readonly name: string
+  readonly required: boolean
+  readonly requiredInProduction: boolean
+  readonly hasDefault: boolean
+  /** Redacted when printed and checked for strength. */
+  readonly secret: boolean
+  /** A missing value is made up outside production. */
+  readonly generate: boolean
+  /** What stands between the items of a list; null for a single value. */
+  readonly separator: string | null
+  readonly description: string | null
+  /** A copy of the property's schema without the keywords of this suite. */
+  readonly schema: Readonly<Record<string, unknown>>
+}
+
+const OWN_KEYWORDS = ['secret', 'generate', 'requiredIn', 'separator'] as const
+
+const VALUE_KEYWORDS: readonly string[] = [
+  'type', 'title', 'description', 'examples', 'default', 'enum', 'const', 'anyOf',
+  'minLength', 'maxLength', 'pattern', 'format',
+  'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf',
+  'items', 'minItems', 'maxItems', 'uniqueItems',
+]
+
+const OBJECT_KEYWORDS: readonly string[] = ['$id', 'type', 'title', 'description', 'properties', 'required', 'additionalProperties']
+
+const SCALARS: ReadonlySet<unknown> = new Set(['string', 'number', 'integer', 'boolean'])
+
+/** True for a TypeBox (or JSON Schema) object, the form in which the variables are declared. */
+export function isEnvSchema (value: unknown): value is Readonly<Record<string, unknown>> & { readonly properties: Readonly<Record<string, unknown>> } {
+  return isPlainObject(value) && value['type'] === 'object' && isPlainObject(value['properties'])
+}
+
+/**
+ * Reads the variables out of a schema and adds a problem for each keyword that is unknown, contradicts another or has
+ * no meaning for the text of an environment variable. Never changes the schema.
+ */
+export function readEnvSchema (schema: unknown, problems: Problem[]): readonly EnvVariable[] {
+  if (!isEnvSchema(schema)) {
+    problems.push({ path: 'env', message: 'Not a schema of environment variables.', mend: 'Write Type.Object({ PORT: Type.Integer({ default: 3000 }) }).' })
+    return []
+  }
+  checkKeywords(schema, OBJECT_KEYWORDS, 'env', problems)
+  const required: unknown = schema['required'] ?? []
+  return Object.entries(schema.properties).map(([name, property]) => readVariable(name, property, Array.isArray(required) && required.includes(name), problems))
+}
+
+function readVariable (name: string, property: unknown, required: boolean, problems: Problem[]): EnvVariable {
+  const path = `env.${name}`
+  const written: Readonly<Record<string, unknown>> = isPlainObject(property) ? property : {}
+  const { secret, generate, requiredIn, separator, ...rest } = written
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__') {
+    problems.push({ path, message: 'Not the name of an environment variable.', mend: 'Use letters, digits and underscores.' })
+  }
+  if (!isPlainObject(property)) problems.push({ path, message: 'Not a schema.', mend: 'Write a TypeBox schema, for example Type.String().' })
+  checkKeywords(written, [...OWN_KEYWORDS, ...VALUE_KEYWORDS], path, problems)
+  checkForm(rest, path, problems)
+  checkOwnKeywords(written, required, path, problems)
+  return Object.freeze({
+    name,
+    required,
+    requiredInProduction: requiredIn === 'production',
+    hasDefault: rest['default'] !== undefined,
+    secret: secret === true,
+    generate: generate === true,
+    separator: typeof separator === 'string' ? separator : null,
+    description: typeof rest['description'] === 'string' ? rest['description'] : null,
+    schema: rest,
+  })
+}
+
+function checkKeywords (schema: Readonly<Record<string, unknown>>, known: readonly string[], path: string, problems: Problem[]): void {
+  for (const keyword of Object.keys(schema)) {
+    if (known.includes(keyword) || schema[keyword] === undefined) continue
+    const near = nearest(keyword, known)
+    problems.push({
+      path: `${path}.${keyword}`,
+      message: 'Unknown keyword for an environment variable.',
+      mend: near === null ? `Known here: ${known.join(', ')}.` : `Did you mean "${near}"?`,
+    })
+  }
+}
+
+/** A variable is text, so its schema is a scalar, a choice of scalars, or a list of those. */
+function checkForm (schema: Readonly<Record<string, unknown>>, path: string, problems: Problem[]): void {
+  if (schema['type'] === 'array') {
+    const { items } = schema
+    if (isPlainObject(items) && items['type'] !== 'array') {
+      checkKeywords(items, VALUE_KEYWORDS, `${path}.items`, problems)
+      checkForm(items, `${path}.items`, problems)
+    } else {
+      problems.push({ path, message: 'A list of this kind cannot be read from text.', mend: 'Write Type.Array(Type.String(), { separator: \',\' }).' })
+    }
+    return
+  }
+  const { type, anyOf } = schema
+  if (type !== undefined && !SCALARS.has(type)) {
+    problems.push({ path, message: 'This type cannot be read from text.', mend: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.' })
+  }
+  if (anyOf === undefined) return
+  for (const [index, member] of (Array.isArray(anyOf) ? anyOf as unknown[] : [anyOf]).entries()) {
+    if (isPlainObject(member) && member['type'] !== 'array') {
+      checkKeywords(member, VALUE_KEYWORDS, `${path}.anyOf[${index}]`, problems)
+      checkForm(member, `${path}.anyOf[${index}]`, problems)
+    } else {
+      problems.push({ path: `${path}.anyOf[${index}]`, message: 'This type cannot be read from text.', mend: 'Use literals, strings, numbers, integers or booleans.' })
+    }
+  }
+}
+
+function checkOwnKeywords (schema: Readonly<Record<string, unknown>>, required: boolean, path: string, problems: Problem[]): void {
+  const { secret, generate, requiredIn, separator, items, type } = schema
+  const isList = type === 'array'
+  const add = (message: string, mend: string): void => { problems.push({ path, message, mend }) }
+  for (const [keyword, value] of [['secret', secret], ['generate', generate]] as const) {
+    if (value !== undefined && typeof value !== 'boolean') add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)
+  }
+  if (secret === true) {
+    const valueType = isList && isPlainObject(items) ? items['type'] : type
+    if (valueType !== 'string') add('Only a string can be a secret.', 'Declare it as Type.String({ secret: true }).')
+    if (schema['default'] !== undefined) add('A secret with a default is no secret: the default stands in the code.', 'Remove `default`; `generate: true` makes one outside production.')
+  }
+  if (generate === true) {
+    if (secret !== true) add('`generate` without `secret`.', 'Write { secret: true, generate: true }, or a `default` for what is not secret.')
+    if (isList) add('A list cannot be generated.', 'Remove `generate`.')
+  }
+  if (requiredIn !== undefined) {
+    if (requiredIn !== 'production') add('`requiredIn` knows one value.', 'Write requiredIn: \'production\'.')
+    else if (schema['default'] !== undefined) add('`requiredIn` with a default: it could never be missing.', 'Remove one of the two.')
+    // Otherwise the type would promise a value that is not there outside production.
+    else if (required && generate !== true) add('`requiredIn` on a variable that is required everywhere.', 'Wrap it: Type.Optional(Type.String({ requiredIn: \'production\' })).')
+  }
+  if (isList !== (separator !== undefined)) {
+    if (isList) add('A list without `separator`.', 'Write Type.Array(Type.String(), { separator: \',\' }).')
+    else add('`separator` on what is not a list.', 'Declare it as Type.Array(Type.String(), { separator: \',\' }).')
+  } else if (isList && (typeof separator !== 'string' || separator.trim() === '')) {
+    add('`separator` is empty.', 'Write a character such as \',\'.')
+  }
+}

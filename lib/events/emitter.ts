@@ -1,0 +1,68 @@
+import { EventEmitter } from 'node:events'
+import type { EventFields, EventName } from './catalogue.js'
+
+/** An event as listeners and the diagnostics channel get it; frozen. */
+export type SecurityEventRecord<N extends EventName = EventName> = {
+  [K in N]: Readonly<{
+    name: K
+    /** Milliseconds since 1970. */
+    time: number
+    /** Null for what no request caused. */
+    requestId: string | null
+    ip: string | null
+    method: string | null
+    /** The matched route's pattern, never the URL that was asked for; null for a 404. */
+    route: string | null
+  }> & EventFields[K]
+}[N]
+
+/** One event's name, or `*` for all. */
+export type Listenable = EventName | '*'
+
+export type SecurityEventListener<N extends Listenable> = (event: SecurityEventRecord<N extends EventName ? N : EventName>) => void
+
+type AnyListener = (event: never) => unknown
+
+/**
+ * `app.security.events`. Listeners are called while the request is handled: hand slow work to a queue. A listener that
+ * throws or rejects is logged and disturbs neither the request nor the other listeners.
+ */
+export class SecurityEvents {
+  readonly #emitter = new EventEmitter()
+
+  on<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
+    this.#emitter.on(name, listener)
+    return this
+  }
+
+  once<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
+    this.#emitter.once(name, listener)
+    return this
+  }
+
+  off<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
+    this.#emitter.off(name, listener)
+    return this
+  }
+
+  static hasListeners (events: SecurityEvents, name: EventName): boolean {
+    return events.#emitter.listenerCount(name) > 0 || events.#emitter.listenerCount('*') > 0
+  }
+
+  /** Not a method, so that only the plugin can make an event happen. */
+  static deliver (events: SecurityEvents, record: SecurityEventRecord, onFailure: (error: unknown) => void): void {
+    for (const name of [record.name, '*']) {
+      // The raw listeners: that of `once` removes itself when it is called.
+      for (const listener of events.#emitter.rawListeners(name) as AnyListener[]) call(listener, record, onFailure)
+    }
+  }
+}
+
+function call (listener: AnyListener, record: SecurityEventRecord, onFailure: (error: unknown) => void): void {
+  try {
+    const result = listener(record as never)
+    if (result instanceof Promise) result.catch(onFailure)
+  } catch (error) {
+    onFailure(error)
+  }
+}

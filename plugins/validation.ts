@@ -1,0 +1,96 @@
+/**
+ * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a refusal
+ * names every field at once for small inputs and one field for large ones. Responses are serialized as before.
+ */
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { checkOptions } from '../lib/options.js'
+import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { createValidatorFactory, takeRejection, type ValidationLimits } from '../lib/validation/compiler.js'
+
+export { Type } from '@sinclair/typebox'
+export type { Static } from '@sinclair/typebox'
+export type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+export type { FieldError } from '../lib/validation/messages.js'
+
+export const ValidationOptionsSchema = Type.Object({
+  maxErrors: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'How many findings a refusal lists, 1 to 100. Default: 20.' })),
+  allErrorsUpTo: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_048_576, description: 'Up to how many bytes of JSON all findings are collected, 0 to 1048576; beyond it only the first. Default: 16384.' })),
+}, { additionalProperties: false })
+
+/** Options of the validation plugin. */
+export type ValidationOptions = Static<typeof ValidationOptionsSchema>
+
+const DEFAULTS: ValidationLimits = Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384 })
+
+type ValidatorFactory = NonNullable<NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']>
+
+/** Reports what is wrong with the options. */
+export function checkValidation (options: unknown, problems: Problem[]): void {
+  resolveValidationOptions(options, problems)
+}
+
+/** Resolves untrusted options; the result is complete and frozen. */
+export function resolveValidationOptions (options: unknown, problems: Problem[]): ValidationLimits {
+  return Object.freeze({ ...DEFAULTS, ...checkOptions(ValidationOptionsSchema, options, 'validation', problems) })
+}
+
+const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, options) => {
+  claimRegistration(app, 'validation')
+  const problems: Problem[] = []
+  const limits = resolveValidationOptions(options, problems)
+  // Fastify would go on using it, and this plugin would do nothing.
+  if (app.validatorCompiler !== undefined) {
+    problems.push({ path: 'validation', message: 'The instance has a validator compiler already.', mend: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.' })
+  }
+  assertNoProblems(problems)
+
+  // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
+  const buildValidator = createValidatorFactory(limits) as unknown as ValidatorFactory
+  app.setSchemaController({ compilersFactory: { buildValidator } })
+  app.addHook('onRoute', guardRoute)
+  app.addHook('onError', function reportRejection (request, _reply, error, done) {
+    report(app, request, error)
+    done()
+  })
+
+  function guardRoute (route: RouteOptions): void {
+    const types = contentTypesOf(route.schema)
+    if (types !== null) route.preValidation = [refuseOtherTypes(types), ...listOf(route.preValidation)]
+    if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
+  }
+
+  /** With `attachValidation` the handler decides what to answer, so no error reaches `onError`. */
+  function reportAttached (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+    report(app, request, request.validationError)
+    done()
+  }
+}
+
+function report (app: FastifyInstance, request: FastifyRequest, error: unknown): void {
+  const rejection = takeRejection(error)
+  if (rejection !== null) securityOf(app).root.emit({ name: 'input_validation_fail', ...rejection }, request)
+}
+
+/** The media types of a body schema by content type; null when one schema holds for every type. */
+function contentTypesOf (schema: RouteOptions['schema']): ReadonlySet<string> | null {
+  const { body } = schema ?? {}
+  const content: unknown = typeof body === 'object' && body !== null && 'content' in body ? body.content : null
+  return typeof content === 'object' && content !== null ? new Set(Object.keys(content)) : null
+}
+
+/** Fastify validates nothing when the request's media type is not among those of the schema. */
+function refuseOtherTypes (types: ReadonlySet<string>): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+  return function refuseOtherType (request, _reply, done) {
+    done(types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
+  }
+}
+
+function listOf<T> (hooks: T | T[] | undefined): T[] {
+  return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
+}
+
+export const validation = fp(validationPlugin, { name: 'bulwark-validation', fastify: '5.x' })
+export default validation
