@@ -1,0 +1,66 @@
+import { SecurityError } from '../errors.js'
+import type { Decision } from './engine.js'
+import type { ResolvedLimit } from './limits.js'
+
+/** What a caller may be told of the limits of one route; `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-10. */
+
+/**
+ * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else failed to sign
+ * in. A shadow limit refuses nobody, so a client has nothing to heed.
+ */
+export function isExposed (limit: ResolvedLimit): boolean {
+  return limit.phase !== 'limit-body' && !limit.quota.shadow
+}
+
+/** `"global";q=100;w=900, "search";q=30;w=60`, or null when no limit may be shown. Built at boot. */
+export function renderPolicyField (limits: readonly ResolvedLimit[]): string | null {
+  const items = limits.filter(isExposed).map(({ item, quota }) => `"${item}";q=${quota.limit};w=${wholeSeconds(quota.windowMs)}`)
+  return items.length === 0 ? null : items.join(', ')
+}
+
+/** The part of an item that boot knows: `"global";r=`. */
+export function renderItemHead (limit: ResolvedLimit): string | null {
+  return isExposed(limit) ? `"${limit.item}";r=` : null
+}
+
+/** `"global";r=97;t=840` for each limit that may be shown and was counted. */
+export function renderItems (heads: readonly (string | null)[], limits: readonly ResolvedLimit[], decision: Decision): string {
+  let field = ''
+  for (let index = 0; index < heads.length; index++) {
+    const head = heads[index] ?? null
+    const reading = decision.readings[index] ?? null
+    if (head === null || reading === null) continue
+    const remaining = Math.max(0, (limits[index]?.quota.limit ?? 0) - reading.used)
+    field += `${field === '' ? '' : ', '}${head}${remaining};t=${wholeSeconds(reading.waitMs)}`
+  }
+  return field
+}
+
+/** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
+export function exceeded (limits: readonly ResolvedLimit[], decision: Decision, which: 'enforced' | 'shadow'): readonly ResolvedLimit[] {
+  return limits.filter(({ quota }, index) => decision.readings[index]?.room === false && quota.shadow === (which === 'shadow'))
+}
+
+/** 429. Honouring Retry-After succeeds: it waits for the last of the violated limits and is rounded up. */
+export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Decision, fields: Readonly<Record<string, string>>): SecurityError {
+  let waitMs = 0
+  for (const [index, { quota }] of limits.entries()) {
+    const reading = decision.readings[index]
+    if (reading?.room === false && !quota.shadow) waitMs = Math.max(waitMs, reading.waitMs)
+  }
+  const retryAfter = wholeSeconds(waitMs)
+  const violatedPolicies = [...new Set(exceeded(limits, decision, 'enforced').map(({ policy }) => policy))]
+  return new SecurityError('RATE_LIMITED', {
+    headers: { 'retry-after': String(retryAfter), 'cache-control': 'no-store', ...fields },
+    members: { retryAfter, violatedPolicies },
+  })
+}
+
+/** 503 for a limit that is closed while its store cannot be asked. */
+export function storeUnavailable (): SecurityError {
+  return new SecurityError('STORE_UNAVAILABLE', { headers: { 'retry-after': '1', 'cache-control': 'no-store' } })
+}
+
+function wholeSeconds (milliseconds: number): number {
+  return Math.max(1, Math.ceil(milliseconds / 1000))
+}

@@ -1,0 +1,114 @@
+import type { Redis } from 'ioredis'
+import { parseDuration, type Duration } from '../duration.js'
+import type { Problem } from '../errors.js'
+import { queuesOffline } from '../redis.js'
+import { resolvePolicies, type Policies } from './limits.js'
+
+/** The shape that `RateLimitOptions` (plugins/rate-limit.ts) has after its schema check. */
+export interface RateLimitInput {
+  readonly policies?: Readonly<Record<string, unknown>>
+  readonly redis?: unknown
+  readonly allowMemoryStore?: boolean
+  readonly keySecret?: string
+  readonly keyPrefix?: string
+  readonly deadline?: Duration
+  readonly failureStatuses?: readonly number[]
+}
+
+/** What the service around the plugin is like. */
+export interface BootContext {
+  readonly production: boolean
+  /** Values of `app.config`. */
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+/** Checked options: complete, frozen. */
+export interface RateLimitSettings {
+  readonly policies: Policies
+  /** Null counts in the memory of this process. */
+  readonly redis: string | Redis | null
+  /** What the key secret is derived from; null draws a random one. */
+  readonly keySecret: string | null
+  readonly keyPrefix: string
+  readonly deadlineMs: number
+  readonly failureStatuses: ReadonlySet<number>
+}
+
+const MAX_DEADLINE_MS = 10_000
+const MIN_SECRET_LENGTH = 32
+
+/** Resolves checked options against the service they run in; a choice that is not safe there is a problem. */
+export function resolveSettings (input: RateLimitInput, boot: BootContext, path: string, problems: Problem[]): RateLimitSettings {
+  const policies = resolvePolicies(input.policies ?? {}, `${path}.policies`, problems)
+  const redis = resolveRedis(input.redis, boot, `${path}.redis`, problems)
+  if (redis === null && boot.production && input.allowMemoryStore !== true && noneUnder(`${path}.redis`, problems)) {
+    problems.push({
+      path: `${path}.redis`,
+      message: 'In production the memory store would count in each process on its own, and forget at each restart.',
+      mend: 'Set REDIS_URL or rateLimit.redis; or, if one process serves alone, write allowMemoryStore: true.',
+    })
+  }
+  const deadlineMs = parseDuration(input.deadline ?? '50ms')
+  if (deadlineMs > MAX_DEADLINE_MS) {
+    problems.push({ path: `${path}.deadline`, message: 'Every request would wait that long while Redis is silent.', mend: 'Write at most \'10s\'; \'50ms\' is the default.' })
+  }
+  return Object.freeze({
+    policies,
+    redis,
+    keySecret: resolveSecret(input.keySecret, redis !== null, boot, path, problems),
+    keyPrefix: input.keyPrefix ?? 'bulwark:rl:',
+    deadlineMs,
+    failureStatuses: new Set(input.failureStatuses ?? [400, 401, 403, 422]),
+  })
+}
+
+function noneUnder (path: string, problems: readonly Problem[]): boolean {
+  return !problems.some((problem) => problem.path === path)
+}
+
+function resolveRedis (input: unknown, { config }: BootContext, path: string, problems: Problem[]): string | Redis | null {
+  if (input === false) return null
+  const url = config['REDIS_URL']
+  const source = input ?? (url === '' ? undefined : url)
+  if (source === undefined) return null
+  if (typeof source === 'string') {
+    if (/^rediss?:\/\/./.test(source) && URL.canParse(source)) return source
+    problems.push({ path, message: input === undefined ? 'REDIS_URL in app.config is not a Redis URL.' : 'Not a Redis URL.', mend: 'Write redis://host:port or rediss://host:port.' })
+    return null
+  }
+  if (!isRedisClient(source)) {
+    problems.push({ path, message: 'Neither a Redis URL nor an ioredis client of a single server.', mend: 'Write redis://host:port, an ioredis Redis client, or false to count in memory.' })
+    return null
+  }
+  if (queuesOffline(source)) {
+    problems.push({
+      path,
+      message: 'This client queues commands while it is disconnected; they would count long after their request was answered.',
+      mend: 'Create it with { enableOfflineQueue: false }, or give the URL.',
+    })
+  }
+  return source
+}
+
+/** By what it can do, because the app may bring an ioredis of its own. A Cluster has no `options` of this form. */
+function isRedisClient (value: unknown): value is Redis {
+  if (typeof value !== 'object' || value === null) return false
+  const client = value as { evalsha?: unknown, eval?: unknown, status?: unknown, options?: unknown, isCluster?: unknown }
+  return typeof client.evalsha === 'function' && typeof client.eval === 'function' && typeof client.status === 'string' &&
+    typeof client.options === 'object' && client.options !== null && client.isCluster !== true
+}
+
+/** Instances that share a Redis must make the same keys, so there the secret cannot be drawn at random. */
+function resolveSecret (written: string | undefined, shared: boolean, { config }: BootContext, path: string, problems: Problem[]): string | null {
+  if (written !== undefined) return written
+  const inherited = config['JWT_ACCESS_SECRET']
+  if (typeof inherited === 'string' && inherited.length >= MIN_SECRET_LENGTH) return inherited
+  if (shared) {
+    problems.push({
+      path: `${path}.keySecret`,
+      message: 'With Redis the limiter needs a secret, the same in all instances, to hide who is counted.',
+      mend: `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
+    })
+  }
+  return null
+}

@@ -1,0 +1,126 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SecurityEvent } from '../events/catalogue.js'
+import type { PlacedStep, Verdict } from '../policy/section.js'
+import { exceeded, renderItems, storeUnavailable, tooManyRequests } from './answers.js'
+import type { Decision, LimitEngine } from './engine.js'
+import type { PhasePlan, RoutePlan } from './plan.js'
+
+/** What the limiter holds of one request. */
+export interface RequestLimits {
+  readonly decided: { readonly plan: PhasePlan, readonly keys: readonly string[], readonly decision: Decision }[]
+  /** The limiter itself refused, so no guess was made. */
+  refused: boolean
+  aborted: boolean
+  /** The reservations are kept or given back, once and for all. */
+  settled: boolean
+}
+
+export const kLimits: unique symbol = Symbol('bulwark.limits')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kLimits]: RequestLimits | null }
+}
+
+export interface StepContext {
+  readonly engine: LimitEngine
+  /** Answers with these statuses count as failures; server errors always do. */
+  readonly failureStatuses: ReadonlySet<number>
+  readonly emit: (event: SecurityEvent, request: FastifyRequest | null) => void
+}
+
+/** The steps of one route: decide in each phase, settle when the answer is known. */
+export function limitSteps (plan: RoutePlan, context: StepContext): readonly PlacedStep[] {
+  if (plan.phases.length === 0) return []
+  const steps: PlacedStep[] = plan.phases.map((phase) => decidingStep(phase, plan.policyField, context))
+  steps.push({ hook: 'onSend', phase: 'limit-settle', run: function settleLimits (request, reply) { return settleAndTell(request, reply, plan, context) } })
+  if (plan.countsFailures) {
+    steps.push(
+      { hook: 'onResponse', phase: 'limit-settle', run: function settleLate (request, reply) { return settle(request, reply, context) } },
+      { hook: 'onRequestAbort', phase: 'limit-settle', run: markAborted },
+    )
+  }
+  return steps
+}
+
+function decidingStep (plan: PhasePlan, policyField: string | null, context: StepContext): PlacedStep {
+  switch (plan.phase) {
+    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request) { return decide(request, plan, policyField, context) } }
+    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request) { return decide(request, plan, policyField, context) } }
+    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request) { return decide(request, plan, policyField, context) } }
+  }
+}
+
+function decide (request: FastifyRequest, plan: PhasePlan, policyField: string | null, context: StepContext): Verdict | Promise<Verdict> {
+  const keys = plan.keyOf.map((keyOf) => keyOf(request))
+  const decision = context.engine.decide(plan, keys)
+  if (decision instanceof Promise) return decision.then((late) => conclude(request, plan, keys, late, policyField, context))
+  return conclude(request, plan, keys, decision, policyField, context)
+}
+
+function conclude (request: FastifyRequest, plan: PhasePlan, keys: readonly string[], decision: Decision, policyField: string | null, context: StepContext): Verdict {
+  const limits = request[kLimits] ??= { decided: [], refused: false, aborted: false, settled: false }
+  limits.decided.push({ plan, keys, decision })
+  if (decision.outcome === 'admitted') {
+    const shadow = exceeded(plan.limits, decision, 'shadow')
+    if (shadow.length > 0) context.emit({ name: 'excess_rate_limit_exceeded', policies: shadow.map(({ item }) => `${item} (shadow)`) }, request)
+    return undefined
+  }
+  limits.refused = true
+  if (decision.outcome === 'unavailable') return storeUnavailable()
+  context.emit({ name: 'excess_rate_limit_exceeded', policies: exceeded(plan.limits, decision, 'enforced').map(({ item }) => item) }, request)
+  return tooManyRequests(plan.limits, decision, limitFields(limits, policyField))
+}
+
+function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan, context: StepContext): undefined | Promise<undefined> {
+  const settling = settle(request, reply, context)
+  if (settling !== undefined) return settling.then(() => tell(request, reply, plan))
+  tell(request, reply, plan)
+  return undefined
+}
+
+/**
+ * Keeps the reservations of failure-counting limits or gives them back, once. They are kept when the answer is a failure;
+ * when it is a server error, because a fault that a guess can provoke must not be a free guess; and when the caller left before the answer.
+ * What the limiter refused made no guess, so an earlier phase's reservation goes back.
+ */
+function settle (request: FastifyRequest, reply: FastifyReply, context: StepContext): undefined | Promise<undefined> {
+  const limits = request[kLimits]
+  if (limits === null || limits.settled) return undefined
+  limits.settled = true
+  const { statusCode } = reply
+  const failed = limits.aborted || isGone(reply) || statusCode >= 500 || context.failureStatuses.has(statusCode)
+  if (failed && !limits.refused) return undefined
+  const pending: Promise<void>[] = []
+  for (const { plan, keys, decision } of limits.decided) {
+    const giving = context.engine.giveBack(plan, keys, decision, plan.failuresOnly)
+    if (giving !== undefined) pending.push(giving)
+  }
+  return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined)
+}
+
+/** `onRequestAbort` does not fire once the body was read, so a caller who hangs up during the handler is found here. */
+function isGone (reply: FastifyReply): boolean {
+  return reply.raw.destroyed && !reply.raw.writableFinished
+}
+
+function markAborted (request: FastifyRequest): undefined {
+  const limits = request[kLimits]
+  if (limits !== null) limits.aborted = true
+}
+
+function tell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan): undefined {
+  const limits = request[kLimits]
+  if (limits !== null) reply.headers(limitFields(limits, plan.policyField))
+}
+
+const NO_FIELDS: Readonly<Record<string, string>> = Object.freeze({})
+
+function limitFields (limits: RequestLimits, policyField: string | null): Readonly<Record<string, string>> {
+  if (policyField === null) return NO_FIELDS
+  let field = ''
+  for (const { plan, decision } of limits.decided) {
+    const items = renderItems(plan.itemHeads, plan.limits, decision)
+    if (items !== '') field += field === '' ? items : `, ${items}`
+  }
+  return field === '' ? { 'ratelimit-policy': policyField } : { 'ratelimit-policy': policyField, ratelimit: field }
+}

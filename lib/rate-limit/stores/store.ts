@@ -1,0 +1,22 @@
+import type { Quota, Reading } from '../quota.js'
+
+/** What a store decided for all limits of one phase. */
+export interface Verdict {
+  /** True when every limit that is not in shadow had room. Otherwise nothing at all was counted. */
+  readonly admitted: boolean
+  /** One for each quota, in order. */
+  readonly readings: readonly Reading[]
+}
+
+/**
+ * Counts requests. The contract, in memory as on Redis: `consume` decides all limits in one step, all or nothing, and a
+ * refused request changes no counter; every key ends by itself; `giveBack` takes exactly the marked requests out again.
+ * A promise rejects only when the store could not be asked.
+ */
+export interface LimitStore {
+  readonly kind: 'memory' | 'redis'
+  consume (quotas: readonly Quota[], keys: readonly string[]): Verdict | Promise<Verdict>
+  /** `marks` holds `NOT_COUNTED` where there is nothing to give back. */
+  giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined | Promise<void>
+  close (): void
+}

@@ -1,0 +1,134 @@
+import { test } from 'tap'
+import type { Problem } from '../../../lib/errors.js'
+import { mayCarryText } from '../../../lib/rate-limit/body-schema.js'
+import { resolvePolicies } from '../../../lib/rate-limit/limits.js'
+
+const fine = { limit: 5, window: '1m', by: 'ip' }
+
+function problemsOf (written: Record<string, unknown>): Problem[] {
+  const problems: Problem[] = []
+  resolvePolicies(written, 'rateLimit.policies', problems)
+  return problems
+}
+
+test('a wrong limit is one problem with its path and a mend', (t) => {
+  const table: readonly (readonly [string, Record<string, unknown>, RegExp])[] = [
+    ['limit', { limit: 0 }, /whole number/],
+    ['limit', { limit: -1 }, /whole number/],
+    ['limit', { limit: NaN }, /whole number/],
+    ['limit', { limit: Infinity }, /whole number/],
+    ['limit', { limit: 1.5 }, /whole number/],
+    ['limit', { limit: '5' }, /whole number/],
+    ['limit', { limit: undefined }, /whole number/],
+    ['limit', { limit: null }, /whole number/],
+    ['limit', { limit: 1e12 }, /whole number/],
+    ['window', { window: 900 }, /duration with a unit/],
+    ['window', { window: '15' }, /duration with a unit/],
+    ['window', { window: '0s' }, /duration with a unit/],
+    ['window', { window: '15 minutes' }, /duration with a unit/],
+    ['window', { window: undefined }, /duration with a unit/],
+    ['window', { window: '999999999d' }, /366d/],
+    ['by', { by: undefined }, /who is counted/],
+    ['by', { by: 'ipp' }, /Did you mean 'ip'/],
+    ['by', { by: 'address' }, /'ip', 'user'/],
+    ['by', { by: [] }, /'ip', 'user'/],
+    ['by', { by: {} }, /'ip', 'user'/],
+    ['by', { by: { bdy: 'email' } }, /'ip', 'user'/],
+    ['by', { by: { body: '' } }, /'ip', 'user'/],
+    ['by', { by: { body: 7 } }, /'ip', 'user'/],
+    ['by', { by: { body: 'a', header: 'b' } }, /'ip', 'user'/],
+    ['by', { by: { header: 'x y' } }, /'ip', 'user'/],
+    ['by', { by: null }, /'ip', 'user'/],
+    ['by[1]', { by: ['ip', 'usr'] }, /Did you mean 'user'/],
+    ['by[1]', { by: ['ip', 'ip'] }, /once/],
+    ['by[1]', { by: [{ header: 'X-A' }, { header: 'x-a' }] }, /once/],
+    ['algorithm', { algorithm: 'gcra' }, /exact, sliding/],
+    ['algorithm', { algorithm: 'exact', limit: 1001 }, /sliding/],
+    ['count', { count: 'failure' }, /all, failures/],
+    ['mode', { mode: 'shadows' }, /enforce, shadow/],
+    ['onOutage', { onOutage: 'memory' }, /local, closed, open/],
+    ['onOutage', { onOutage: 'closed', mode: 'shadow' }, /enforce/],
+    ['burst', { burst: 5 }, /Known here/],
+    ['penalty', { penalty: [] }, /Known here/],
+    ['windw', { windw: '1m' }, /Did you mean "window"/],
+  ]
+  for (const [key, change, mend] of table) {
+    const alone = problemsOf({ mine: { ...fine, ...change } })
+    t.same(alone.map(({ path }) => path), [`rateLimit.policies.mine.${key}`], JSON.stringify(change))
+    t.match(alone[0]?.mend, mend)
+    const listed = problemsOf({ mine: [fine, { ...fine, ...change }] })
+    t.same(listed.map(({ path }) => path), [`rateLimit.policies.mine[1].${key}`], `listed ${JSON.stringify(change)}`)
+  }
+  t.end()
+})
+
+test('a policy that is no limit, no list, empty, or named so that no header can carry it, is a problem', (t) => {
+  for (const wrong of [null, 7, 'ip', true, [], [null]]) t.equal(problemsOf({ mine: wrong }).length, 1, JSON.stringify(wrong))
+  for (const name of ['a b', 'a"', 'login:2', '', '1', 'ä', 'x'.repeat(65), '__proto__']) {
+    const written = JSON.parse(`{${JSON.stringify(name)}: ${JSON.stringify(fine)}}`) as Record<string, unknown>
+    t.equal(problemsOf(written).length, 1, JSON.stringify(name))
+  }
+  t.end()
+})
+
+test('every problem is found, not only the first', (t) => {
+  t.equal(problemsOf({ a: { ...fine, limit: 0, window: 'x', by: 'y' }, b: [{ ...fine, limit: '5' }, fine, { ...fine, mode: 1 }] }).length, 5)
+  t.end()
+})
+
+test('boundaries and defaults are as documented', (t) => {
+  const problems: Problem[] = []
+  const policies = resolvePolicies({
+    small: { limit: 64, window: '1ms', by: 'ip' },
+    large: { limit: 65, window: '366d', by: ['ip', 'user'] },
+    exact: { limit: 1000, window: '1m', by: { header: 'X-Api-Key' }, algorithm: 'exact', mode: undefined },
+    many: [{ ...fine }, { ...fine, by: ['user', { body: 'id' }] }],
+  }, 'p', problems)
+  t.same(problems, [])
+  const facts = [...policies.values()].flat().map(({ item, quota, phase, failuresOnly, onOutage }) =>
+    `${item} ${quota.algorithm} ${quota.limit}/${quota.windowMs} ${phase}${failuresOnly ? ' failures' : ''}${quota.shadow ? ' shadow' : ''} ${onOutage}`)
+  t.same(facts, [
+    'global sliding 100/900000 limit-address local',
+    'auth exact 10/900000 limit-address local',
+    'login exact 5/900000 limit-body failures local',
+    'login:2 exact 30/900000 limit-address failures local',
+    'login:3 sliding 100/3600000 limit-body failures shadow local',
+    'small exact 64/1 limit-address local',
+    'large sliding 65/31622400000 limit-user local',
+    'exact exact 1000/60000 limit-address local',
+    'many exact 5/60000 limit-address local',
+    'many:2 exact 5/60000 limit-body local',
+  ])
+  t.end()
+})
+
+test('a written policy replaces the built-in one of its name as a whole', (t) => {
+  const policies = resolvePolicies({ login: { limit: 3, window: '1m', by: 'ip' } }, 'p', [])
+  t.same(policies.get('login')?.map(({ quota }) => quota.limit), [3])
+  t.same(policies.get('global')?.map(({ quota }) => quota.limit), [100])
+  t.end()
+})
+
+test('a body schema is asked whether it may carry the field as text', (t) => {
+  const text = { type: 'object', properties: { email: { type: 'string' } } }
+  const table: readonly (readonly [boolean, unknown])[] = [
+    [true, undefined],
+    [true, text],
+    [true, { properties: { email: {} } }],
+    [true, { type: ['object', 'null'], properties: { email: { type: ['string', 'null'] } } }],
+    [true, { type: 'object' }],
+    [true, { $ref: 'login#' }],
+    [true, { allOf: [{ type: 'object', properties: { a: {} } }, text] }],
+    [true, { anyOf: [{ type: 'string' }, { $ref: 'x' }] }],
+    [true, { content: { 'application/json': { schema: text }, 'text/plain': { schema: { type: 'string' } } } }],
+    [false, { type: 'object', properties: { mail: { type: 'string' } } }],
+    [false, { type: 'object', properties: { email: { type: 'integer' } } }],
+    [false, { type: 'object', additionalProperties: false }],
+    [false, { type: 'string' }],
+    [false, { oneOf: [{ type: 'array' }, { type: 'object', properties: {} }] }],
+    [false, { content: { 'text/plain': { schema: { type: 'string' } } } }],
+    [false, { type: 'object', properties: JSON.parse('{"__proto__":{}}') as unknown }],
+  ]
+  for (const [expected, schema] of table) t.equal(mayCarryText(schema, 'email'), expected, JSON.stringify(schema))
+  t.end()
+})
