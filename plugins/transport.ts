@@ -45,7 +45,9 @@ const DRAIN_MS = 10_000
 
 /** Resolves untrusted options. */
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
-  return resolveTransport((checkOptions(TransportOptionsSchema, input, 'transport', problems) ?? {}) as TransportInput, production, problems)
+  const checked = checkOptions(TransportOptionsSchema, input, 'transport', problems)
+  // What could not be read is reported already: it must not be reported as missing too.
+  return resolveTransport((checked ?? {}) as TransportInput, production, checked === null ? [] : problems)
 }
 
 const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, options) => {

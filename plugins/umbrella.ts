@@ -11,7 +11,7 @@ import { checkOptions } from '../lib/options.js'
 import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
 import { findScope } from '../lib/policy/scope.js'
 import type { RouteSecurityOptions } from '../lib/policy/types.js'
-import { auth, checkAuth } from './auth.js'
+import { auth, checkAuth, PublicRoute } from './auth.js'
 import { cors, resolveCorsPolicy } from './cors.js'
 import { checkCsrf, csrf } from './csrf.js'
 import { env, readEnv } from './env.js'
@@ -40,17 +40,22 @@ interface Entry {
   readonly mandatory?: true
 }
 
+/** Every plugin checks its options itself when it is loaded, so the table need not know their types. */
+function loads (plugin: unknown): Entry['load'] {
+  return (app, own) => app.register(plugin as FastifyPluginAsync<object>, own)
+}
+
 /** In this order they are loaded; the order in which they act on a request is the pipeline's (lib/policy/section.ts). */
 const TABLE: readonly Entry[] = [
-  { key: 'errors', options: ({ errors: own = {} }) => own, check: (own, _boot, problems) => { checkErrors(own, problems) }, load: (app, own) => app.register(errors, own) },
-  { key: 'events', options: ({ events: own = {} }) => own, check: (own, _boot, problems) => { checkEvents(own, problems) }, load: (app, own) => app.register(events, own) },
-  { key: 'transport', options: ({ transport: own = {} }) => own, check: (own, boot, problems) => { resolveTransportOptions(own, boot.production, problems) }, load: (app, own) => app.register(transport, own), mandatory: true },
-  { key: 'headers', options: headersOptions, check: (own, _boot, problems) => { resolveHeadersPolicy(null, own, 'headers', problems) }, load: (app, own) => app.register(headers, own) },
-  { key: 'cors', options: ({ cors: own = {} }) => own, check: (own, _boot, problems) => { resolveCorsPolicy(own, 'cors', problems) }, load: (app, own) => app.register(cors, own) },
-  { key: 'csrf', options: csrfOptions, check: (own, _boot, problems) => { checkCsrf(own, problems) }, load: (app, own) => app.register(csrf, own) },
-  { key: 'rateLimit', options: ({ rateLimit: own = {} }) => own as object | false, check: checkRateLimit, load: (app, own) => app.register(rateLimit, own) },
-  { key: 'validation', options: ({ validation: own = {} }) => own, check: (own, _boot, problems) => { checkValidation(own, problems) }, load: (app, own) => app.register(validation, own) },
-  { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: (app, own) => app.register(auth, own as Parameters<typeof checkAuth>[0] & object) },
+  { key: 'errors', options: ({ errors: own = {} }) => own, check: (own, _boot, problems) => { checkErrors(own, problems) }, load: loads(errors) },
+  { key: 'events', options: ({ events: own = {} }) => own, check: (own, _boot, problems) => { checkEvents(own, problems) }, load: loads(events) },
+  { key: 'transport', options: ({ transport: own = {} }) => own, check: (own, boot, problems) => { resolveTransportOptions(own, boot.production, problems) }, load: loads(transport), mandatory: true },
+  { key: 'headers', options: headersOptions, check: (own, _boot, problems) => { resolveHeadersPolicy(null, own, 'headers', problems) }, load: loads(headers) },
+  { key: 'cors', options: ({ cors: own = {} }) => own, check: (own, _boot, problems) => { resolveCorsPolicy(own, 'cors', problems) }, load: loads(cors) },
+  { key: 'csrf', options: csrfOptions, check: (own, _boot, problems) => { checkCsrf(own, problems) }, load: loads(csrf) },
+  { key: 'rateLimit', options: ({ rateLimit: own = {} }) => own as object | false, check: checkRateLimit, load: loads(rateLimit) },
+  { key: 'validation', options: ({ validation: own = {} }) => own, check: (own, _boot, problems) => { checkValidation(own, problems) }, load: loads(validation) },
+  { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: loads(auth) },
 ]
 
 const DefinitionKeys = Type.Object(Object.fromEntries(
@@ -60,7 +65,7 @@ const DefinitionKeys = Type.Object(Object.fromEntries(
 /** Finds everything wrong with a definition without starting anything. */
 export function checkDefinition (definition: SecurityDefinition, problems: Problem[]): Boot {
   checkOptions(DefinitionKeys, definition, '', problems)
-  const boot = definition.env === undefined ? readEnv({ schema: Type.Object({}), dotenv: false }, problems) : readEnv(definition.env, problems)
+  const boot = readEnv(definition.env, problems)
   for (const { options, check, mandatory } of TABLE) {
     const own = options(definition)
     if (own !== false || mandatory === true) check(own as object, boot, problems)
@@ -88,13 +93,14 @@ async function loadAll (app: FastifyInstance, definition: SecurityDefinition): P
 
   const { root } = securityOf(app)
   Object.assign(root, { strict: true, production: boot.production, config: boot.config })
-  if (definition.env !== undefined) await app.register(env, boot.config)
+  // What was read already: reading again would generate missing secrets a second time.
+  if (definition.env !== undefined) await loads(env)(app, boot.config)
   const defaults = (definition.defaults ?? {}) as Readonly<Record<string, unknown>>
   const off: string[] = []
   for (const { key, options, load } of TABLE) {
     const own = options(definition)
     if (own === false) {
-      turnOff(app, key)
+      turnOff(app, key, PublicRoute.is)
       off.push(key)
     } else {
       await load(app, own)
