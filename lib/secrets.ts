@@ -115,20 +115,29 @@ function bitsPerCharacter (text: string): number {
   return readsLikeWords(text) ? Math.min(shannon, WORD_BITS_PER_CHARACTER) : shannon
 }
 
-/** Letters without digits, of one case or each word capitalised. Random base64 looks so less than once in a million. */
+/** Letters without digits, of one case or each word capitalised. Random base64 looks so about once in a million. */
 function readsLikeWords (text: string): boolean {
   if (/[0-9]/.test(text)) return false
   const letters = text.replace(/[^A-Za-z]/g, '').length
-  const inWords = (text.match(/[A-Z]?[a-z]{2,}|[A-Z]{4,}/g) ?? []).join('').length
-  return letters > 0 && inWords / letters > 0.85
+  const inWords = (text.match(/[A-Z]?[a-z]{3,}/g) ?? []).join('').length
+  return letters > 0 && (inWords / letters > 0.9 || !/[a-z]/.test(text))
 }
 
+/** Shannon's estimate with the correction of Miller and Madow, because a short sample looks poorer than its source. */
 function shannonBits (text: string): number {
+  if (text === '') return 0
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
   let bits = 0
   for (const count of counts.values()) bits -= count / text.length * Math.log2(count / text.length)
-  return bits
+  return Math.min(bits + (counts.size - 1) / (2 * text.length * Math.LN2), Math.log2(alphabetSize(text)))
+}
+
+/** An upper bound of what the characters were drawn from. */
+function alphabetSize (text: string): number {
+  if (/^[0-9]*$/.test(text)) return 10
+  if (/^([0-9a-f]*|[0-9A-F]*)$/.test(text)) return 16
+  return 95
 }
 
 /** An attacker who knows a public key's text could sign with it, where it serves as an HMAC secret. */
