@@ -1,0 +1,19 @@
+import type { LooseShape, SecurityShape } from '../policy/types.js'
+
+/** `request.user`: who is signed in, with the app's own claims beside id and roles. */
+export type SecurityUser<S extends SecurityShape = LooseShape> = {
+  readonly id: string
+  readonly roles: readonly S['roles'][]
+} & S['claims']
+
+/** `request.auth`: what the access token said. Frozen; the same object for every request with the same token. */
+export interface AuthContext<S extends SecurityShape = LooseShape> {
+  readonly userId: string
+  readonly sessionId: string
+  readonly roles: readonly S['roles'][]
+  /** When the user signed in, in epoch seconds; refreshing does not change it. */
+  readonly authTime: number
+  /** When the access token ends, in epoch seconds. */
+  readonly expiresAt: number
+  readonly user: SecurityUser<S>
+}

@@ -1,0 +1,99 @@
+import type { FastifyRequest } from 'fastify'
+import { SecurityError, type ErrorCode } from '../errors.js'
+import type { SecurityEvent } from '../events/catalogue.js'
+import type { PlacedStep, Verdict } from '../policy/section.js'
+import type { AuthContext } from './context.js'
+import { cookieValues, type CookiePair } from './cookies.js'
+import type { ResolvedAuthPolicy } from './policy.js'
+import type { SessionStore } from './session-store.js'
+import type { TokenCodec } from './tokens.js'
+import type { AccessToken } from './sessions.js'
+
+/** Who is signed in, set by the authenticate step; read it as `request.auth`. */
+export const kAuth: unique symbol = Symbol('bulwark.auth')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kAuth]: AuthContext | null }
+}
+
+export interface GuardParts {
+  readonly access: TokenCodec<AccessToken>
+  readonly store: SessionStore
+  readonly cookiesOf: (request: FastifyRequest) => CookiePair
+  readonly unauthorized: (code: ErrorCode) => SecurityError
+  readonly emit: (event: SecurityEvent, request: FastifyRequest) => void
+  readonly now: () => number
+}
+
+/** The steps of one route's policy. A public route has none: its cookies are not even read. */
+export function compileGuards (parts: GuardParts, policy: ResolvedAuthPolicy, isFallback: boolean): readonly PlacedStep[] {
+  if (policy.access === 'public') return []
+  const authenticate = authenticateStep(parts, policy)
+  const authorize = policy.access === 'required' ? authorizeStep(parts, policy) : null
+  if (isFallback) {
+    // The scope's fallback serves 404s, where there is nothing to protect, but also routes that were declared before
+    // the plugin was loaded: those must not escape.
+    return placed(
+      (request) => request.is404 ? undefined : authenticate(request),
+      authorize === null ? null : (request) => request.is404 ? undefined : authorize(request),
+    )
+  }
+  return placed(authenticate, authorize)
+}
+
+type Guard = (request: FastifyRequest) => Verdict | Promise<Verdict>
+
+function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedStep[] {
+  const first: PlacedStep = { hook: 'onRequest', phase: 'authenticate', run: authenticate }
+  return authorize === null ? [first] : [first, { hook: 'onRequest', phase: 'authorize', run: authorize }]
+}
+
+function authenticateStep ({ access, store, cookiesOf, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+  const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
+    if (code === 'TOKEN_INVALID') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
+    return unauthorized(code)
+  }
+
+  return function authenticate (request) {
+    const { headers } = request.raw
+    const values = cookieValues(headers.cookie, cookiesOf(request).access.name)
+    const [token] = values
+    if (token === undefined) return undefined
+    // Two credentials in one request: which one counts must never depend on who reads first.
+    if (values.length > 1 || isBearer(headers.authorization)) return reject(request, 'TOKEN_INVALID')
+    const verified = access.verify(token, Math.floor(now() / 1000))
+    if (typeof verified === 'string') return reject(request, verified)
+    const { context } = verified
+    if (revocation === 'stateless') {
+      request[kAuth] = context
+      return undefined
+    }
+    const settle = (alive: boolean): Verdict => {
+      if (!alive) return reject(request, 'SESSION_REVOKED')
+      request[kAuth] = context
+      return undefined
+    }
+    const alive = store.isAlive(context.userId, context.sessionId)
+    // A store that cannot tell rejects with STORE_UNAVAILABLE: the request is refused, not let through.
+    return typeof alive === 'boolean' ? settle(alive) : alive.then(settle)
+  }
+}
+
+function authorizeStep ({ unauthorized, emit, now }: GuardParts, { roles, freshSeconds }: ResolvedAuthPolicy): Guard {
+  const allowed: ReadonlySet<string> = new Set(roles)
+
+  return function authorize (request) {
+    const auth = request[kAuth]
+    if (auth === null) return unauthorized('TOKEN_MISSING')
+    if (allowed.size > 0 && !auth.roles.some((role) => allowed.has(role))) {
+      emit({ name: 'authz_fail', userId: auth.userId, reason: 'INSUFFICIENT_ROLE' }, request)
+      return new SecurityError('INSUFFICIENT_ROLE')
+    }
+    if (freshSeconds !== null && now() / 1000 - auth.authTime > freshSeconds) return unauthorized('FRESH_AUTH_REQUIRED')
+    return undefined
+  }
+}
+
+function isBearer (authorization: string | undefined): boolean {
+  return authorization !== undefined && /^bearer(\s|$)/i.test(authorization)
+}

@@ -1,0 +1,182 @@
+import { Type, type Static, type TObject } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import type { Redis } from 'ioredis'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
+import type { Problem } from '../errors.js'
+import { checkOptions } from '../options.js'
+import { queuesOffline } from '../redis.js'
+import { SECRET_MEND, secretProblems } from '../secrets.js'
+import type { CookieProfile } from './cookies.js'
+import { checkClaims, createUserModel, type UserModel } from './users.js'
+
+const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
+  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
+
+const OneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
+  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, mend: `Write one of: ${names.join(', ')}.` }))
+
+/** Text that may stand in a token and in a quoted string of a header. */
+const NAME_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,128}$'
+
+export const Revocation = OneOf('strict: each authenticated request looks its session up, so that a logout counts at once everywhere. stateless: an access token holds until it expires.', 'strict', 'stateless')
+
+export const AuthOptionsSchema = Type.Object({
+  roles: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all roles, at least one, each once.' }),
+  claims: Type.Optional(Type.Unknown({ description: 'A TypeBox object: the app\'s own claims in access tokens and in request.user.' })),
+  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login, refresh and logout routes.' })),
+  loadUser: Type.Function([], Type.Unknown(), { description: 'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.' }),
+  accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_MEND}` })),
+  refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_MEND}` })),
+  issuer: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `iss` of all tokens, printable without spaces and quotes; default bulwark.' })),
+  audience: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `aud` of access tokens, printable without spaces and quotes; default bulwark-api.' })),
+  accessTtl: Type.Optional(durationOption('How long an access token holds, in whole seconds; default 15m.')),
+  refreshIdle: Type.Optional(durationOption('A session that is not refreshed for this long ends, in whole seconds; default 7d.')),
+  refreshAbsolute: Type.Optional(durationOption('A session ends this long after its login, in whole seconds; default 30d.')),
+  grace: Type.Optional(durationOption('How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.')),
+  cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
+  sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
+  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.' })),
+  redis: Type.Optional(Type.Unsafe<string | Redis | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
+  allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
+  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.' })),
+  revocation: Type.Optional(Revocation),
+}, { additionalProperties: false })
+
+type WrittenOptions = Static<typeof AuthOptionsSchema>
+
+/** What `authenticate`, `loadUser` and `reply.login` deal in. Members beyond these never leave the app. */
+export type AuthUser<R extends string = string, C extends TObject = TObject> = { readonly id: string, readonly roles: readonly R[] } & Static<C>
+
+/** The body of the built-in login route. */
+export interface Credentials { readonly email: string, readonly password: string }
+
+/** Options of the auth plugin; `AuthOptionsSchema` describes each. */
+export type AuthOptions<R extends string = string, C extends TObject = TObject> =
+  Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser'> & {
+    roles: readonly R[]
+    claims?: C
+    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<R, C> | null>
+    loadUser: (userId: string) => Promise<AuthUser<R, C> | null>
+  }
+
+/** What an option's default is looked up in. */
+export interface AuthBoot { readonly production: boolean, readonly config: Readonly<Record<string, unknown>> }
+
+/** Checked, complete and frozen. */
+export interface ResolvedAuthOptions {
+  readonly users: UserModel
+  readonly authenticate: ((credentials: Credentials, request: FastifyRequest) => Promise<unknown>) | null
+  readonly loadUser: (userId: string) => Promise<unknown>
+  readonly accessSecret: string
+  readonly refreshSecret: string
+  readonly issuer: string
+  readonly audience: string
+  readonly accessTtlMs: number
+  readonly refreshIdleMs: number
+  readonly refreshAbsoluteMs: number
+  readonly graceMs: number
+  readonly cookies: CookieProfile
+  readonly sameSite: 'strict' | 'lax'
+  readonly prefix: string
+  /** null: this process' memory. */
+  readonly redis: string | Redis | null
+  readonly keyPrefix: string
+  readonly revocation: 'strict' | 'stateless'
+}
+
+const GRACE_MAX_MS = 60_000
+
+/** Turns untrusted options into resolved ones, or adds every problem there is and returns null. */
+export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
+  const before = problems.length
+  const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
+  if (checked === null) return null
+  const claims = checkClaims(checked.claims, 'auth.claims', problems)
+  const secrets = resolveSecrets(checked, boot, problems)
+  const times = resolveTimes(checked, problems)
+  const redis = resolveRedis(checked, boot, problems)
+  if (problems.length > before) return null
+  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'] }
+  return Object.freeze<ResolvedAuthOptions>({
+    ...secrets,
+    ...times,
+    users: createUserModel(checked.roles, claims),
+    authenticate: functions.authenticate ?? null,
+    loadUser: functions.loadUser,
+    issuer: checked.issuer ?? 'bulwark',
+    audience: checked.audience ?? 'bulwark-api',
+    cookies: checked.cookies ?? 'scoped',
+    sameSite: checked.sameSite ?? 'strict',
+    prefix: checked.prefix ?? '/auth',
+    redis,
+    keyPrefix: checked.keyPrefix ?? 'bulwark:auth:',
+    revocation: checked.revocation ?? 'strict',
+  })
+}
+
+function resolveSecrets (options: WrittenOptions, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
+  const pick = (name: 'accessSecret' | 'refreshSecret', variable: string): string => {
+    const secret = options[name] ?? config[variable]
+    const path = `auth.${name}`
+    if (typeof secret !== 'string') {
+      problems.push({ path, message: 'Missing.', mend: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_MEND}` })
+      return ''
+    }
+    for (const message of secretProblems(secret)) problems.push({ path, message, mend: SECRET_MEND })
+    return secret
+  }
+  const accessSecret = pick('accessSecret', 'JWT_ACCESS_SECRET')
+  const refreshSecret = pick('refreshSecret', 'JWT_REFRESH_SECRET')
+  if (accessSecret !== '' && accessSecret === refreshSecret) {
+    problems.push({ path: 'auth.refreshSecret', message: 'It equals the access secret.', mend: `Each kind of token needs its own key. ${SECRET_MEND}` })
+  }
+  return { accessSecret, refreshSecret }
+}
+
+function resolveTimes (options: WrittenOptions, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs'> {
+  const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
+    const milliseconds = parseDuration(options[name] ?? standard)
+    if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', mend: 'Tokens and cookies count in seconds: write for example 90s.' })
+    return milliseconds
+  }
+  const accessTtlMs = wholeSeconds('accessTtl', '15m')
+  const refreshIdleMs = wholeSeconds('refreshIdle', '7d')
+  const refreshAbsoluteMs = wholeSeconds('refreshAbsolute', '30d')
+  const graceMs = parseDuration(options.grace ?? '10s')
+  if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', mend: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
+  if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', mend: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
+  if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', mend: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
+  return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }
+}
+
+function resolveRedis (options: WrittenOptions, { production, config }: AuthBoot, problems: Problem[]): string | Redis | null {
+  const { redis = config['REDIS_URL'] } = options
+  const path = 'auth.redis'
+  if (redis === undefined || redis === '' || redis === false) {
+    if (production && options.allowMemoryStore !== true) {
+      problems.push({ path, message: 'Sessions would live in memory in production.', mend: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
+    }
+    return null
+  }
+  if (typeof redis === 'string') {
+    if (!/^rediss?:\/\//.test(redis)) problems.push({ path, message: 'Not a Redis URL.', mend: 'Write redis://host:6379 or rediss://host:6379.' })
+    return redis
+  }
+  if (!isRedisClient(redis)) {
+    problems.push({ path, message: 'Neither a URL nor an ioredis client.', mend: 'Give a URL, a client made by new Redis(...), or false.' })
+    return null
+  }
+  if (queuesOffline(redis)) {
+    problems.push({ path, message: 'The client queues commands while it is disconnected: a rotation that runs late counts as a reused token later.', mend: 'Create it with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }, or give the URL.' })
+  }
+  return redis
+}
+
+function isRedisClient (value: unknown): value is Redis {
+  return typeof value === 'object' && value !== null && 'evalsha' in value && typeof value.evalsha === 'function' && 'options' in value
+}
+
+/** Only reports what is wrong with the options; nothing is built or connected. */
+export function checkAuth (options: unknown, boot: AuthBoot, problems: Problem[]): void {
+  resolveAuthOptions(options, boot, problems)
+}

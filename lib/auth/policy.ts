@@ -1,0 +1,101 @@
+import { Type } from '@sinclair/typebox'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
+import { BulwarkConfigError, type Problem } from '../errors.js'
+import { checkOptions, nearest } from '../options.js'
+import type { LooseShape, SecurityShape } from '../policy/types.js'
+import { Revocation } from './options.js'
+
+/** A route that anybody may call, with the reason. Made by `publicRoute` only. */
+export class PublicRoute {
+  /** Private, so that no look-alike object is one. */
+  readonly #made = true
+  readonly why: string
+
+  constructor (why: string) {
+    this.why = why
+    Object.freeze(this)
+  }
+
+  static is (value: unknown): value is PublicRoute {
+    return typeof value === 'object' && value !== null && #made in value && value.#made
+  }
+}
+
+/**
+ * Declares that a route needs nobody signed in, and why: `security: { auth: publicRoute('uptime probe') }`. Its
+ * cookies are not read at all.
+ * @throws BulwarkConfigError without a reason.
+ */
+export function publicRoute (why: string): PublicRoute {
+  if (typeof why !== 'string' || why.trim() === '') {
+    throw new BulwarkConfigError([{ path: 'publicRoute', message: 'A public route without a reason.', mend: 'Say why, for example publicRoute(\'uptime probe\').' }])
+  }
+  return new PublicRoute(why)
+}
+
+/** What a route asks of a signed-in user. */
+export interface AuthRequirements<S extends SecurityShape = LooseShape> {
+  /** Any one of these is enough. */
+  readonly roles?: readonly S['roles'][]
+  /** The sign-in (not the last refresh) is at most this old. */
+  readonly fresh?: Duration
+  /** Overrides the option of the same name. */
+  readonly revocation?: 'strict' | 'stateless'
+}
+
+/** The `auth` key of a route's or a scope's `security`. */
+export type AuthRouteOptions<S extends SecurityShape = LooseShape> = 'required' | 'optional' | PublicRoute | AuthRequirements<S>
+
+/** Resolved policy of a scope or a route: complete, checked, frozen. */
+export interface ResolvedAuthPolicy {
+  readonly access: 'required' | 'optional' | 'public'
+  /** Of a public route. */
+  readonly why: string | null
+  /** Any one of these; empty: whoever is signed in. */
+  readonly roles: readonly string[]
+  readonly freshSeconds: number | null
+  readonly revocation: 'strict' | 'stateless'
+}
+
+const RequirementsSchema = Type.Object({
+  roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
+  fresh: Type.Optional(Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' })),
+  revocation: Type.Optional(Revocation),
+}, { additionalProperties: false })
+
+const MEND = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, fresh, revocation }.'
+
+/** The base policy of a service: everybody must sign in unless a route says otherwise. */
+export function baseAuthPolicy (revocation: 'strict' | 'stateless'): ResolvedAuthPolicy {
+  return Object.freeze({ access: 'required', why: null, roles: NO_ROLES, freshSeconds: null, revocation })
+}
+
+const NO_ROLES: readonly string[] = Object.freeze([])
+
+/**
+ * Resolves the `auth` key against the scope's policy. A word or `publicRoute` replaces who may call, and keeps the
+ * scope's `revocation`; an object replaces the keys it names and always means a signed-in user.
+ */
+export function resolveAuthPolicy (known: ReadonlySet<string>, base: ResolvedAuthPolicy, input: unknown, where: string, problems: Problem[]): ResolvedAuthPolicy {
+  const { revocation } = base
+  if (input === 'required' || input === 'optional') return Object.freeze({ access: input, why: null, roles: NO_ROLES, freshSeconds: null, revocation })
+  if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, roles: NO_ROLES, freshSeconds: null, revocation })
+  if (typeof input !== 'object' || input === null) {
+    problems.push({ path: where, message: 'Not a policy.', mend: input === false ? 'To open a route, write publicRoute(\'why\').' : MEND })
+    return base
+  }
+  const checked = checkOptions(RequirementsSchema, input, where, problems)
+  if (checked === null) return base
+  for (const role of checked.roles ?? []) {
+    if (known.has(role)) continue
+    const near = nearest(role, [...known])
+    problems.push({ path: `${where}.roles`, message: `Unknown role "${role}".`, mend: near === null ? `Known roles: ${[...known].join(', ')}.` : `Did you mean "${near}"?` })
+  }
+  return Object.freeze({
+    access: 'required',
+    why: null,
+    roles: checked.roles === undefined ? base.roles : Object.freeze([...checked.roles]),
+    freshSeconds: checked.fresh === undefined ? base.freshSeconds : parseDuration(checked.fresh) / 1000,
+    revocation: checked.revocation ?? revocation,
+  })
+}

@@ -1,0 +1,127 @@
+import { FormatRegistry, KindGuard, type TObject, type TSchema } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import type { Problem } from '../errors.js'
+import { isPlainObject } from '../options.js'
+
+/** A user as tokens, `request.user` and the built-in routes know one: id, roles and the declared claims, nothing else. */
+export interface KnownUser {
+  readonly id: string
+  readonly roles: readonly string[]
+  readonly [claim: string]: unknown
+}
+
+/** Turns what the app's functions return, and what tokens say, into known users. */
+export interface UserModel {
+  readonly roles: ReadonlySet<string>
+  /** Names of the app's claims. */
+  readonly claims: readonly string[]
+  readonly schema: TObject | null
+  /**
+   * A frozen copy with the id, the roles and the declared claims; whatever else the object has (a database row's
+   * password hash) stays behind. @throws Error when it does not fit; the message holds no value.
+   */
+  fromApp (user: unknown, source: string): KnownUser
+  /** The user that a payload describes, frozen to the bottom and without a prototype; null when it does not fit. */
+  fromClaims (payload: Readonly<Record<string, unknown>>): KnownUser | null
+}
+
+const MAX_ID_LENGTH = 255
+
+/** Names that tokens, `request.user` or RFC 9068 give another meaning. */
+const RESERVED_CLAIMS: ReadonlySet<string> = new Set([
+  'iss', 'aud', 'sub', 'sid', 'roles', 'auth_time', 'iat', 'exp', 'nbf', 'jti', 'gen', 'slt', 'tv', 'amr', 'acr', 'azp', 'cnf', 'nonce',
+  'scope', 'scopes', 'client_id', 'typ', 'kid', 'id', 'sessionId', '__proto__', 'constructor', 'prototype', 'toJSON',
+])
+
+/** Adds a problem for a claims schema that cannot be checked or collides with a name of ours. */
+export function checkClaims (claims: unknown, path: string, problems: Problem[]): TObject | null {
+  if (claims === undefined) return null
+  if (!KindGuard.IsObject(claims)) {
+    problems.push({ path, message: 'Not a TypeBox object.', mend: 'Write for example Type.Object({ tenant: Type.String() }).' })
+    return null
+  }
+  for (const name of Object.keys(claims.properties)) {
+    if (RESERVED_CLAIMS.has(name)) problems.push({ path: `${path}.${name}`, message: 'This name has a meaning of its own in tokens or in request.user.', mend: 'Choose another name.' })
+  }
+  for (const format of formatsOf(claims)) {
+    if (!FormatRegistry.Has(format)) problems.push({ path, message: `TypeBox does not know the format "${format}", so every token would be refused.`, mend: 'Register it with FormatRegistry.Set, or use a pattern.' })
+  }
+  try {
+    TypeCompiler.Compile(claims)
+  } catch {
+    problems.push({ path, message: 'TypeBox cannot compile this schema.', mend: 'Use the types that JSON has, without references.' })
+  }
+  return claims
+}
+
+export function createUserModel (roles: readonly string[], schema: TObject | null): UserModel {
+  const known: ReadonlySet<string> = new Set(roles)
+  const claims = Object.freeze(Object.keys(schema?.properties ?? {}))
+  const checker = schema === null ? null : TypeCompiler.Compile(schema)
+
+  const pickClaims = (from: Readonly<Record<string, unknown>>): Record<string, unknown> => {
+    const picked: Record<string, unknown> = {}
+    for (const name of claims) if (Object.hasOwn(from, name) && from[name] !== undefined) picked[name] = from[name]
+    return picked
+  }
+
+  return Object.freeze<UserModel>({
+    roles: known,
+    claims,
+    schema,
+    fromApp (user, source) {
+      if (typeof user !== 'object' || user === null) throw new Error(`auth: ${source} gave no user object`)
+      const { id, roles: given } = user as { id?: unknown, roles?: unknown }
+      if (!isId(id)) throw new Error(`auth: ${source} gave a user whose id is not a text of 1 to ${MAX_ID_LENGTH} characters`)
+      if (!isRoles(given, known)) throw new Error(`auth: ${source} gave a user whose roles are not a list of the declared ones`)
+      // Through JSON, as the token will carry them: a Date or an undefined member shows here and not at the next request.
+      const picked = JSON.parse(JSON.stringify(pickClaims(user as Record<string, unknown>))) as Record<string, unknown>
+      if (checker?.Check(picked) === false) {
+        const where = checker.Errors(picked).First()?.path ?? ''
+        throw new Error(`auth: ${source} gave a user whose claims do not fit their schema, at ${where === '' ? '/' : where}`)
+      }
+      return freezeUser(id, [...new Set(given)], picked)
+    },
+    fromClaims (payload) {
+      const { sub, roles: given } = payload
+      if (!isId(sub) || !isRoles(given, known)) return null
+      const picked = pickClaims(payload)
+      if (checker?.Check(picked) === false) return null
+      return freezeUser(sub, given, picked)
+    },
+  })
+}
+
+function isId (value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MAX_ID_LENGTH
+}
+
+function isRoles (value: unknown, known: ReadonlySet<string>): value is readonly string[] {
+  return Array.isArray(value) && value.every((role) => typeof role === 'string' && known.has(role))
+}
+
+function freezeUser (id: string, roles: readonly string[], claims: Readonly<Record<string, unknown>>): KnownUser {
+  const user = Object.assign(Object.create(null) as Record<string, unknown>, { id, roles: Object.freeze([...roles]) }, claims)
+  for (const name of Object.keys(claims)) freezeDeep(user[name])
+  return Object.freeze(user)
+}
+
+/** The same object serves every request with this token: a handler that changed it would change them all. */
+function freezeDeep (value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
+  Object.freeze(value)
+  for (const member of Object.values(value)) freezeDeep(member)
+}
+
+function formatsOf (schema: unknown): Set<string> {
+  const formats = new Set<string>()
+  const visit = (node: unknown): void => {
+    if (Array.isArray(node)) node.forEach(visit)
+    if (!isPlainObject(node)) return
+    const { format } = node as TSchema
+    if (node['type'] === 'string' && typeof format === 'string') formats.add(format)
+    Object.values(node).forEach(visit)
+  }
+  visit(schema)
+  return formats
+}

@@ -1,0 +1,70 @@
+/**
+ * JWT cookie sessions: short access tokens, rotating refresh tokens, and a guard on every route that does not say
+ * otherwise. A token that is not beyond doubt is a 401; a store that cannot tell is a 503, never an answer.
+ */
+import type {
+  ContextConfigDefault, FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault, RawReplyDefaultExpression,
+  RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface,
+} from 'fastify'
+import fp from 'fastify-plugin'
+import type { AuthContext, SecurityUser } from '../lib/auth/context.js'
+import type { AuthOptions } from '../lib/auth/options.js'
+import type { AuthRouteOptions, ResolvedAuthPolicy } from '../lib/auth/policy.js'
+import { setUpAuth } from '../lib/auth/setup.js'
+import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
+
+export type { AuthContext, SecurityUser } from '../lib/auth/context.js'
+export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
+export { publicRoute, type AuthRequirements, type AuthRouteOptions, type PublicRoute, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
+
+/** `app.security.sessions`. */
+export interface SessionsApi {
+  readonly store: 'memory' | 'redis'
+  /** Ends all sessions of a user, on every instance. Call it after a change of password or of privileges. */
+  revokeUser (userId: string): Promise<void>
+}
+
+declare module '../lib/policy/types.js' {
+  interface RouteSecurityOptions<S extends SecurityShape> {
+    /** Who may call this route: `'required'` (default), `'optional'`, `publicRoute('why')`, or `{ roles, fresh, revocation }`. */
+    auth?: AuthRouteOptions<S>
+  }
+  interface ResolvedRouteSecurity { readonly auth?: ResolvedAuthPolicy }
+  interface SecurityApi { readonly sessions?: SessionsApi }
+}
+
+declare module 'fastify' {
+  interface FastifyRequest<
+    RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+    RawServer extends RawServerBase = RawServerDefault,
+    RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
+    SchemaCompiler extends FastifySchema = FastifySchema,
+    TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
+  > {
+    /** What the access token of this request said; null when nobody is signed in, and always null on public routes. */
+    readonly auth: AuthContext<ShapeOf<TypeProvider>> | null
+    /** Who is signed in. Throws when nobody is: read `auth` on optional and public routes. */
+    readonly user: SecurityUser<ShapeOf<TypeProvider>>
+  }
+  interface FastifyReply<
+    RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+    RawServer extends RawServerBase = RawServerDefault,
+    RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
+    RawReply extends RawReplyDefaultExpression<RawServer> = RawReplyDefaultExpression<RawServer>,
+    ContextConfig = ContextConfigDefault,
+    SchemaCompiler extends FastifySchema = FastifySchema,
+    TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
+  > {
+    /** Opens a session for the user, ends the one that the request presents, and sets both cookies. */
+    login (user: SecurityUser<ShapeOf<TypeProvider>>): Promise<void>
+    /** Ends the session that the request presents, and expires both cookies. */
+    logout (): Promise<void>
+  }
+}
+
+const authPlugin: FastifyPluginAsync<AuthOptions> = async (app, options) => {
+  await setUpAuth(app, options, { now: Date.now })
+}
+
+export const auth = fp(authPlugin, { name: 'bulwark-auth', fastify: '5.x' })
+export default auth
