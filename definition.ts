@@ -44,7 +44,7 @@ export interface SecurityConfig<R extends string = string, P extends string = st
 }
 
 /** A definition that carries its vocabulary for the compiler. */
-export type SecurityDefinition<S extends SecurityShape = SecurityShape> = Readonly<Omit<SecurityConfig<never, never, unknown, TObject>, 'defaults' | 'auth' | 'rateLimit'>> & {
+export type SecurityDefinition<S extends SecurityShape = SecurityShape> = Readonly<Omit<SecurityConfig<never, never>, 'defaults' | 'auth' | 'rateLimit'>> & {
   readonly auth?: unknown
   readonly rateLimit?: unknown
   readonly defaults?: unknown

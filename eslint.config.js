@@ -31,6 +31,9 @@ export default tseslint.config(
     rules: {
       // tap's assertions return promises only for asynchronous subjects.
       '@typescript-eslint/no-floating-promises': 'off',
+      // Type assertions are made of exactly these.
+      '@typescript-eslint/no-unnecessary-type-parameters': 'off',
+      '@typescript-eslint/no-meaningless-void-operator': 'off',
     },
   },
 )

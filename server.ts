@@ -50,7 +50,7 @@ export function serverOptions (definition: SecurityDefinition, options: FastifyS
 export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: FastifyServerOptions = {}): Promise<SecureInstance<S>> {
   const app = fastify(serverOptions(definition, options))
   await app.register(bulwark, definition)
-  return app.withTypeProvider<SecurityTypeProvider<S>>() as unknown as SecureInstance<S>
+  return app.withTypeProvider<SecurityTypeProvider<S>>()
 }
 
 /** Logging is on unless it is turned off: a service without a log cannot tell that it is under attack. */

@@ -15,7 +15,7 @@ import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 
 export type { AuthContext, SecurityUser } from '../lib/auth/context.js'
 export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
-export { publicRoute, type AuthRequirements, type AuthRouteOptions, type PublicRoute, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
+export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
 /** `app.security.sessions`. */
 export interface SessionsApi {

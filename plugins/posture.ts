@@ -48,7 +48,7 @@ function secureScope (this: FastifyInstance, options: SecureScopeOptions<Securit
     overrideScope(scope, overrides, where)
     await routes(scope)
   }, prefix === undefined ? {} : { prefix })
-  return loaded as unknown as PromiseLike<void>
+  return loaded
 }
 
 export const posture = fp(posturePlugin, { name: 'bulwark-posture', fastify: '5.x' })

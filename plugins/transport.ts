@@ -47,7 +47,7 @@ const DRAIN_MS = 10_000
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
   const checked = checkOptions(TransportOptionsSchema, input, 'transport', problems)
   // What could not be read is reported already: it must not be reported as missing too.
-  return resolveTransport((checked ?? {}) as TransportInput, production, checked === null ? [] : problems)
+  return resolveTransport((checked ?? {}), production, checked === null ? [] : problems)
 }
 
 const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, options) => {

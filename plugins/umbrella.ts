@@ -9,6 +9,7 @@ import type { SecurityDefinition } from '../definition.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
 import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
+import { checkKeys } from '../lib/policy/compile.js'
 import { findScope } from '../lib/policy/scope.js'
 import type { RouteSecurityOptions } from '../lib/policy/types.js'
 import { auth, checkAuth, PublicRoute } from './auth.js'
@@ -91,7 +92,8 @@ async function loadAll (app: FastifyInstance, definition: SecurityDefinition): P
   const boot = checkDefinition(definition, problems)
   assertNoProblems(problems)
 
-  const { root } = securityOf(app)
+  const scope = securityOf(app)
+  const { root } = scope
   Object.assign(root, { strict: true, production: boot.production, config: boot.config })
   // What was read already: reading again would generate missing secrets a second time.
   if (definition.env !== undefined) await loads(env)(app, boot.config)
@@ -100,13 +102,14 @@ async function loadAll (app: FastifyInstance, definition: SecurityDefinition): P
   for (const { key, options, load } of TABLE) {
     const own = options(definition)
     if (own === false) {
-      turnOff(app, key, PublicRoute.is)
+      turnOff(app, key, (input) => PublicRoute.is(input))
       off.push(key)
     } else {
       await load(app, own)
     }
     if (defaults[key] !== undefined) setBase(app, key, defaults[key], `defaults.${key}`)
   }
+  checkKeys(scope.sections, defaults, 'defaults', root.problems)
   await app.register(posture, { off })
 }
 

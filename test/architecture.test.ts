@@ -33,6 +33,11 @@ function mayImport (from: string, to: string): boolean {
   return from === 'index.ts'
 }
 
+/** Comments and messages may speak of what the code must not do. */
+function withoutTexts (source: string): string {
+  return source.replace(/\/\*[^]*?\*\/|\/\/.*|'(?:[^'\\\n]|\\.)*'|`[^`]*`/g, '')
+}
+
 test('the imports follow the arrows: index, server, umbrella, plugins, lib, errors', async (t) => {
   t.ok(ALL.length > 30, 'the walk found the modules')
   for (const { path, imports } of ALL) {
@@ -58,7 +63,7 @@ test('no module imports itself through others', async (t) => {
 })
 
 test('lib never registers a plugin, and the index holds exports only', async (t) => {
-  for (const { path, source } of ALL) if (path.startsWith('lib/')) t.notMatch(source, /\.register\(/, path)
+  for (const { path, source } of ALL) if (path.startsWith('lib/')) t.notMatch(withoutTexts(source), /\.register\(/, path)
   for (const line of readFileSync(join(ROOT, 'index.ts'), 'utf8').split('\n')) if (line !== '') t.match(line, /^export (type )?\{.*\} from '/)
 })
 

@@ -25,7 +25,7 @@ let port = 0
 let cookie = ''
 
 before(async () => {
-  app = await createServer(security, { logger: false, bodyLimit: 1024 }) as unknown as FastifyInstance
+  app = await createServer(security, { logger: false, bodyLimit: 1024 })
   const open = { security: { auth: publicRoute('a route of the test') } }
   app.get('/ok', open, async () => ({ ok: true }))
   app.post('/created', open, async (_request, reply) => reply.code(201).send({ ok: true }))

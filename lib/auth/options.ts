@@ -55,8 +55,8 @@ export type AuthOptions<R extends string = string, C extends TObject = TObject> 
   Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser'> & {
     roles: readonly R[]
     claims?: C
-    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<R, C> | null>
-    loadUser: (userId: string) => Promise<AuthUser<R, C> | null>
+    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
+    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
   }
 
 /** What an option's default is looked up in. */

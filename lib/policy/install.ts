@@ -56,11 +56,7 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
 export function setBase (app: FastifyInstance, key: string, input: unknown, where: string): void {
   const scope = securityOf(app)
   const bound = scope.sections.get(key)
-  if (bound === undefined) {
-    checkKeys(scope.sections, { [key]: input }, where.slice(0, -key.length - 1), scope.root.problems)
-    return
-  }
-  scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))
+  if (bound !== undefined) scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))
 }
 
 /**
@@ -176,7 +172,7 @@ function compileOnRoute (this: FastifyInstance, route: RouteOptions): void {
   const policy = resolvePolicy(scope.sections, route.security, where, root.problems)
   route.config = { ...route.config, security: policy }
   root.compiled.set(policy, compilePolicy(scope.sections, policy, info, root.problems))
-  root.routes.push({ info, scope, input: route.security, policy, constraints: (route.constraints ?? {}) as Readonly<Record<string, unknown>> })
+  root.routes.push({ info, scope, input: route.security, policy, constraints: (route.constraints ?? {}) })
   const own = ownScope(this)
   if (own !== null) own.firstRoute ??= info.label
 }

@@ -49,7 +49,7 @@ const NO_RESPONSE = {} as ServerResponse
 function urlsOf (app: FastifyInstance, method: string, { info, constraints }: RouteRecord): string[] {
   const slashed = `${info.url}/`
   if (info.url === '' || info.url.endsWith('/') || info.url.endsWith('*')) return [info.url]
-  return app.hasRoute({ method: method as HTTPMethod, url: slashed, constraints }) ? [info.url, slashed] : [info.url]
+  return app.hasRoute({ method: method, url: slashed, constraints }) ? [info.url, slashed] : [info.url]
 }
 
 function definedOnly<T extends object> (options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -86,6 +86,6 @@ test('wrong options and modes stop the boot and say where', async (t) => {
   for (const mode of [true, 'never', {}, null]) {
     const app = await build(t)
     app.post('/x', { security: { csrf: mode as 'always' } }, async () => 1)
-    await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x security.csrf' }] }, String(mode))
+    await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x security.csrf' }] }, JSON.stringify(mode))
   }
 })

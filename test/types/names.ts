@@ -1,5 +1,5 @@
 // Compiled by the build and never run: every line below an expected error fails the build when the compiler accepts it.
-import Fastify, { type FastifyInstance, type FastifyPluginAsync, type RawServerDefault } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyPluginOptions, type RawServerDefault } from 'fastify'
 import { bulwark, createServer, defineSecurity, publicRoute, serverOptions, Type, type SecurityTypeProvider, type ShapeOfDefinition } from '../../index.js'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -105,7 +105,7 @@ export async function namesOnAnOwnInstance (): Promise<void> {
 }
 
 /** A plugin in another file names the provider once; a plain plugin is still accepted. */
-export const routes: FastifyPluginAsync<Record<never, never>, RawServerDefault, SecurityTypeProvider<ShapeOfDefinition<typeof security>>> = async (scope) => {
+export const routes: FastifyPluginAsync<FastifyPluginOptions, RawServerDefault, SecurityTypeProvider<ShapeOfDefinition<typeof security>>> = async (scope) => {
   scope.get('/p', { security: { rateLimit: ['search'] } }, async () => scope.config.PORT)
 }
 
@@ -113,5 +113,5 @@ export async function acceptsPlugins (plain: FastifyPluginAsync, takes: (instanc
   const app = await createServer(security)
   await app.register(routes)
   await app.register(plain)
-  takes(app as unknown as FastifyInstance)
+  takes(app)
 }
