@@ -51,8 +51,11 @@ export type SecurityDefinition<S extends SecurityShape = SecurityShape> = Readon
   readonly '~shape'?: S
 }
 
-/** The type provider of a definition: `app.withTypeProvider<ProviderOf<typeof security>>()`. */
+/** The vocabulary of a definition: `app.withTypeProvider<SecurityTypeProvider<ShapeOfDefinition<typeof security>>>()`. */
 export type ShapeOfDefinition<D> = D extends SecurityDefinition<infer S> ? S : never
+
+/** What a definition without variables or claims of its own has. */
+type NoProperties = TObject<Record<never, never>>
 
 /**
  * Gives a definition its types. It changes and checks nothing: `createServer`, `serverOptions` and `register` check it
@@ -61,8 +64,8 @@ export type ShapeOfDefinition<D> = D extends SecurityDefinition<infer S> ? S : n
 export function defineSecurity<
   const R extends string = never,
   const P extends string = never,
-  E extends EnvInput = TObject<Record<never, never>>,
-  C extends TObject = TObject<Record<never, never>>,
+  E extends EnvInput = NoProperties,
+  C extends TObject = NoProperties,
 > (config: SecurityConfig<R, P, E, C>): SecurityDefinition<ShapeFrom<R, P, E, C>> {
   return Object.freeze({ ...config })
 }

@@ -16,6 +16,7 @@ export default tseslint.config(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^(S|Raw(Server|Request|Reply)|RouteGeneric|ContextConfig|SchemaCompiler|Logger|TypeProvider)$' }],
       // Augmented interfaces start empty: each plugin adds its own key.
       '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'always' }],
+      '@typescript-eslint/no-generated-empty-object-type': 'off',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       // Fastify hooks and plugins are async by contract also where they need not wait.

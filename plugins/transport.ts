@@ -12,7 +12,7 @@ import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/pol
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
-import { hostName, resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy, type TransportInput } from '../lib/transport/resolve.js'
+import { hostName, resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
 
 export const TransportOptionsSchema = Type.Object({

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Redis } from 'ioredis'
 import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
-import { checkOptions } from '../options.js'
+import { checkOptions, isPlainObject } from '../options.js'
 import { queuesOffline } from '../redis.js'
 import { SECRET_MEND, secretProblems } from '../secrets.js'
 import type { CookieProfile } from './cookies.js'
@@ -90,7 +90,11 @@ const GRACE_MAX_MS = 60_000
 export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
   const before = problems.length
   const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
-  if (checked === null) return null
+  if (checked === null) {
+    // The secrets stand on their own, so that one boot shows all that is wrong.
+    if (isPlainObject(input)) resolveSecrets({ ...textOf(input, 'accessSecret'), ...textOf(input, 'refreshSecret') }, boot, problems)
+    return null
+  }
   const claims = checkClaims(checked.claims, 'auth.claims', problems)
   const secrets = resolveSecrets(checked, boot, problems)
   const times = resolveTimes(checked, problems)
@@ -114,7 +118,12 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   })
 }
 
-function resolveSecrets (options: WrittenOptions, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
+function textOf<K extends string> (input: Readonly<Record<string, unknown>>, name: K): { [N in K]?: string } {
+  const value = input[name]
+  return typeof value === 'string' ? { [name]: value } as { [N in K]: string } : {}
+}
+
+function resolveSecrets (options: Pick<WrittenOptions, 'accessSecret' | 'refreshSecret'>, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
   const pick = (name: 'accessSecret' | 'refreshSecret', variable: string): string => {
     const secret = options[name] ?? config[variable]
     const path = `auth.${name}`
