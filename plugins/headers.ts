@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
+import { isLoopbackName } from '../lib/host.js'
 import { checkOptions } from '../lib/options.js'
 import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
@@ -110,6 +111,7 @@ function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly Placed
     },
   ]
 
+  /** HSTS for a loopback name would break every other service that a developer runs there (helmet #429). */
   function applyBlock (request: FastifyRequest, reply: FastifyReply): void {
     reply[kHeadersSet] = true
     reply.headers(secure !== plain && request.protocol === 'https' && !isLoopbackName(request.hostname) ? secure : plain)
@@ -120,11 +122,6 @@ function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly Placed
 function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
   const { headers } = request.raw
   return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined || reply.hasHeader('set-cookie')
-}
-
-/** HSTS for `localhost` would break every other service that a developer runs there (helmet #429). */
-function isLoopbackName (hostname: string): boolean {
-  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
 /** 128 bits, as CSP3, section 7.1 asks at least. */

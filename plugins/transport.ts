@@ -7,12 +7,13 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { hostName } from '../lib/host.js'
 import { checkOptions } from '../lib/options.js'
 import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
-import { hostName, resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
+import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
 
 export const TransportOptionsSchema = Type.Object({
@@ -73,7 +74,7 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
     key: 'transport',
     resolve: resolveRoute,
-    compile: (policy) => transportSteps(policy, () => closing),
+    compile: (policy) => transportSteps(policy, resolved.trustProxy !== false, () => closing),
   }), resolved.policy)
 }
 
@@ -97,10 +98,14 @@ function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: str
   return Object.freeze({ ...base, hosts: checked.hosts === 'any' ? null : base.hosts, https: checked.https ?? base.https })
 }
 
-function transportSteps (policy: ResolvedTransportPolicy, isClosing: () => boolean): readonly PlacedStep[] {
+const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
+
+function transportSteps (policy: ResolvedTransportPolicy, trustsProxies: boolean, isClosing: () => boolean): readonly PlacedStep[] {
   const { hosts, https, publicOrigin } = policy
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
+    // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
+    if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
     // RFC 9112, section 3.2: an HTTP/1.1 request without Host is refused. serverOptions() leaves that to us.

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { assertNoProblems, BulwarkConfigError, SecurityError, type ErrorCode, type Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
+import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
@@ -134,10 +135,6 @@ function cookieChooser (app: FastifyInstance, production: boolean, settings: Par
     }
     return loopback
   }
-}
-
-function isLoopbackName (hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
 function decorate (app: FastifyInstance, flows: AuthFlows): void {

@@ -85,10 +85,3 @@ function resolveProxies (list: readonly string[], problems: Problem[]): BlockLis
   }
   return proxies
 }
-
-/** The host name of a Host header for comparison: lower-case, without port and without the root's trailing dot. */
-export function hostName (host: string): string {
-  const end = host.startsWith('[') ? host.indexOf(']') + 1 : host.indexOf(':')
-  const name = (end <= 0 ? host : host.slice(0, end)).toLowerCase()
-  return name.endsWith('.') ? name.slice(0, -1) : name
-}

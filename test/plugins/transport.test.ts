@@ -139,6 +139,16 @@ test('an instance that was not built for the options is refused', async (t) => {
   await t.rejects(async () => other.register(transport, { proxies: ['10.0.0.0/16'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', message: /Differs/ }] })
 })
 
+test('an instance whose trust was widened behind the suite serves nothing', async (t) => {
+  const options = buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null })
+  const app = Fastify({ ...options, trustProxy: true })
+  t.teardown(() => app.close())
+  await app.register(errors)
+  await app.register(transport)
+  app.get('/', async (request) => { t.fail('served'); return request.ip })
+  t.equal((await app.inject({ url: '/', headers: { 'x-forwarded-for': '203.0.113.9' } })).statusCode, 500)
+})
+
 test('on a plain instance it works in development and is refused in production', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
