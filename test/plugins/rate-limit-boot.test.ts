@@ -2,7 +2,8 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { test } from 'tap'
 import type { Problem } from '../../lib/errors.js'
-import { checkRateLimit, rateLimit } from '../../plugins/rate-limit.js'
+import type { LooseShape, SecurityTypeProvider } from '../../lib/policy/types.js'
+import { checkRateLimit, rateLimit, type BuiltInPolicy } from '../../plugins/rate-limit.js'
 import { bootProblems, build } from '../lib/rate-limit/app.js'
 
 const tiny = { tiny: { limit: 2, window: '1h', by: 'ip' } } as const
@@ -120,4 +121,14 @@ test('nothing that the app wrote is changed', async (t) => {
   const options = Object.freeze({ policies: Object.freeze({ a: Object.freeze([Object.freeze({ limit: 1, window: '1m', by: Object.freeze(['ip'] as const) } as const)]) }) })
   const { app } = await build(t, options)
   t.same(await bootProblems(() => app.ready()), [])
+})
+
+test('an instance that knows its policies refuses other names at compile time', async (t) => {
+  const { app } = await build(t, { policies: tiny })
+  const typed = app.withTypeProvider<SecurityTypeProvider<LooseShape & { policies: BuiltInPolicy | 'tiny' }>>()
+  typed.get('/fine', { security: { rateLimit: ['tiny', 'global'] } }, async () => 'ok')
+  typed.get('/only', { security: { rateLimit: { only: ['auth'] } } }, async () => 'ok')
+  // @ts-expect-error the instance has no such policy
+  typed.get('/typo', { security: { rateLimit: ['tinny'] } }, async () => 'ok')
+  t.equal((await bootProblems(() => app.ready())).length, 1)
 })

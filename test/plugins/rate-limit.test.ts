@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect as connectHttp2, constants } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
@@ -177,6 +178,24 @@ test('what a later phase refuses gives back what an earlier one reserved, and sh
   t.same(shown.map((field) => /r=(\d+)/.exec(String(field))?.[1]), ['29', '28', '27', '26', '25', '25', '25', '25'])
 })
 
+test('what the limiter itself refuses is no guess, whatever its status counts as', async (t) => {
+  const { app } = await build(t, {
+    failureStatuses: [401, 429],
+    policies: { both: [{ limit: 9, window: '1h', by: 'ip', count: 'failures' }, { limit: 1, window: '1h', by: { body: 'email' } }] },
+  })
+  addLogin(app, ['both'])
+  const shown: unknown[] = []
+  for (let count = 0; count < 3; count++) shown.push((await app.inject(login('user@example.com'))).headers['ratelimit'])
+  t.same(shown, ['"both";r=8;t=3600', '"both";r=8;t=3600', '"both";r=8;t=3600'])
+})
+
+test('parallel answers settle once each', async (t) => {
+  const { app } = await build(t, { policies: { guess: { limit: 6, window: '1h', by: 'ip', count: 'failures', algorithm: 'sliding' } } })
+  addLogin(app, ['guess'])
+  await Promise.all(['wrong', 'right', 'wrong', 'right', 'wrong', 'right'].map((password) => app.inject(login('a@example.com', password))))
+  t.equal((await app.inject(login('a@example.com', 'right'))).headers['ratelimit'], '"guess";r=3;t=3600')
+})
+
 test('one address that sprays many accounts is stopped at thirty', async (t) => {
   const { app } = await build(t)
   const seen = addLogin(app)
@@ -226,6 +245,26 @@ test('a caller who hangs up before the answer has made a guess', async (t) => {
   }
   t.equal(handled, 1)
   t.equal((await app.inject({ method: 'POST', url: '/slow', remoteAddress: '127.0.0.1' })).statusCode, 429)
+})
+
+test('a caller who resets an HTTP/2 stream before the answer has made a guess', async (t) => {
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(rateLimit, { policies: { guess: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } })
+  app.get('/slow', { security: { rateLimit: { only: ['guess'] } } }, async () => {
+    await wait(60)
+    return 'success that nobody reads'
+  })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => { session.destroy() })
+  const left = session.request({ ':path': '/slow' })
+  left.on('error', () => {})
+  await wait(25)
+  left.close(constants.NGHTTP2_CANCEL)
+  await wait(80)
+  const [headers] = await once(session.request({ ':path': '/slow' }), 'response') as [Record<string, unknown>]
+  t.equal(headers[':status'], 429)
 })
 
 test('a hijacked reply settles when it has been sent', async (t) => {
