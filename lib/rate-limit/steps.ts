@@ -58,7 +58,7 @@ function decide (request: FastifyRequest, plan: PhasePlan, policyField: string |
 }
 
 function conclude (request: FastifyRequest, plan: PhasePlan, keys: readonly string[], decision: Decision, policyField: string | null, context: StepContext): Verdict {
-  const limits = request[kLimits] ??= { decided: [], refused: false, aborted: false, settled: false }
+  const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
   if (decision.outcome === 'admitted') {
     const shadow = exceeded(plan.limits, decision, 'shadow')
@@ -104,8 +104,12 @@ function isGone (reply: FastifyReply): boolean {
 }
 
 function markAborted (request: FastifyRequest): undefined {
-  const limits = request[kLimits]
-  if (limits !== null) limits.aborted = true
+  // Also before anything was decided: a caller may leave while Redis is asked.
+  limitsOf(request).aborted = true
+}
+
+function limitsOf (request: FastifyRequest): RequestLimits {
+  return request[kLimits] ??= { decided: [], refused: false, aborted: false, settled: false }
 }
 
 function tell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan): undefined {
