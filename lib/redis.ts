@@ -51,16 +51,15 @@ export class DeadlineExceeded extends Error {
   override readonly name = 'DeadlineExceeded'
 }
 
-/** Rejects with `DeadlineExceeded` when the operation is not done after `milliseconds`. */
-export async function withDeadline<T> (operation: Promise<T>, milliseconds: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) }, milliseconds)
+/**
+ * Rejects with `DeadlineExceeded` when the operation is not done after `milliseconds`. A process that was busy itself
+ * finds the timer due before it has read the answer that already lies in its socket, so the socket gets one last look.
+ */
+export function withDeadline<T> (operation: Promise<T>, milliseconds: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      setImmediate(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) })
+    }, milliseconds)
+    operation.then(resolve, reject).finally(() => { clearTimeout(timer) })
   })
-  try {
-    return await Promise.race([operation, deadline])
-  } finally {
-    clearTimeout(timer)
-    operation.catch(() => {})
-  }
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { DeadlineExceeded } from '../../redis.js'
+import { withDeadline } from '../../redis.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
 import { CONSUME, GIVE_BACK, REDIS_CLOCK, type Script } from './scripts.js'
 import type { LimitStore, Verdict } from './store.js'
@@ -67,7 +67,7 @@ export class RedisStore implements LimitStore {
   }
 
   #run (script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    return answerWithin(this.#evaluate(script, keys.map((key) => this.#prefix + key), args), this.#deadlineMs)
+    return withDeadline(this.#evaluate(script, keys.map((key) => this.#prefix + key), args), this.#deadlineMs)
   }
 
   async #evaluate (script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
@@ -83,17 +83,4 @@ export class RedisStore implements LimitStore {
 
 function isAnswer (answer: unknown, quotas: number): answer is number[] {
   return Array.isArray(answer) && answer.length === 1 + quotas * NUMBERS_PER_READING && answer.every((part) => typeof part === 'number')
-}
-
-/**
- * Rejects with `DeadlineExceeded` when there is no answer in time. A process that was busy itself finds the timer due
- * before it has read the answer that already lies in its socket, so the socket gets one last look.
- */
-function answerWithin<T> (operation: Promise<T>, milliseconds: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      setImmediate(() => { reject(new DeadlineExceeded(`no answer within ${milliseconds} ms`)) })
-    }, milliseconds)
-    operation.then(resolve, reject).finally(() => { clearTimeout(timer) })
-  })
 }
