@@ -28,6 +28,7 @@ test('a secret is read by its name, as plain text', async (t) => {
 })
 
 test('no way of printing shows a secret', async (t) => {
+  const untyped: unknown = config
   const printed: Record<string, string> = {
     'JSON.stringify': JSON.stringify(config),
     'JSON.stringify inside': JSON.stringify({ nested: [{ config }] }),
@@ -35,7 +36,7 @@ test('no way of printing shows a secret', async (t) => {
     'inspect inside': inspect({ nested: { config } }),
     'inspect with everything': inspect(config, { showHidden: true, depth: null }),
     'inspect without the custom one': inspect(config, { showHidden: true, customInspect: false }),
-    String: String(config as unknown),
+    String: String(untyped),
     'template text': `config: ${config as unknown as string}`,
     '%s': format('%s', config),
     '%o': format('%o', config),
