@@ -5,8 +5,12 @@ import { createValidatorFactory, takeRejection } from '../../../lib/validation/c
 import type { FieldError } from '../../../lib/validation/messages.js'
 import { sizeUpTo } from '../../../lib/validation/size.js'
 
-function refusal (schema: unknown, body: unknown, limits = { maxErrors: 20, allErrorsUpTo: 16_384 }): SecurityError | null {
-  const validate = createValidatorFactory(limits)({})({ schema, httpPart: 'body' })
+const buildDefault = createValidatorFactory({ maxErrors: 20, allErrorsUpTo: 16_384 })
+const SERVER = {}
+
+function refusal (schema: unknown, body: unknown, limits?: { maxErrors: number, allErrorsUpTo: number }): SecurityError | null {
+  const build = limits === undefined ? buildDefault : createValidatorFactory(limits)
+  const validate = build({}, SERVER)({ schema, httpPart: 'body' })
   return validate(body) ? null : validate.errors
 }
 
