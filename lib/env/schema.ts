@@ -54,8 +54,9 @@ function readVariable (name: string, property: unknown, required: boolean, probl
   const path = `env.${name}`
   const written: Readonly<Record<string, unknown>> = isPlainObject(property) ? property : {}
   const { secret, generate, requiredIn, separator, ...rest } = written
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__') {
-    problems.push({ path, message: 'Not the name of an environment variable.', mend: 'Use letters, digits and underscores.' })
+  // Ajv would take what every object inherits for a value that is there.
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name in Object.prototype) {
+    problems.push({ path, message: 'Not a name for an environment variable.', mend: 'Use letters, digits and underscores, and no name that every object inherits.' })
   }
   if (!isPlainObject(property)) problems.push({ path, message: 'Not a schema.', mend: 'Write a TypeBox schema, for example Type.String().' })
   checkKeywords(written, [...OWN_KEYWORDS, ...VALUE_KEYWORDS], path, problems)
@@ -138,7 +139,7 @@ function checkOwnKeywords (schema: Readonly<Record<string, unknown>>, required: 
   if (isList !== (separator !== undefined)) {
     if (isList) add('A list without `separator`.', 'Write Type.Array(Type.String(), { separator: \',\' }).')
     else add('`separator` on what is not a list.', 'Declare it as Type.Array(Type.String(), { separator: \',\' }).')
-  } else if (isList && (typeof separator !== 'string' || separator.trim() === '')) {
+  } else if (isList && (typeof separator !== 'string' || separator === '')) {
     add('`separator` is empty.', 'Write a character such as \',\'.')
   }
 }

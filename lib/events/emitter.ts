@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
-import type { EventFields, EventName } from './catalogue.js'
+import { nearest } from '../options.js'
+import { EVENT_LEVELS, type EventFields, type EventName } from './catalogue.js'
 
 /** An event as listeners and the diagnostics channel get it; frozen. */
 export type SecurityEventRecord<N extends EventName = EventName> = {
@@ -19,29 +20,31 @@ export type SecurityEventRecord<N extends EventName = EventName> = {
 /** One event's name, or `*` for all. */
 export type Listenable = EventName | '*'
 
-export type SecurityEventListener<N extends Listenable> = (event: SecurityEventRecord<N extends EventName ? N : EventName>) => void
+/** A promise it returns is not waited for; its failure is logged. */
+export type SecurityEventListener<N extends Listenable> = (event: SecurityEventRecord<N extends EventName ? N : EventName>) => unknown
 
 type AnyListener = (event: never) => unknown
 
 /**
  * `app.security.events`. Listeners are called while the request is handled: hand slow work to a queue. A listener that
- * throws or rejects is logged and disturbs neither the request nor the other listeners.
+ * throws or rejects is logged and disturbs neither the request nor the other listeners. A name that is not in the
+ * catalogue throws a TypeError.
  */
 export class SecurityEvents {
   readonly #emitter = new EventEmitter()
 
   on<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
-    this.#emitter.on(name, listener)
+    this.#emitter.on(known(name), listener)
     return this
   }
 
   once<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
-    this.#emitter.once(name, listener)
+    this.#emitter.once(known(name), listener)
     return this
   }
 
   off<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
-    this.#emitter.off(name, listener)
+    this.#emitter.off(known(name), listener)
     return this
   }
 
@@ -56,6 +59,14 @@ export class SecurityEvents {
       for (const listener of events.#emitter.rawListeners(name) as AnyListener[]) call(listener, record, onFailure)
     }
   }
+}
+
+/** A misspelt name would otherwise wait for ever. */
+function known (name: Listenable): Listenable {
+  const names = [...Object.keys(EVENT_LEVELS), '*']
+  if (names.includes(name)) return name
+  const near = nearest(name, names)
+  throw new TypeError(`There is no security event "${name}".${near === null ? '' : ` Did you mean "${near}"?`}`)
 }
 
 function call (listener: AnyListener, record: SecurityEventRecord, onFailure: (error: unknown) => void): void {

@@ -12,10 +12,11 @@ const EMAIL = /([^\s@<>"',;:]{1,64})@([^\s@<>"',;:]{1,190}\.[^\s@<>"',;:.]{2,})/
  * local part of an e-mail address masked (`a***@example.com`).
  */
 export function safeText (text: string): string {
-  const capped = text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1)}…`
-  const masked = capped.includes('@') ? capped.replace(EMAIL, maskAddress) : capped
+  // Twice what is kept, so that an address (at most 254 characters) is not cut before it is recognized.
+  const head = text.length <= MAX_TEXT * 2 ? text : text.slice(0, MAX_TEXT * 2)
+  const masked = head.includes('@') ? head.replace(EMAIL, maskAddress) : head
   const escaped = masked.replace(UNSAFE, escapeCharacter)
-  return escaped.length <= MAX_TEXT ? escaped : `${escaped.slice(0, MAX_TEXT - 1)}…`
+  return escaped.length <= MAX_TEXT && head === text ? escaped : `${escaped.slice(0, MAX_TEXT - 1)}…`
 }
 
 /** The value of an event's field as it may leave: text, numbers, booleans and lists of those. Anything else is dropped. */

@@ -55,10 +55,21 @@ export function takeRejection (error: unknown): Rejection | null {
  * @throws TypeError at boot for an `ajv` option or a schema that would weaken this.
  */
 export function createValidatorFactory (limits: ValidationLimits): (external: Readonly<Record<string, unknown>>, server?: ServerAjvOptions) => PartCompiler {
+  // Fastify asks anew for each scope; scopes with the same added schemas share what is made for them.
+  const pools = new WeakMap<ServerAjvOptions, Map<string, PartCompiler>>()
   return function buildValidator (external, server = {}) {
     assertServerOptions(server)
-    const targets = Object.values(external).map(targetCopy)
+    const pool = pools.get(server) ?? new Map<string, PartCompiler>()
+    pools.set(server, pool)
+    const key = JSON.stringify(external)
+    const known = pool.get(key) ?? createCompiler(external, server)
+    pool.set(key, known)
+    return known
+  }
+
+  function createCompiler (external: Readonly<Record<string, unknown>>, server: ServerAjvOptions): PartCompiler {
     const originals = Object.values(external)
+    const targets = originals.map(targetCopy)
     const strict = lazy(() => createPair(server, { coerceTypes: false }, targets))
     const coerced = lazy(() => createPair(server, { coerceTypes: 'array' }, targets))
     const open = lazy(() => createPair(server, { coerceTypes: 'array' }, originals))
@@ -77,10 +88,11 @@ function byReference (schema: unknown, external: Readonly<Record<string, unknown
   return typeof id === 'string' && Object.hasOwn(external, id) ? { $ref: `${id}#` } : schema
 }
 
+/** Two for each schema: `first` stops at the first finding and has judged the schema itself before `all` compiles it. */
 interface Pair { readonly first: Ajv, readonly all: Ajv }
 
 function createPair (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Pair {
-  return { first: createAjv(server, { ...own, allErrors: false }, external), all: createAjv(server, { ...own, allErrors: true }, external) }
+  return { first: createAjv(server, { ...own, allErrors: false }, external), all: createAjv(server, { ...own, allErrors: true, validateSchema: false }, external) }
 }
 
 function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Ajv {
