@@ -1,7 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import { test } from 'tap'
-import { cookieValues, loopbackCookies, renderCookie, renderExpiredCookie, secureCookies } from '../../../lib/auth/cookies.js'
+import { cookieValues, loopbackCookies, renderCookie, renderExpiredCookie, secureCookies, type CookiePair, type CookieSpec } from '../../../lib/auth/cookies.js'
 
 test('cookies carry exactly their attributes', async (t) => {
   const scoped = secureCookies({ profile: 'scoped', path: '/auth', sameSite: 'strict' })
@@ -22,7 +22,7 @@ test('they are written as @fastify/cookie writes them', async (t) => {
   await app.register(fastifyCookie)
   for (const profile of ['scoped', 'host'] as const) {
     for (const make of [secureCookies, loopbackCookies]) {
-      for (const spec of Object.values(make({ profile, path: '/api/auth', sameSite: 'lax' }))) {
+      for (const spec of pairOf(make({ profile, path: '/api/auth', sameSite: 'lax' }))) {
         const attributes = { path: spec.path, httpOnly: true, secure: spec.secure, sameSite: spec.sameSite === 'Lax' ? 'lax' as const : 'strict' as const }
         t.equal(renderCookie(spec, 'aB3-_.x', 900), app.serializeCookie(spec.name, 'aB3-_.x', { ...attributes, maxAge: 900 }))
         t.equal(renderExpiredCookie(spec), app.serializeCookie(spec.name, '', { ...attributes, maxAge: 0, expires: new Date(0) }))
@@ -30,6 +30,10 @@ test('they are written as @fastify/cookie writes them', async (t) => {
     }
   }
 })
+
+function pairOf ({ access, refresh }: CookiePair): CookieSpec[] {
+  return [access, refresh]
+}
 
 test('a Cookie header is scanned for exactly one name', async (t) => {
   const table: [string | undefined, string[]][] = [

@@ -1,8 +1,8 @@
+import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { checkAuth, type AuthBoot } from '../../../lib/auth/options.js'
-import { resolveAuthOptions } from '../../../lib/auth/options.js'
+import { checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
 import type { Problem } from '../../../lib/errors.js'
 import { secret } from './support.js'
 
@@ -39,7 +39,7 @@ test('roles, loadUser and two secrets are enough', async (t) => {
 
 test('defaults come from the configuration', async (t) => {
   const config = { JWT_ACCESS_SECRET: ACCESS, JWT_REFRESH_SECRET: REFRESH, REDIS_URL: 'redis://localhost:6379' }
-  const { accessSecret: _a, refreshSecret: _r, ...rest } = minimal()
+  const rest = { ...minimal(), accessSecret: undefined, refreshSecret: undefined }
   const resolved = resolveAuthOptions(rest, { production: true, config }, [])
   t.match(resolved, { accessSecret: ACCESS, refreshSecret: REFRESH, redis: 'redis://localhost:6379' })
   t.equal(resolveAuthOptions({ ...rest, redis: false, allowMemoryStore: true }, { production: true, config }, [])?.redis, null, 'false keeps Redis out')
@@ -76,8 +76,8 @@ test('an option of another type or out of its bounds is refused', async (t) => {
     ['refreshSecret', [1, null, ''], [secret()]],
   ]
   for (const [name, wrong, right] of table) {
-    for (const value of wrong) t.match(problemsOf({ ...minimal(), [name]: value }).map((line) => line.split(/[:[]/)[0]), value === '15m' ? ['auth.accessTtl'] : [/^auth\./], `${name} = ${String(JSON.stringify(value) ?? value)}`)
-    for (const value of right) t.same(problemsOf({ ...minimal(), [name]: value }), [], `${name} = ${String(JSON.stringify(value) ?? value)} is fine`)
+    for (const value of wrong) t.match(problemsOf({ ...minimal(), [name]: value }).map((line) => line.split(/[:[]/)[0]), value === '15m' ? ['auth.accessTtl'] : [/^auth\./], `${name} = ${inspect(value)}`)
+    for (const value of right) t.same(problemsOf({ ...minimal(), [name]: value }), [], `${name} = ${inspect(value)} is fine`)
   }
 })
 

@@ -9,7 +9,7 @@ import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 
 const POLICY: SessionPolicy = { idleMs: 100_000, absoluteMs: 300_000, graceMs: 10_000, tombstoneMs: 50_000 }
 
-interface Harness { readonly store: SessionStore, advance (milliseconds: number): Promise<void> }
+interface Harness { readonly store: SessionStore, readonly advance: (milliseconds: number) => Promise<void> }
 type MakeStore = (t: Test, policy: SessionPolicy) => Promise<Harness>
 
 const inMemory: MakeStore = async (_t, policy) => {

@@ -29,9 +29,9 @@ export interface World {
   readonly accessSecret: string
   readonly refreshSecret: string
   /** Injects with cookies, as a browser on https://api.example.com would. */
-  call (method: 'GET' | 'POST', url: string, jar?: Jar | string, options?: InjectOptions): Promise<LightMyRequestResponse>
-  login (jar?: Jar): Promise<Jar>
-  names (): string[]
+  readonly call: (method: 'GET' | 'POST', url: string, jar?: Jar | string, options?: InjectOptions) => Promise<LightMyRequestResponse>
+  readonly login: (jar?: Jar) => Promise<Jar>
+  readonly names: () => string[]
 }
 
 export type Jar = Record<string, string>
@@ -119,7 +119,7 @@ export function jarOf (response: LightMyRequestResponse): Jar {
 
 export function setCookies (response: LightMyRequestResponse): string[] {
   const header = response.headers['set-cookie']
-  return header === undefined ? [] : Array.isArray(header) ? header : [String(header)]
+  return header === undefined ? [] : Array.isArray(header) ? header : [header]
 }
 
 export function codeOf (response: LightMyRequestResponse): string {
