@@ -89,7 +89,7 @@ function authorizeStep ({ unauthorized, emit, now }: GuardParts, { roles, freshS
       emit({ name: 'authz_fail', userId: auth.userId, reason: 'INSUFFICIENT_ROLE' }, request)
       return new SecurityError('INSUFFICIENT_ROLE')
     }
-    if (freshSeconds !== null && now() / 1000 - auth.authTime > freshSeconds) return unauthorized('FRESH_AUTH_REQUIRED')
+    if (freshSeconds !== null && Math.floor(now() / 1000) - auth.authTime > freshSeconds) return unauthorized('FRESH_AUTH_REQUIRED')
     return undefined
   }
 }

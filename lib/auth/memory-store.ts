@@ -89,7 +89,7 @@ export class MemorySessionStore implements SessionStore {
       session.graceUses = 0
       return { status: 'rotated', state: stateOf(session) }
     }
-    if (generation === session.generation - 1 && jtiHash === session.previousHash && withinGrace &&
+    if (session.generation > 0 && generation === session.generation - 1 && jtiHash === session.previousHash && withinGrace &&
       session.graceUses < MAX_GRACE_USES && presented.context === session.context) {
       session.graceUses += 1
       return { status: 'grace', state: stateOf(session) }

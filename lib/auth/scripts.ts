@@ -17,7 +17,8 @@ local function int(n) return string.format('%.0f', n) end
 local function kill(session, index, tombstone, sid, reason, tombstoneMs)
   redis.call('DEL', session)
   redis.call('ZREM', index, sid)
-  redis.call('SET', tombstone, reason, 'PX', tombstoneMs)
+  redis.call('SET', tombstone, reason)
+  redis.call('PEXPIREAT', tombstone, int(now + tonumber(tombstoneMs)))
 end
 local function enlist(index, sid, idle)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', int(now))
@@ -62,7 +63,7 @@ if presented == gen and ARGV[4] == s[2] then
   enlist(KEYS[2], ARGV[2], idle)
   return {'rotated', gen + 1, now, idle, abs, auth}
 end
-if presented == gen - 1 and ARGV[4] == s[3] and withinGrace and tonumber(s[9]) < tonumber(ARGV[10]) and ARGV[6] == s[8] then
+if gen > 0 and presented == gen - 1 and ARGV[4] == s[3] and withinGrace and tonumber(s[9]) < tonumber(ARGV[10]) and ARGV[6] == s[8] then
   redis.call('HINCRBY', KEYS[1], 'grace', 1)
   return {'grace', gen, rot, idle, abs, auth}
 end

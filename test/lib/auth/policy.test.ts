@@ -1,0 +1,46 @@
+import { test } from 'tap'
+import { baseAuthPolicy, PublicRoute, publicRoute, resolveAuthPolicy, type ResolvedAuthPolicy } from '../../../lib/auth/policy.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+
+const ROLES = new Set(['user', 'admin'])
+const BASE = baseAuthPolicy('strict')
+
+function resolve (input: unknown, base: ResolvedAuthPolicy = BASE): { policy: ResolvedAuthPolicy, problems: string[], mends: string[] } {
+  const problems: Problem[] = []
+  const policy = resolveAuthPolicy(ROLES, base, input, 'GET /x security.auth', problems)
+  return { policy, problems: problems.map(({ path, message }) => `${path}: ${message}`), mends: problems.map(({ mend }) => mend) }
+}
+
+test('a public route says why', async (t) => {
+  const route = publicRoute('uptime probe')
+  t.equal(route.why, 'uptime probe')
+  t.ok(Object.isFrozen(route))
+  for (const why of ['', '  ']) t.throws(() => publicRoute(why), BulwarkConfigError)
+  for (const why of [undefined, null, 1, {}]) t.throws(() => publicRoute(why as string), { code: 'BULWARK_CONFIG' })
+  t.match(resolve(route).policy, { access: 'public', why: 'uptime probe', roles: [] })
+  for (const fake of [{ why: 'x' }, Object.create(PublicRoute.prototype), Object.assign({}, route)]) t.ok(resolve(fake).problems.length > 0 || resolve(fake).policy.access === 'required', 'a look-alike opens nothing')
+})
+
+test('words replace who may call and keep the revocation; objects replace what they name', async (t) => {
+  t.match(resolve('required').policy, BASE)
+  t.match(resolve('optional').policy, { access: 'optional', roles: [], freshSeconds: null })
+  const admin = resolve({ roles: ['admin'], fresh: '5m', revocation: 'stateless' }).policy
+  t.match(admin, { access: 'required', roles: ['admin'], freshSeconds: 300, revocation: 'stateless' })
+  t.ok(Object.isFrozen(admin) && Object.isFrozen(admin.roles))
+  t.match(resolve({ fresh: '1m' }, admin).policy, { roles: ['admin'], freshSeconds: 60, revocation: 'stateless' })
+  t.match(resolve({ roles: ['user', 'admin'], fresh: undefined }, admin).policy, { roles: ['user', 'admin'], freshSeconds: 300 })
+  t.match(resolve('required', admin).policy, { roles: [], freshSeconds: null, revocation: 'stateless' })
+  t.match(resolve({}, resolve(publicRoute('x')).policy).policy, { access: 'required', why: null }, 'an object always means a signed-in user')
+  t.match(resolve({ revocation: 'strict' }, resolve('optional').policy).policy, { access: 'required' })
+})
+
+test('what is no policy is a problem that names the route', async (t) => {
+  for (const input of [false, true, null, 'public', 'none', 1, [], ['admin'], { role: 'admin' }, { roles: 'admin' }, { roles: [1] }, { fresh: 5 }, { fresh: 'soon' }, { revocation: 'cached' }]) {
+    t.match(resolve(input).problems, [/^GET \/x security\.auth/], JSON.stringify(input))
+    t.match(resolve(input).policy, BASE, 'and the base stays')
+  }
+  t.match(resolve(false).mends, [/publicRoute\('why'\)/])
+  t.match(resolve({ roles: [] }).mends, [/at least one role/])
+  t.same(resolve({ roles: ['admn'] }), { policy: resolve({ roles: ['admn'] }).policy, problems: ['GET /x security.auth.roles: Unknown role "admn".'], mends: ['Did you mean "admin"?'] })
+  t.match(resolve({ roles: ['superintendent'] }).mends, ['Known roles: user, admin.'])
+})
