@@ -30,7 +30,7 @@ declare module '../lib/policy/types.js' {
     auth?: AuthRouteOptions<S>
   }
   interface ResolvedRouteSecurity { readonly auth?: ResolvedAuthPolicy }
-  interface SecurityApi { readonly sessions?: SessionsApi }
+  interface SecurityApi { readonly sessions: SessionsApi }
 }
 
 declare module 'fastify' {

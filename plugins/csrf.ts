@@ -69,10 +69,10 @@ const csrfPlugin: FastifyPluginAsync<CsrfOptions> = async (app, options) => {
 }
 
 function crossOriginSteps (mode: CsrfMode | false, route: RouteInfo | null, root: SecurityRoot, trusted: ReadonlySet<string>, publicOrigin: string | undefined): readonly PlacedStep[] {
-  // A 404 does nothing that could be forged.
-  if (mode === false || route === null || route.method.split('|').every((method) => SAFE_METHODS.has(method))) return []
+  if (mode === false || route?.method.split('|').every((method) => SAFE_METHODS.has(method)) === true) return []
   const rejectCrossSite = (request: FastifyRequest): Verdict => {
-    if (SAFE_METHODS.has(request.raw.method ?? '')) return undefined
+    // A 404 does nothing that could be forged. The scope's base policy also guards routes that the plugin never saw.
+    if (SAFE_METHODS.has(request.raw.method ?? '') || request.is404) return undefined
     const { headers } = request.raw
     const carriesCookie = headers.cookie !== undefined
     if (mode === 'cookie' && !carriesCookie) return undefined

@@ -51,7 +51,7 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly rateLimit?: readonly string[] }
   interface SecurityApi {
     /** The limiter: which policies exist, and where it counts. */
-    readonly limits?: { readonly policies: readonly string[], readonly store: 'memory' | 'redis' }
+    readonly limits: { readonly policies: readonly string[], readonly store: 'memory' | 'redis' }
   }
 }
 

@@ -161,7 +161,7 @@ test('an app\'s own client is used and left open', async (t) => {
   await client.connect()
   const app = Fastify()
   await app.register(auth, { ...minimal(), redis: client })
-  t.equal(app.security.sessions?.store, 'redis')
+  t.equal(app.security.sessions.store, 'redis')
   await app.close()
   t.equal(await client.ping(), 'PONG')
 })

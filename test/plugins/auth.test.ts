@@ -142,8 +142,8 @@ test('app.security.sessions.revokeUser ends all sessions of a user and nobody el
   const { app, call, login, events } = await build(t)
   const [one, two] = [await login(), await login()]
   const other = jarOf(await call('POST', '/auth/login', {}, { payload: { email: 'root@example.com', password: 'right' } }))
-  t.equal(app.security.sessions?.store, 'memory')
-  await app.security.sessions?.revokeUser('ada')
+  t.equal(app.security.sessions.store, 'memory')
+  await app.security.sessions.revokeUser('ada')
   for (const jar of [one, two]) t.equal(codeOf(await call('GET', '/me', jar)), '401 SESSION_REVOKED')
   t.equal((await call('GET', '/admin', other)).statusCode, 200)
   t.equal(events.filter(({ name }) => name === 'authn_token_revoked').length, 2)

@@ -62,6 +62,14 @@ test('safe methods and unknown paths are not checked', async (t) => {
   t.equal((await app.inject({ method: 'POST', url: '/nope', headers })).statusCode, 404)
 })
 
+test('a route declared before the plugin is checked too', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.post('/early', async () => { t.fail('served'); return 1 })
+  await app.register(csrf)
+  t.equal((await app.inject({ method: 'POST', url: '/early', headers: { cookie: 'a=b', origin: EVIL } })).statusCode, 403)
+})
+
 test("trusted origins pass, and without a public origin the request's own host is it", async (t) => {
   const app = await build(t, { trustedOrigins: ['https://app.example.com'] })
   app.post('/x', async () => 1)
