@@ -1,0 +1,38 @@
+import { createServer, type SecureInstance, type ShapeOfDefinition } from 'fastify-bulwark'
+import type { FastifyServerOptions } from 'fastify'
+import type { Database } from './database/database.js'
+import type { Config } from './env.js'
+import { createPasswords, type Passwords } from './passwords.js'
+import { createProjects, type Projects } from './repositories/projects.js'
+import { createUsers, type Users } from './repositories/users.js'
+import { accountRoutes } from './routes/account.js'
+import { openRoutes } from './routes/open.js'
+import { projectRoutes } from './routes/projects.js'
+import { userRoutes } from './routes/users.js'
+import { defineExampleSecurity } from './security.js'
+
+/** What the routes work with. */
+export interface Services {
+  readonly database: Database
+  readonly users: Users
+  readonly projects: Projects
+  readonly passwords: Passwords
+}
+
+/** The instance with this service's own role and policy names known to the compiler. */
+export type App = SecureInstance<ShapeOfDefinition<ReturnType<typeof defineExampleSecurity>>>
+
+/**
+ * The service, ready to listen. The database stays the caller's to close.
+ * @param options further Fastify options, for tests
+ * @throws BulwarkConfigError that lists everything wrong with the configuration
+ */
+export async function buildApp (config: Config, database: Database, options: FastifyServerOptions = {}): Promise<App> {
+  const services: Services = { database, users: createUsers(database), projects: createProjects(database), passwords: await createPasswords() }
+  const app = await createServer(defineExampleSecurity(config, services.users, services.passwords), { logger: { level: config.LOG_LEVEL }, ...options })
+  accountRoutes(app, services)
+  userRoutes(app, services)
+  projectRoutes(app, services)
+  await openRoutes(app, services)
+  return app
+}

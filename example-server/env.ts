@@ -1,0 +1,33 @@
+import { loadEnv, Type } from 'fastify-bulwark'
+
+/** Every variable of the service; each may also come as NAME_FILE, the path of a file that holds the value. */
+const Variables = Type.Object({
+  HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'The address to listen on.' }),
+  PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 3000, description: 'The port to listen on; 0 takes a free one.' }),
+  NODE_ENV: Type.Union([Type.Literal('development'), Type.Literal('test'), Type.Literal('production')], { default: 'development', description: 'Write development, test or production.' }),
+  DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://', requiredIn: 'production', description: 'A postgres:// URL.' })),
+  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://', requiredIn: 'production', description: 'A redis:// or rediss:// URL, for limits and sessions that all processes share.' })),
+  PUBLIC_ORIGIN: Type.Optional(Type.String({ minLength: 1, requiredIn: 'production', description: 'The origin that browsers reach this service at: https://api.example.com.' })),
+  ALLOWED_ORIGINS: Type.Array(Type.String(), { separator: ',', default: [], description: 'Other origins whose pages may call this service with cookies, separated by commas.' }),
+  ALLOWED_HOSTS: Type.Optional(Type.Array(Type.String(), { separator: ',', minItems: 1, requiredIn: 'production', description: 'The host names that this service answers to, separated by commas.' })),
+  TRUSTED_PROXIES: Type.Optional(Type.Array(Type.String(), { separator: ',', minItems: 1, requiredIn: 'production', description: 'The CIDR ranges of the proxies in front, separated by commas, or `none`.' })),
+  JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the access tokens.' }),
+  JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the refresh tokens; another one than JWT_ACCESS_SECRET.' }),
+  LOG_LEVEL: Type.Union([Type.Literal('debug'), Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')], { default: 'info', description: 'Write debug, info, warn or error.' }),
+})
+
+/** The checked, frozen configuration. */
+export type Config = ReturnType<typeof readConfig>
+
+/**
+ * Reads `process.env` (and `./.env` outside production), or the given variables and nothing else.
+ * @throws BulwarkConfigError that lists everything missing or wrong at once, without a value
+ */
+export function readConfig (source?: Readonly<Record<string, string | undefined>>): ReturnType<typeof loadEnv<typeof Variables>> {
+  return loadEnv(Variables, source === undefined ? {} : { source })
+}
+
+/** Where PGlite keeps its data when there is no DATABASE_URL; tests keep it in memory. */
+export function dataDirectory (config: Config): string | null {
+  return config.NODE_ENV === 'test' ? null : '.data/pglite'
+}

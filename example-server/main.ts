@@ -1,0 +1,37 @@
+import { buildApp, type App } from './app.js'
+import { openDatabase, type Database } from './database/database.js'
+import { dataDirectory, readConfig } from './env.js'
+import { run } from './terminal.js'
+
+async function main (): Promise<void> {
+  const config = readConfig()
+  const database = await openDatabase({ url: config.DATABASE_URL, directory: dataDirectory(config) })
+  try {
+    const app = await buildApp(config, database)
+    const address = await app.listen({ host: config.HOST, port: config.PORT })
+    stopOnSignal(app, database)
+    process.stdout.write(`fastify-bulwark example listening on ${address}\n`)
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+/** The suite gives requests in flight ten seconds; a second signal does not wait for them. */
+function stopOnSignal (app: App, database: Database): void {
+  let stopping = false
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    app.log.info({ signal }, 'stopping')
+    run(async () => {
+      await app.close()
+      await database.close()
+      process.exit(0)
+    })
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+run(main)

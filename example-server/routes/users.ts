@@ -1,0 +1,17 @@
+import { SecurityError, Type } from 'fastify-bulwark'
+import type { App, Services } from '../app.js'
+import { IdParams, ListQuery, ManagedUser, Profile } from '../schemas.js'
+
+/** Other people: a public profile for whoever is signed in, everything but the password for administrators. */
+export function userRoutes (app: App, { users }: Services): void {
+  app.get('/users/:id', { schema: { params: IdParams, response: { 200: Profile } } }, async (request) => {
+    const user = await users.find(request.params.id)
+    if (user === null) throw new SecurityError('NOT_FOUND')
+    return user
+  })
+
+  app.get('/admin/users', {
+    schema: { querystring: ListQuery, response: { 200: Type.Array(ManagedUser) } },
+    security: { auth: { roles: ['admin'] } },
+  }, async (request) => users.list(request.query.limit))
+}

@@ -1,0 +1,37 @@
+import { defineSecurity } from 'fastify-bulwark'
+import type { Config } from './env.js'
+import type { Passwords } from './passwords.js'
+import { ROLES, type Users } from './repositories/users.js'
+import { Credentials } from './schemas.js'
+
+/** The service's security in one place. What is not written here is the suite's default. */
+export function defineExampleSecurity (config: Config, users: Users, passwords: Passwords) {
+  return defineSecurity({
+    env: config,
+    transport: {
+      ...(config.TRUSTED_PROXIES !== undefined && { proxies: proxiesOf(config.TRUSTED_PROXIES) }),
+      ...(config.ALLOWED_HOSTS !== undefined && { hosts: [...config.ALLOWED_HOSTS] }),
+      ...(config.PUBLIC_ORIGIN !== undefined && { publicOrigin: config.PUBLIC_ORIGIN }),
+    },
+    cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
+    auth: {
+      roles: ROLES,
+      credentials: Credentials,
+      async authenticate ({ email, password }) {
+        const found = await users.findByEmail(email)
+        // Always one verification: how long the answer takes does not tell whether the account exists.
+        const matches = await passwords.verify(found?.passwordHash ?? null, password)
+        return matches && found !== null ? { id: found.user.id, roles: found.user.roles } : null
+      },
+      async loadUser (id) {
+        const user = await users.find(id)
+        return user === null ? null : { id: user.id, roles: user.roles }
+      },
+    },
+  })
+}
+
+/** `none` says that clients connect directly. */
+function proxiesOf (list: readonly string[]): 'none' | string[] {
+  return list.length === 1 && list[0] === 'none' ? 'none' : [...list]
+}
