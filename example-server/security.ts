@@ -2,7 +2,7 @@ import { defineSecurity } from 'fastify-bulwark'
 import type { Config } from './env.js'
 import type { Passwords } from './passwords.js'
 import { ROLES, type Users } from './repositories/users.js'
-import { Credentials } from './schemas.js'
+import { isEmail } from './schemas.js'
 
 /** The service's security in one place. What is not written here is the suite's default. */
 export function defineExampleSecurity (config: Config, users: Users, passwords: Passwords) {
@@ -16,17 +16,13 @@ export function defineExampleSecurity (config: Config, users: Users, passwords: 
     cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,
-      credentials: Credentials,
       async authenticate ({ email, password }) {
-        const found = await users.findByEmail(email)
+        const found = isEmail(email) ? await users.findByEmail(email) : null
         // Always one verification: how long the answer takes does not tell whether the account exists.
         const matches = await passwords.verify(found?.passwordHash ?? null, password)
-        return matches && found !== null ? { id: found.user.id, roles: found.user.roles } : null
+        return matches && found !== null ? found.user : null
       },
-      async loadUser (id) {
-        const user = await users.find(id)
-        return user === null ? null : { id: user.id, roles: user.roles }
-      },
+      loadUser: (id) => users.find(id),
     },
   })
 }
