@@ -9,7 +9,7 @@ import { accountRoutes } from './routes/account.js'
 import { openRoutes } from './routes/open.js'
 import { projectRoutes } from './routes/projects.js'
 import { userRoutes } from './routes/users.js'
-import { defineExampleSecurity } from './security.js'
+import { defineExampleSecurity, type ExampleSecurity } from './security.js'
 
 /** What the routes work with. */
 export interface Services {
@@ -20,7 +20,7 @@ export interface Services {
 }
 
 /** The instance with this service's own role and policy names known to the compiler. */
-export type App = SecureInstance<ShapeOfDefinition<ReturnType<typeof defineExampleSecurity>>>
+export type App = SecureInstance<ShapeOfDefinition<ExampleSecurity>>
 
 /**
  * The service, ready to listen. The database stays the caller's to close.

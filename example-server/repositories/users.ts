@@ -8,7 +8,7 @@ export interface User {
   readonly id: string
   readonly email: string
   readonly fullName: string
-  readonly roles: readonly Role[]
+  readonly roles: Role[]
   readonly createdAt: string
 }
 

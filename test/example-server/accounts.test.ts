@@ -8,7 +8,7 @@ test('accounts', async (t) => {
   const users = createUsers(database)
 
   await t.test('a registration answers 201 with the account and nothing of the password', async (t) => {
-    const res = await new Visitor(app).send('POST', '/auth/register', { body: { email: ' Ada@Example.COM ', password: PASSWORD, fullName: ' Ada King-Noel ' } })
+    const res = await new Visitor(app).send('POST', '/auth/register', { body: { email: 'Ada@Example.COM', password: PASSWORD, fullName: ' Ada King-Noel ' } })
     t.equal(res.statusCode, 201, res.body)
     const account = res.json<Record<string, string>>()
     t.same(Object.keys(account).sort(), ['email', 'fullName', 'id'])
@@ -69,7 +69,7 @@ test('accounts', async (t) => {
 
   await t.test('a sign-in sets both cookies, and the account can be read with them', async (t) => {
     const visitor = new Visitor(app)
-    const res = await visitor.login('Ada@example.com ')
+    const res = await visitor.login('Ada@example.com')
     t.equal(res.statusCode, 200, res.body)
     t.match(res.json(), { user: { id: String, roles: ['user'] } })
     t.same(visitor.jar.names, ['access', 'refresh'])
@@ -87,12 +87,11 @@ test('accounts', async (t) => {
     }
   })
 
-  await t.test('wrong password, unknown user and impossible addresses get one and the same answer', async (t) => {
+  await t.test('a wrong password and an unknown user get one and the same answer', async (t) => {
     const bodies = [
       ['ada@example.com', 'Wrong-horse-9999'],
       ['nobody@example.com', PASSWORD],
-      ['ada@example.com\0', PASSWORD],
-      ['\' or 1=1 --', PASSWORD],
+      ['\'or\'1\'=\'1\'--@example.com', PASSWORD],
     ] as const
     for (const [email, password] of bodies) {
       const res = await new Visitor(app).login(email, password)
@@ -103,8 +102,8 @@ test('accounts', async (t) => {
 
   await t.test('the sixth wrong password from one address is a 429, whatever its spelling', async (t) => {
     const visitor = new Visitor(app)
-    const spellings = ['ada@example.com', 'ADA@example.com', ' ada@example.com', 'Ada@Example.com ', 'ada@EXAMPLE.com']
-    for (const email of spellings) t.equal((await visitor.login(email, 'Wrong-horse-9999')).statusCode, 401)
+    const spellings = [['ada@example.com', 401], ['ADA@example.com', 401], ['Ada@Example.com', 401], [' ada@example.com', 400], ['ada@example.com ', 400]] as const
+    for (const [email, status] of spellings) t.equal((await visitor.login(email, 'Wrong-horse-9999')).statusCode, status, email)
     const res = await visitor.login('ada@example.com')
     t.equal(res.statusCode, 429, 'also the right password now')
     t.ok(Number(res.headers['retry-after']) > 0)
