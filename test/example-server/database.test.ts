@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { test, type Test } from 'tap'
@@ -9,6 +8,7 @@ import { lockDirectory } from '../../example-server/database/lock.js'
 import { createProjects } from '../../example-server/repositories/projects.js'
 import { createUsers } from '../../example-server/repositories/users.js'
 import { readStats } from '../../example-server/repositories/stats.js'
+import { workingDirectory } from './helpers.js'
 
 const { DATABASE_URL } = process.env
 /** PGlite always; a real Postgres too when there is one. */
@@ -135,8 +135,7 @@ test('a Postgres that is not there is reported without its URL', async (t) => {
 })
 
 test('a PGlite directory keeps its data, and is open in one process at a time', async (t) => {
-  const parent = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
-  t.teardown(() => { rmSync(parent, { recursive: true, force: true }) })
+  const parent = workingDirectory(t)
   const directory = join(parent, 'below', 'pglite')
   const first = await openDatabase({ directory })
   const { id } = await createUsers(first).create(newUser())
@@ -153,8 +152,7 @@ test('a PGlite directory keeps its data, and is open in one process at a time', 
 })
 
 test('the lock file of a process that is gone does not count', (t) => {
-  const parent = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
-  t.teardown(() => { rmSync(parent, { recursive: true, force: true }) })
+  const parent = workingDirectory(t)
   // Above the kernel's largest process id; not a number; our own id after a restart in a container.
   for (const left of ['99999999', 'garbage', '', String(process.pid)]) {
     writeFileSync(join(parent, 'data.lock'), left)
