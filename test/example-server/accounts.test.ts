@@ -1,8 +1,10 @@
-import { test } from 'tap'
+import root, { test } from 'tap'
 import { createUsers } from '../../example-server/repositories/users.js'
-import { codeOf, member, PASSWORD, sharedDatabase, startApp, Visitor } from './helpers.js'
+import { codeOf, member, PASSWORD, sharedDatabase, startApp, Visitor, SLOW } from './helpers.js'
 
-test('accounts', async (t) => {
+root.setTimeout(SLOW.timeout)
+
+test('accounts', SLOW, async (t) => {
   const database = await sharedDatabase(t)
   const app = await startApp(t, database)
   const users = createUsers(database)

@@ -2,13 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
-import { test, type Test } from 'tap'
+import root, { test, type Test } from 'tap'
 import { mapDatabaseError, openDatabase, type Database } from '../../example-server/database/database.js'
 import { lockDirectory } from '../../example-server/database/lock.js'
 import { createProjects } from '../../example-server/repositories/projects.js'
 import { createUsers } from '../../example-server/repositories/users.js'
 import { readStats } from '../../example-server/repositories/stats.js'
-import { workingDirectory } from './helpers.js'
+import { workingDirectory, SLOW } from './helpers.js'
+
+root.setTimeout(SLOW.timeout)
 
 const { DATABASE_URL } = process.env
 /** PGlite always; a real Postgres too when there is one. */
@@ -20,7 +22,7 @@ const databases: readonly (readonly [name: string, open: () => Promise<Database>
 const newUser = (email = `${randomUUID()}@example.com`): { email: string, fullName: string, passwordHash: string } => ({ email, fullName: 'Ada Lovelace', passwordHash: '$argon2id$x' })
 
 for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
-  test('processes that start at once on one Postgres all find the schema', async (t) => {
+  test('processes that start at once on one Postgres all find the schema', SLOW, async (t) => {
     const opened = await Promise.all(Array.from({ length: 4 }, () => openDatabase({ url })))
     for (const database of opened) {
       t.type((await readStats(database)).users, 'number')
@@ -30,7 +32,7 @@ for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
 }
 
 for (const [name, open] of databases) {
-  test(`the repositories on ${name}`, async (t) => {
+  test(`the repositories on ${name}`, SLOW, async (t) => {
     const database = await open()
     t.teardown(() => database.close())
     await usersHold(t, database)
@@ -129,12 +131,12 @@ async function statementsAreSafe (t: Test, database: Database): Promise<void> {
   })
 }
 
-test('a Postgres that is not there is reported without its URL', async (t) => {
+test('a Postgres that is not there is reported without its URL', SLOW, async (t) => {
   const error = await t.rejects(openDatabase({ url: 'postgres://app:hunter2@127.0.0.1:1/app' }), { message: 'The database behind DATABASE_URL cannot be used.' })
   t.notMatch(inspect(error), /hunter2/)
 })
 
-test('a PGlite directory keeps its data, and is open in one process at a time', async (t) => {
+test('a PGlite directory keeps its data, and is open in one process at a time', SLOW, async (t) => {
   const parent = workingDirectory(t)
   const directory = join(parent, 'below', 'pglite')
   const first = await openDatabase({ directory })

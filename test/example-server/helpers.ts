@@ -8,6 +8,9 @@ import { buildApp, type App } from '../../example-server/app.js'
 import { openDatabase, type Database } from '../../example-server/database/database.js'
 import { readConfig, type Config } from '../../example-server/env.js'
 
+/** For tests that start a Postgres in WebAssembly, which takes a busy machine its time. */
+export const SLOW = { timeout: 180_000 }
+
 export const PASSWORD = 'Correct-horse-9'
 
 /** Two secrets that are good enough to start with, and known, so that two servers can share sessions. */

@@ -2,11 +2,13 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { test } from 'tap'
-import { PASSWORD, SECRETS, workingDirectory } from './helpers.js'
+import root, { test } from 'tap'
+import { PASSWORD, SECRETS, workingDirectory, SLOW } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
 
-test('the server runs from registration to logout, logs its refusals, and stops on SIGTERM', async (t) => {
+root.setTimeout(SLOW.timeout)
+
+test('the server runs from registration to logout, logs its refusals, and stops on SIGTERM', SLOW, async (t) => {
   const cwd = await serverDirectory(t)
   // Each variable may come from a file.
   for (const [name, value] of Object.entries({ ...SECRETS, PORT: '0' })) writeFileSync(join(cwd, name), `${value}\n`)
@@ -43,7 +45,7 @@ test('the server runs from registration to logout, logs its refusals, and stops 
   t.equal(server.stderr, '')
 })
 
-test('a server without secrets makes some and says so; a request on its way when it is told to stop gets its answer', async (t) => {
+test('a server without secrets makes some and says so; a request on its way when it is told to stop gets its answer', SLOW, async (t) => {
   const server = new Program(t, 'main.js', { cwd: await serverDirectory(t), env: { PORT: '0' } })
   const { port } = new URL(await server.listening())
   t.match(server.log()[0], { variables: ['JWT_ACCESS_SECRET', 'JWT_REFRESH_SECRET'] })
@@ -66,7 +68,7 @@ test('a server without secrets makes some and says so; a request on its way when
   t.equal(await ended, 0)
 })
 
-test('production without its variables does not start, and lists all that is missing at once', async (t) => {
+test('production without its variables does not start, and lists all that is missing at once', SLOW, async (t) => {
   const server = new Program(t, 'main.js', { cwd: workingDirectory(t), env: { NODE_ENV: 'production' } })
   t.equal(await server.end(), 1)
   const missing = [...server.stderr.matchAll(/^ {2}- env\.(\w+): Missing\./gm)].map(([, name]) => name)
@@ -75,7 +77,7 @@ test('production without its variables does not start, and lists all that is mis
   t.equal(server.stdout, '')
 })
 
-test('a variable that is wrong is named, and its value is not shown', async (t) => {
+test('a variable that is wrong is named, and its value is not shown', SLOW, async (t) => {
   const cwd = workingDirectory(t)
   writeFileSync(join(cwd, 'secret'), 'hunter2\n')
   const server = new Program(t, 'main.js', {

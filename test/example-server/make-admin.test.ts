@@ -1,8 +1,10 @@
-import { test } from 'tap'
-import { PASSWORD, SECRETS, workingDirectory } from './helpers.js'
+import root, { test } from 'tap'
+import { PASSWORD, SECRETS, workingDirectory, SLOW } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
 
-test('make-admin gives a registered user the role, in development and while the server is stopped', async (t) => {
+root.setTimeout(SLOW.timeout)
+
+test('make-admin gives a registered user the role, in development and while the server is stopped', SLOW, async (t) => {
   const cwd = await serverDirectory(t)
   const env = { PORT: '0', ...SECRETS }
   const makeAdmin = (...args: string[]): Program => new Program(t, 'make-admin.js', { cwd, env, args })
@@ -31,7 +33,7 @@ test('make-admin gives a registered user the role, in development and while the 
   t.equal(await again.end('SIGTERM'), 0)
 })
 
-test('make-admin refuses what it cannot do, with a message and without a stack', async (t) => {
+test('make-admin refuses what it cannot do, with a message and without a stack', SLOW, async (t) => {
   const production = {
     ...SECRETS, NODE_ENV: 'production', DATABASE_URL: 'postgres://127.0.0.1:1/app', REDIS_URL: 'redis://127.0.0.1:1', PUBLIC_ORIGIN: 'https://api.example.com', ALLOWED_HOSTS: 'api.example.com', TRUSTED_PROXIES: 'none',
   }

@@ -33,9 +33,9 @@ export class Program {
     return this.#child.pid ?? 0
   }
 
-  /** Waits until stdout matches, at most twenty seconds. */
+  /** Waits until stdout matches, at most a minute. */
   async until (pattern: RegExp): Promise<RegExpExecArray> {
-    for (let i = 0; i < 800; i++) {
+    for (let i = 0; i < 2400; i++) {
       const match = pattern.exec(this.stdout)
       if (match !== null) return match
       if (this.#child.exitCode !== null) break

@@ -1,9 +1,11 @@
-import { test } from 'tap'
-import { codeOf, member, sharedDatabase, startApp, Visitor } from './helpers.js'
+import root, { test } from 'tap'
+import { codeOf, member, sharedDatabase, startApp, Visitor, SLOW } from './helpers.js'
+
+root.setTimeout(SLOW.timeout)
 
 interface ProjectBody { readonly id: string, readonly name: string, readonly status: string }
 
-test('projects', async (t) => {
+test('projects', SLOW, async (t) => {
   const database = await sharedDatabase(t)
   const app = await startApp(t, database)
   const ada = await member(app, 'ada@example.com')

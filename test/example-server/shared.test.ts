@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { test } from 'tap'
+import root, { test } from 'tap'
 import { redisUrl } from '../helpers/redis.js'
 import { buildApp } from '../../example-server/app.js'
-import { codeOf, member, PASSWORD, sharedDatabase, startApp, testConfig, Visitor } from './helpers.js'
+import { codeOf, member, PASSWORD, sharedDatabase, startApp, testConfig, Visitor, SLOW } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
+
+root.setTimeout(SLOW.timeout)
 
 /** The names of all keys depend on the secrets, so that each test has a Redis of its own to see. */
 function ownSecrets (): { JWT_ACCESS_SECRET: string, JWT_REFRESH_SECRET: string } {
   return { JWT_ACCESS_SECRET: randomBytes(32).toString('base64url'), JWT_REFRESH_SECRET: randomBytes(32).toString('base64url') }
 }
 
-test('two servers on one database and one Redis are one service', async (t) => {
+test('two servers on one database and one Redis are one service', SLOW, async (t) => {
   const database = await sharedDatabase(t)
   const variables = { REDIS_URL: redisUrl(), ...ownSecrets() }
   const [one, two] = [await startApp(t, database, variables), await startApp(t, database, variables)]
@@ -35,7 +37,7 @@ test('two servers on one database and one Redis are one service', async (t) => {
   })
 })
 
-test('two processes on one Redis count wrong passwords together', async (t) => {
+test('two processes on one Redis count wrong passwords together', SLOW, async (t) => {
   const env = { PORT: '0', REDIS_URL: redisUrl(), ...ownSecrets() }
   const servers = await Promise.all([1, 2].map(async () => new Program(t, 'main.js', { cwd: await serverDirectory(t), env })))
   const clients = await Promise.all(servers.map(async (server) => new Client(await server.listening())))
@@ -45,7 +47,7 @@ test('two processes on one Redis count wrong passwords together', async (t) => {
   t.same(await Promise.all(servers.map((server) => server.end('SIGTERM'))), [0, 0])
 })
 
-test('in production', async (t) => {
+test('in production', SLOW, async (t) => {
   const database = await sharedDatabase(t)
   const variables = {
     ...ownSecrets(), NODE_ENV: 'production', DATABASE_URL: 'postgres://unused', REDIS_URL: redisUrl(), PUBLIC_ORIGIN: 'https://api.example.com',
