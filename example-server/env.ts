@@ -1,7 +1,9 @@
 import { loadEnv, Type } from 'fastify-bulwark'
 
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
 /** Every variable of the service; each may also come as NAME_FILE, the path of a file that holds the value. */
-const Variables = Type.Object({
+export const Variables = Type.Object({
   HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'The address to listen on.' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 3000, description: 'The port to listen on; 0 takes a free one.' }),
   NODE_ENV: Type.Union([Type.Literal('development'), Type.Literal('test'), Type.Literal('production')], { default: 'development', description: 'Write development, test or production.' }),
@@ -13,7 +15,7 @@ const Variables = Type.Object({
   TRUSTED_PROXIES: Type.Optional(Type.Array(Type.String(), { separator: ',', minItems: 1, requiredIn: 'production', description: 'The CIDR ranges of the proxies in front, separated by commas, or `none`.' })),
   JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the access tokens.' }),
   JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the refresh tokens; another one than JWT_ACCESS_SECRET.' }),
-  LOG_LEVEL: Type.Union([Type.Literal('debug'), Type.Literal('info'), Type.Literal('warn'), Type.Literal('error')], { default: 'info', description: 'Write debug, info, warn or error.' }),
+  LOG_LEVEL: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level)), { default: 'info', description: `Write one of ${LOG_LEVELS.join(', ')}.` }),
 })
 
 /** The checked, frozen configuration. */

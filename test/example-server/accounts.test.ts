@@ -1,6 +1,6 @@
 import root, { test } from 'tap'
 import { createUsers } from '../../example-server/repositories/users.js'
-import { codeOf, member, PASSWORD, sharedDatabase, startApp, Visitor, SLOW } from './helpers.js'
+import { codeOf, member, PASSWORD, sharedDatabase, SLOW, startApp, Visitor } from './helpers.js'
 
 root.setTimeout(SLOW.timeout)
 

@@ -8,7 +8,7 @@ import { lockDirectory } from '../../example-server/database/lock.js'
 import { createProjects } from '../../example-server/repositories/projects.js'
 import { createUsers } from '../../example-server/repositories/users.js'
 import { readStats } from '../../example-server/repositories/stats.js'
-import { workingDirectory, SLOW } from './helpers.js'
+import { SLOW, workingDirectory } from './helpers.js'
 
 root.setTimeout(SLOW.timeout)
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import root, { test } from 'tap'
-import { PASSWORD, SECRETS, workingDirectory, SLOW } from './helpers.js'
+import { PASSWORD, SECRETS, SLOW, workingDirectory } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
 
 root.setTimeout(SLOW.timeout)

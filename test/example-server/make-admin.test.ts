@@ -1,5 +1,5 @@
 import root, { test } from 'tap'
-import { PASSWORD, SECRETS, workingDirectory, SLOW } from './helpers.js'
+import { PASSWORD, SECRETS, SLOW, workingDirectory } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
 
 root.setTimeout(SLOW.timeout)

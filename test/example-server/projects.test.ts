@@ -1,5 +1,5 @@
 import root, { test } from 'tap'
-import { codeOf, member, sharedDatabase, startApp, Visitor, SLOW } from './helpers.js'
+import { codeOf, member, sharedDatabase, SLOW, startApp, Visitor } from './helpers.js'
 
 root.setTimeout(SLOW.timeout)
 

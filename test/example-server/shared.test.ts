@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import root, { test } from 'tap'
 import { redisUrl } from '../helpers/redis.js'
 import { buildApp } from '../../example-server/app.js'
-import { codeOf, member, PASSWORD, sharedDatabase, startApp, testConfig, Visitor, SLOW } from './helpers.js'
+import { codeOf, member, PASSWORD, sharedDatabase, startApp, testConfig, SLOW, Visitor } from './helpers.js'
 import { Client, Program, serverDirectory } from './process.js'
 
 root.setTimeout(SLOW.timeout)
