@@ -41,8 +41,9 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly transport?: ResolvedTransportPolicy }
 }
 
-/** How long requests in flight may go on after `close()`. */
+/** How long requests in flight may go on after `close()`, and how often connections that fell idle are looked for. */
 const DRAIN_MS = 10_000
+const IDLE_CHECK_MS = 100
 
 /** Resolves untrusted options. */
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
@@ -60,22 +61,30 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   assertNoProblems(problems)
   if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
 
-  let closing = false
-  let drain: NodeJS.Timeout | undefined
-  app.addHook('preClose', function startDrain (done) {
-    closing = true
-    drain = setTimeout(() => { app.server.closeAllConnections() }, DRAIN_MS).unref()
-    done()
-  })
-  app.addHook('onClose', function endDrain (_instance, done) {
-    clearTimeout(drain)
-    done()
-  })
+  const isClosing = drainOnClose(app)
   addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
     key: 'transport',
     resolve: resolveRoute,
-    compile: (policy) => transportSteps(policy, resolved.trustProxy !== false, () => closing),
+    compile: (policy) => transportSteps(policy, resolved.trustProxy !== false, isClosing),
   }), resolved.policy)
+}
+
+/** Ends idle connections while the server closes, and all of them when the drain is over. Tells whether it is closing. */
+function drainOnClose (app: FastifyInstance): () => boolean {
+  let closing = false
+  const timers: NodeJS.Timeout[] = []
+  app.addHook('preClose', function startDrain (done) {
+    closing = true
+    // A keep-alive connection whose request was in flight falls idle afterwards, and nobody else would end it.
+    timers.push(setInterval(() => { app.server.closeIdleConnections() }, IDLE_CHECK_MS).unref())
+    timers.push(setTimeout(() => { app.server.closeAllConnections() }, DRAIN_MS).unref())
+    done()
+  })
+  app.addHook('onClose', function endDrain (_instance, done) {
+    for (const timer of timers) clearInterval(timer)
+    done()
+  })
+  return () => closing
 }
 
 /** A proxy list that the instance does not trust would make every client look like the proxy. */

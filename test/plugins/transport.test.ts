@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
+import { Agent, get } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
@@ -122,6 +123,28 @@ test('while closing, a request on an open connection is refused in the usual for
   t.equal(refused.status, 503)
   assertHeaders(t, refused.headers, { 'x-request-id': ID, 'retry-after': '1', connection: 'close', 'content-type': 'application/problem+json; charset=utf-8' })
   t.match(JSON.parse(refused.body), { code: 'SERVICE_UNAVAILABLE' })
+})
+
+test('closing does not wait for a keep-alive connection whose request is answered', async (t) => {
+  const app = await build(t)
+  const entered = new Promise<() => void>((resolveEntered) => {
+    app.get('/slow', async () => { await new Promise<void>((release) => { resolveEntered(release) }); return 'done' })
+  })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => { agent.destroy() })
+  const answered = new Promise<string>((resolve, reject) => {
+    get(`${address}/slow`, { agent }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk) => { text += String(chunk) }).on('end', () => { resolve(text) })
+    }).on('error', reject)
+  })
+  const release = await entered
+  const closing = app.close()
+  release()
+  t.equal(await answered, 'done')
+  const outcome = await Promise.race([closing.then(() => 'closed'), sleep(5000, 'still open', { ref: false })])
+  t.equal(outcome, 'closed')
 })
 
 test('a request without a host is refused in HTTP/1.1', async (t) => {
