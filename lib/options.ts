@@ -23,6 +23,17 @@ export function checkOptions<S extends TSchema> (schema: S, input: unknown, path
   return problems.length === before ? value : null
 }
 
+/**
+ * What can still be read of options that `checkOptions` refused: the keys without a problem. It lets a plugin go on and
+ * report everything else that is wrong, so that one boot shows all of it; the result is never used to run anything.
+ */
+export function readableOptions (input: unknown, path: string, problems: readonly Problem[]): Readonly<Record<string, unknown>> {
+  if (!isPlainObject(input)) return {}
+  const wrong = problems.map((problem) => problem.path)
+  const isWrong = (key: string): boolean => wrong.some((at) => at === `${path}.${key}` || at.startsWith(`${path}.${key}.`) || at.startsWith(`${path}.${key}[`))
+  return Object.fromEntries(Object.entries(input).filter(([key, value]) => value !== undefined && !isWrong(key)))
+}
+
 function problemOf (error: ValueError, path: string): Problem {
   const where = joinPath(path, error.path)
   if (error.type === ValueErrorType.ObjectAdditionalProperties) {
@@ -38,7 +49,9 @@ function problemOf (error: ValueError, path: string): Problem {
   if (error.type === ValueErrorType.ObjectRequiredProperty) {
     return { path: where, message: 'Missing.', mend: mendOf(error.schema) }
   }
-  return { path: where, message: `${error.message}.`, mend: mendOf(error.schema) }
+  // TypeBox says "Expected union value", which tells a reader nothing.
+  const message = error.type === ValueErrorType.Union ? 'Not an accepted value' : error.message
+  return { path: where, message: `${message}.`, mend: mendOf(error.schema) }
 }
 
 function mendOf (schema: TSchema): string {

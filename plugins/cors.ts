@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import { decideActual, decidePreflight } from '../lib/cors/decision.js'
 import { resolveCors, type CorsInput, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { createRouteTable, type RouteTable } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
@@ -40,7 +40,8 @@ declare module '../lib/policy/types.js' {
 /** Resolves untrusted options into a checked policy with all its header blocks. */
 export function resolveCorsPolicy (input: unknown, where: string, problems: Problem[]): ResolvedCorsPolicy | false {
   if (input === false) return false
-  return resolveCors((checkOptions(CorsOptionsSchema, input, where, problems) ?? {}) as CorsInput, where, problems)
+  const checked = checkOptions(CorsOptionsSchema, input, where, problems)
+  return resolveCors((checked ?? readableOptions(input, where, problems)) as CorsInput, where, problems)
 }
 
 const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {

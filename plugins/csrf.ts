@@ -7,7 +7,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { decideCrossOrigin } from '../lib/csrf/decision.js'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions, readableOptions } from '../lib/options.js'
 import { isOrigin } from '../lib/origin.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
@@ -35,7 +35,7 @@ declare module '../lib/policy/types.js' {
 
 /** Reports what is wrong with the plugin's options. */
 export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
-  const options = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? {}
+  const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? readableOptions(input, 'csrf', problems)
   const mend = 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.'
   if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', mend })
   for (const [index, origin] of (options.trustedOrigins ?? []).entries()) {

@@ -9,7 +9,7 @@ import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/host.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
@@ -72,7 +72,7 @@ const kHeadersSet: unique symbol = Symbol('bulwark.headersSet')
 export function resolveHeadersPolicy (base: ResolvedHeadersPolicy | false | null, input: unknown, where: string, problems: Problem[]): ResolvedHeadersPolicy | false {
   if (input === false) return false
   const checked = checkOptions(HeadersOptionsSchema, input, where, problems)
-  return resolveHeaders(base === false ? null : base, checked ?? {}, where, problems)
+  return resolveHeaders(base === false ? null : base, checked ?? readableOptions(input, where, problems), where, problems)
 }
 
 const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) => {

@@ -9,7 +9,7 @@ import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
 import { DURATION_PATTERN, type Duration } from '../lib/duration.js'
 import { assertNoProblems, BulwarkConfigError, type Problem } from '../lib/errors.js'
-import { checkOptions, isPlainObject } from '../lib/options.js'
+import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, publish, securityOf } from '../lib/policy/install.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
@@ -66,17 +66,9 @@ export function checkRateLimit (options: unknown, boot: BootContext, problems: P
 /** Resolves untrusted options; null when they cannot be read at all. */
 export function resolveRateLimitOptions (options: unknown, boot: BootContext, problems: Problem[]): RateLimitSettings | null {
   const input = options ?? {}
-  const own: Problem[] = []
-  const checked = checkOptions(RateLimitOptionsSchema, input, 'rateLimit', own)
-  problems.push(...own)
-  if (checked !== null) return resolveSettings(checked, boot, 'rateLimit', problems)
-  // The other options stand on their own, so that one boot shows all that is wrong.
-  if (isPlainObject(input)) {
-    const wrong = new Set(own.map(({ path }) => /^rateLimit\.([^.[]+)/.exec(path)?.[1]))
-    const readable = Object.fromEntries(Object.entries(input).filter(([name]) => !wrong.has(name)))
-    resolveSettings(readable, boot, 'rateLimit', problems)
-  }
-  return null
+  const checked = checkOptions(RateLimitOptionsSchema, input, 'rateLimit', problems)
+  const settings = resolveSettings(checked ?? readableOptions(input, 'rateLimit', problems), boot, 'rateLimit', problems)
+  return checked === null ? null : settings
 }
 
 const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, options) => {

@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { hostName } from '../lib/host.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, kCompiled, securityOf } from '../lib/policy/install.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
@@ -48,8 +48,7 @@ const IDLE_CHECK_MS = 100
 /** Resolves untrusted options. */
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
   const checked = checkOptions(TransportOptionsSchema, input, 'transport', problems)
-  // What could not be read is reported already: it must not be reported as missing too.
-  return resolveTransport((checked ?? {}), production, checked === null ? [] : problems)
+  return resolveTransport(checked ?? readableOptions(input, 'transport', problems), production, problems)
 }
 
 const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, options) => {

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Redis } from 'ioredis'
 import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
-import { checkOptions, isPlainObject } from '../options.js'
+import { checkOptions, readableOptions } from '../options.js'
 import { queuesOffline } from '../redis.js'
 import { SECRET_MEND, secretProblems } from '../secrets.js'
 import type { CookieProfile } from './cookies.js'
@@ -90,16 +90,12 @@ const GRACE_MAX_MS = 60_000
 export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
   const before = problems.length
   const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
-  if (checked === null) {
-    // The secrets stand on their own, so that one boot shows all that is wrong.
-    if (isPlainObject(input)) resolveSecrets({ ...textOf(input, 'accessSecret'), ...textOf(input, 'refreshSecret') }, boot, problems)
-    return null
-  }
-  const claims = checkClaims(checked.claims, 'auth.claims', problems)
-  const secrets = resolveSecrets(checked, boot, problems)
-  const times = resolveTimes(checked, problems)
-  const redis = resolveRedis(checked, boot, problems)
-  if (problems.length > before) return null
+  const written = checked ?? readableOptions(input, 'auth', problems) as Partial<WrittenOptions>
+  const claims = checkClaims(written.claims, 'auth.claims', problems)
+  const secrets = resolveSecrets(written, boot, problems)
+  const times = resolveTimes(written, problems)
+  const redis = resolveRedis(written, boot, problems)
+  if (checked === null || problems.length > before) return null
   const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'] }
   return Object.freeze<ResolvedAuthOptions>({
     ...secrets,
@@ -118,12 +114,7 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   })
 }
 
-function textOf<K extends string> (input: Readonly<Record<string, unknown>>, name: K): { [N in K]?: string } {
-  const value = input[name]
-  return typeof value === 'string' ? { [name]: value } as { [N in K]: string } : {}
-}
-
-function resolveSecrets (options: Pick<WrittenOptions, 'accessSecret' | 'refreshSecret'>, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
+function resolveSecrets (options: Partial<WrittenOptions>, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
   const pick = (name: 'accessSecret' | 'refreshSecret', variable: string): string => {
     const secret = options[name] ?? config[variable]
     const path = `auth.${name}`
@@ -142,7 +133,7 @@ function resolveSecrets (options: Pick<WrittenOptions, 'accessSecret' | 'refresh
   return { accessSecret, refreshSecret }
 }
 
-function resolveTimes (options: WrittenOptions, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs'> {
+function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs'> {
   const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
     const milliseconds = parseDuration(options[name] ?? standard)
     if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', mend: 'Tokens and cookies count in seconds: write for example 90s.' })
@@ -158,7 +149,7 @@ function resolveTimes (options: WrittenOptions, problems: Problem[]): Pick<Resol
   return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }
 }
 
-function resolveRedis (options: WrittenOptions, { production, config }: AuthBoot, problems: Problem[]): string | Redis | null {
+function resolveRedis (options: Partial<WrittenOptions>, { production, config }: AuthBoot, problems: Problem[]): string | Redis | null {
   const { redis = config['REDIS_URL'] } = options
   const path = 'auth.redis'
   if (redis === undefined || redis === '' || redis === false) {

@@ -32,7 +32,8 @@ export interface ResolvedTransport {
 /** Resolves the transport options; production must say which proxies stand in front, because nobody can guess that. */
 export function resolveTransport (input: TransportInput, production: boolean, problems: Problem[]): ResolvedTransport {
   const https = input.https ?? (production ? 'require' : 'off')
-  if (input.proxies === undefined && production) {
+  // What was written but could not be read is reported already.
+  if (input.proxies === undefined && production && !problems.some(({ path }) => path.startsWith('transport.proxies'))) {
     problems.push({ path: 'transport.proxies', message: 'Not declared.', mend: 'Write the CIDR ranges of the proxies in front of this service, or \'none\' when clients connect directly.' })
   }
   if (https === 'redirect' && input.publicOrigin === undefined) {

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
 import type { Problem } from '../../lib/errors.js'
-import { checkOptions, nearest } from '../../lib/options.js'
+import { checkOptions, nearest, readableOptions } from '../../lib/options.js'
 
 const Schema = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Write a whole number of at least 1.' })),
@@ -57,4 +57,10 @@ test('finds the nearest name only when it is near', async (t) => {
   t.equal(nearest('RATELIMIT', ['rateLimit']), 'rateLimit')
   t.equal(nearest('xyz', ['rateLimit', 'auth']), null)
   t.equal(nearest('a', []), null)
+})
+
+test('what has no problem stays readable, so that the rest can be judged too', async (t) => {
+  const problems = [{ path: 'base.a', message: '', mend: '' }, { path: 'base.list[0]', message: '', mend: '' }, { path: 'base.deep.x', message: '', mend: '' }]
+  t.same(readableOptions({ a: 1, ab: 2, list: [1], deep: {}, none: undefined }, 'base', problems), { ab: 2 })
+  t.same(readableOptions('text', 'base', problems), {})
 })

@@ -50,7 +50,7 @@ test('wrong options refuse to boot with one error that lists all of them', async
   const app = Fastify()
   const options = { ...minimal(), refreshSecret: 'changeme', authentcate: () => {}, grace: '2m' }
   const problems = await problemsOf(() => app.register(auth, options as AuthOptions))
-  t.same(problems, ['auth.authentcate: Unknown option.'])
+  t.same(problems.map((line) => line.split(':')[0]), ['auth.authentcate', 'auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
   const next = Fastify()
   t.same((await problemsOf(() => next.register(auth, { ...minimal(), refreshSecret: 'changeme', grace: '2m' }))).map((line) => line.split(':')[0]), ['auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
   const found: { path: string, message: string, mend: string }[] = []
