@@ -98,11 +98,23 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
   return Object.freeze(merged)
 }
 
+const NOTHING: HeaderValues = Object.freeze({
+  contentSecurityPolicy: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
+  crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false, permissionsPolicy: null,
+})
+
 function render (values: HeaderValues, where: string, problems: Problem[]): RenderedHeaders {
   try {
     return renderHeaders(values)
-  } catch (error) {
-    problems.push({ path: where, message: (error as Error).message, mend: 'Write a value that the header can carry.' })
+  } catch {
+    // Once more, header by header, to name the option and to find all that are wrong.
+    for (const name of Object.keys(values) as (keyof HeaderValues)[]) {
+      try {
+        renderHeaders({ ...NOTHING, [name]: values[name] })
+      } catch (error) {
+        problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, mend: 'Write a value that the header can carry.' })
+      }
+    }
     return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), nonceTemplate: null })
   }
 }

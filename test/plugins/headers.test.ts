@@ -137,15 +137,15 @@ test('a second registration in the same scope is refused', async (t) => {
 
 test('options that no header can carry stop the boot and name the option', async (t) => {
   const table: [unknown, string][] = [
-    [{ contentSecurityPolicy: { directives: { 'script-src': ['self'] } } }, 'headers'],
-    [{ contentSecurityPolicy: { directives: { 'script-src': ["'self'; img-src *"] } } }, 'headers'],
-    [{ contentSecurityPolicy: { directives: { 'bad name': ["'self'"] } } }, 'headers'],
+    [{ contentSecurityPolicy: { directives: { 'script-src': ['self'] } } }, 'headers.contentSecurityPolicy'],
+    [{ contentSecurityPolicy: { directives: { 'script-src': ["'self'; img-src *"] } } }, 'headers.contentSecurityPolicy'],
+    [{ contentSecurityPolicy: { directives: { 'bad name': ["'self'"] } } }, 'headers.contentSecurityPolicy'],
     [{ contentSecurityPolicy: true }, 'headers.contentSecurityPolicy'],
     [{ strictTransportSecurity: { maxAge: -1 } }, 'headers.strictTransportSecurity'],
     [{ strictTransportSecurity: { maxAge: 60, preload: true } }, 'headers.strictTransportSecurity.preload'],
     [{ strictTransportSecurity: { includeSubDomains: false, preload: true } }, 'headers.strictTransportSecurity.preload'],
     [{ xFrameOptions: { action: 'allow-from' } }, 'headers.xFrameOptions'],
-    [{ referrerPolicy: { policy: 'no-such-policy' } }, 'headers'],
+    [{ referrerPolicy: { policy: 'no-such-policy' } }, 'headers.referrerPolicy'],
     [{ permissionsPolicy: { 'Camera!': [] } }, 'headers.permissionsPolicy'],
     [{ contentSecurityPolcy: {} }, 'headers.contentSecurityPolcy'],
     [{ profile: 'html' }, 'headers.profile'],
