@@ -95,10 +95,8 @@ const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, option
     },
   }), BASE)
   publish(securityOf(app), 'limits', Object.freeze({ policies: Object.freeze([...policies.keys()]), store: settings.redis === null ? 'memory' : 'redis' }))
-  app.addHook('onReady', function checkUserLimits (done) {
-    const found = app.hasRequestDecorator('auth') ? [] : problemsWithoutAuth(policies)
-    done(found.length === 0 ? undefined : new BulwarkConfigError(found))
-  })
+  // Only when ready is it known whether an auth plugin was loaded.
+  root.readyChecks.push((found) => { if (!app.hasRequestDecorator('auth')) found.push(...problemsWithoutAuth(policies)) })
 }
 
 async function openEngine (app: FastifyInstance, settings: RateLimitSettings, root: SecurityRoot): Promise<LimitEngine> {
@@ -132,7 +130,6 @@ function compileKeys (settings: RateLimitSettings): (limit: ResolvedLimit) => Re
   }
 }
 
-/** Only when ready is it known whether an auth plugin was loaded. */
 function problemsWithoutAuth (policies: Policies): Problem[] {
   const limits = [...policies.values()].flat().filter(({ parts }) => parts.includes('user'))
   return limits.map(({ policy }) => ({

@@ -22,6 +22,8 @@ export interface SecurityRoot {
   /** Everything wrong so far. `onReady` throws it as one error. */
   readonly problems: Problem[]
   readonly routes: RouteRecord[]
+  /** What can only be judged when every plugin is loaded; their problems join the others'. */
+  readonly readyChecks: ((problems: Problem[]) => void)[]
   /** Routes that existed before the first plugin of the suite was loaded. */
   earlyRoutes: readonly string[]
   /** Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for one. */

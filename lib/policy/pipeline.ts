@@ -1,0 +1,120 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { SecurityError } from '../errors.js'
+import type { CompiledPolicy } from './compile.js'
+import { ANSWERED, type Step, type Verdict } from './section.js'
+import { findScope } from './scope.js'
+
+/** The compiled policy of the request, set by the first hook. */
+export const kCompiled: unique symbol = Symbol('bulwark.compiled')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kCompiled]: CompiledPolicy | null }
+}
+
+/**
+ * Instance hooks that run each request's compiled steps. Instance hooks, because those also see what no route hook sees:
+ * 404s, and routes that were declared before the suite was loaded.
+ */
+export function addPipelineHooks (app: FastifyInstance): void {
+  app.decorateRequest(kCompiled, null)
+  app.addHook('onRequest', bulwarkOnRequest)
+  app.addHook('preValidation', bulwarkPreValidation)
+  app.addHook('onSend', bulwarkOnSend)
+  app.addHook('onResponse', bulwarkOnResponse)
+  app.addHook('onRequestAbort', bulwarkOnRequestAbort)
+}
+
+function lookup (server: FastifyInstance, request: FastifyRequest): CompiledPolicy {
+  const scope = findScope(server)
+  // The hooks are only ever added to an instance that has a scope.
+  if (scope === null) throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })
+  const policy = request.routeOptions.config.security
+  const compiled = policy === undefined ? undefined : scope.root.compiled.get(policy)
+  if (compiled !== undefined) return compiled
+  if (scope.root.strict && !request.is404) {
+    // Backstop: boot refuses such routes, so this is a defect; serving it without a policy would be worse.
+    throw new SecurityError('INTERNAL_ERROR', { cause: new Error(`the route ${request.routeOptions.url ?? ''} has no compiled policy`) })
+  }
+  return scope.compiledBase
+}
+
+function bulwarkOnRequest (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  let compiled: CompiledPolicy
+  try {
+    compiled = request[kCompiled] = lookup(this, request)
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  runUntilRefused(compiled.onRequest, 0, request, reply, done)
+}
+
+function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  runUntilRefused(request[kCompiled]?.preValidation ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnSend (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: () => void): void {
+  // An app's hook that ran before ours may have answered already: its answer still gets the scope's headers.
+  const compiled = request[kCompiled] ?? findScope(this)?.compiledBase
+  runAll(compiled?.onSend ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  runAll(request[kCompiled]?.onResponse ?? NO_STEPS, 0, request, reply, done)
+}
+
+function bulwarkOnRequestAbort (request: FastifyRequest, done: () => void): void {
+  for (const step of request[kCompiled]?.onRequestAbort ?? []) void settled(() => step(request), request)
+  done()
+}
+
+const NO_STEPS: readonly Step[] = Object.freeze([])
+
+/** Runs the steps in order; the first refusal or answer ends it. Stays synchronous until a step returns a promise. */
+function runUntilRefused (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  for (let index = from; index < steps.length; index++) {
+    let verdict: Verdict | Promise<Verdict>
+    try {
+      verdict = (steps[index] as Step)(request, reply)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    if (verdict === undefined) continue
+    if (verdict === ANSWERED) return
+    if (verdict instanceof Error) {
+      done(verdict)
+      return
+    }
+    verdict.then((late) => {
+      if (late === undefined) runUntilRefused(steps, index + 1, request, reply, done)
+      else if (late !== ANSWERED) done(late)
+    }, done)
+    return
+  }
+  done()
+}
+
+/** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
+function runAll (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  for (let index = from; index < steps.length; index++) {
+    const step = steps[index] as Step
+    const pending = settled(() => step(request, reply), request)
+    if (pending !== undefined) {
+      void pending.then(() => { runAll(steps, index + 1, request, reply, done) })
+      return
+    }
+  }
+  done()
+}
+
+function settled (step: () => Verdict | Promise<Verdict>, request: FastifyRequest): Promise<void> | undefined {
+  const log = (error: unknown): void => { request.log.error({ err: error }, 'a security step failed after the answer was decided') }
+  try {
+    const verdict = step()
+    return verdict instanceof Promise ? verdict.then(() => {}, log) : undefined
+  } catch (error) {
+    log(error)
+    return undefined
+  }
+}
