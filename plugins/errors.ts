@@ -7,7 +7,8 @@ import type { FastifyError, FastifyPluginAsync, FastifyReply, FastifyRequest } f
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
-import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection, claimRegistration } from '../lib/policy/install.js'
+import { defineSection, type Verdict } from '../lib/policy/section.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
@@ -24,7 +25,6 @@ export function checkErrors (input: unknown, problems: Problem[]): ErrorsOptions
 
 const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => {
   claimRegistration(app, 'errors')
-  securityOf(app)
   const problems: Problem[] = []
   const typeBase = checkErrors(options, problems).typeBase ?? null
   assertNoProblems(problems)
@@ -34,6 +34,18 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
     logRefusal(request, error, problem.status, problem.code)
     return reply.code(problem.status).headers(problem.headers).header('content-type', PROBLEM_MEDIA_TYPE).send(problem.body)
   })
+  addSection(app, defineSection<never, null>({
+    key: 'errors',
+    resolve (_base, _input, where, found) {
+      found.push({ path: where, message: 'Errors have no policy of their own on a route or a scope.', mend: 'Remove the key; set an error handler in the scope (setErrorHandler) where answers must differ.' })
+      return null
+    },
+    compile: (_policy, route) => route === null ? [{ hook: 'onRequest', phase: 'not-found', run: refuseUnknown }] : [],
+  }), null)
+  /** Before the body is read: nobody should make the server parse what no route wants. A scope's own 404 handler is left alone. */
+  function refuseUnknown (request: FastifyRequest): Verdict {
+    return request.is404 && request.server === app ? new SecurityError('NOT_FOUND') : undefined
+  }
   app.setNotFoundHandler(function sendNotFound (request, reply) {
     const problem = renderProblem(new SecurityError('NOT_FOUND'), request.id, typeBase)
     return reply.code(404).header('content-type', PROBLEM_MEDIA_TYPE).send(problem.body)

@@ -55,6 +55,28 @@ test('every way to fail becomes a problem document without library text', async 
   }
 })
 
+test('an unknown path is refused before its body is read, and a scope keeps a 404 handler of its own', async (t) => {
+  const { app } = await build(t)
+  let parsed = 0
+  app.addContentTypeParser('text/xml', (_request, payload, done) => { parsed++; payload.resume().on('end', () => { done(null) }) })
+  await app.register(async (scope) => {
+    scope.setNotFoundHandler((_request, reply) => reply.code(404).send('mine'))
+  }, { prefix: '/own' })
+  for (const type of ['text/xml', 'application/json', 'nonsense/type']) {
+    const res = await app.inject({ method: 'POST', url: '/nope', headers: { 'content-type': type }, payload: '{' })
+    t.equal(res.statusCode, 404, type)
+    t.match(res.json(), { code: 'NOT_FOUND' })
+  }
+  t.equal(parsed, 0)
+  t.equal((await app.inject('/own/x')).body, 'mine')
+})
+
+test('a handler may answer that there is nothing', async (t) => {
+  const { app } = await build(t)
+  app.get('/maybe', (_request, reply) => { reply.callNotFound() })
+  t.match((await app.inject('/maybe')).json(), { code: 'NOT_FOUND' })
+})
+
 test("an app's own error handler in a scope takes precedence there", async (t) => {
   const { app } = await build(t)
   await app.register(async (scope) => {
