@@ -40,7 +40,9 @@ export function serverOptions (definition: SecurityDefinition, options: FastifyS
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
   const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase })
   const http = { ...built.http, ...(options as FastifyHttpOptions<Server>).http }
-  return { ...built, ...options, http, ...loggerOptions(options) }
+  // An explicit undefined must not undo what was built.
+  const written = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return { ...built, ...written, http, ...loggerOptions(options) }
 }
 
 /**
@@ -49,7 +51,13 @@ export function serverOptions (definition: SecurityDefinition, options: FastifyS
  */
 export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: FastifyServerOptions = {}): Promise<SecureInstance<S>> {
   const app = fastify(serverOptions(definition, options))
-  await app.register(bulwark, definition)
+  try {
+    await app.register(bulwark, definition)
+  } catch (error) {
+    // A plugin that was loaded before may hold a connection, which would keep the process alive.
+    await app.close().catch(() => {})
+    throw error
+  }
   return app.withTypeProvider<SecurityTypeProvider<S>>()
 }
 

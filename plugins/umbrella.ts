@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { SecurityDefinition } from '../definition.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions, isPlainObject } from '../lib/options.js'
 import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
 import { checkKeys } from '../lib/policy/compile.js'
 import { findScope } from '../lib/policy/scope.js'
@@ -59,9 +59,14 @@ const TABLE: readonly Entry[] = [
   { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: loads(auth) },
 ]
 
-const DefinitionKeys = Type.Object(Object.fromEntries(
-  ['profile', 'env', 'defaults', ...TABLE.map(({ key }) => key)].map((key) => [key, Type.Optional(Type.Unknown())]),
-), { additionalProperties: false })
+const ProfileSchema = Type.Union([Type.Literal('api'), Type.Literal('document')], { description: 'Write \'api\' or \'document\'.' })
+
+const DefinitionKeys = Type.Object({
+  profile: Type.Optional(ProfileSchema),
+  defaults: Type.Optional(Type.Object({}, { description: 'Write an object with the keys of a route\'s `security`.' })),
+  env: Type.Optional(Type.Unknown()),
+  ...Object.fromEntries(TABLE.map(({ key }) => [key, Type.Optional(Type.Unknown())])),
+}, { additionalProperties: false })
 
 /** Finds everything wrong with a definition without starting anything. */
 export function checkDefinition (definition: SecurityDefinition, problems: Problem[]): Boot {
@@ -115,14 +120,16 @@ async function loadAll (app: FastifyInstance, definition: SecurityDefinition): P
 
 /** The profile is a header decision that other plugins look up in the headers policy. */
 export function headersOptions ({ profile, headers: own = {} }: SecurityDefinition): object | false {
-  return own === false ? false : { ...(profile !== undefined && { profile }), ...own }
+  // What is no object goes on as it is, to be refused by the plugin's own check.
+  if (!isPlainObject(own)) return own
+  return { ...((profile === 'api' || profile === 'document') && { profile }), ...own }
 }
 
 /** An origin that may read credentialed answers is trusted to send credentialed requests, unless the list says otherwise. */
 function csrfOptions ({ csrf: own = {}, cors: corsOptions, transport: transportOptions }: SecurityDefinition): object | false {
-  if (own === false) return false
-  const publicOrigin = transportOptions?.publicOrigin
-  const trustedOrigins = typeof corsOptions === 'object' && corsOptions.credentials === true && Array.isArray(corsOptions.origins) ? corsOptions.origins : []
+  if (!isPlainObject(own)) return own
+  const publicOrigin = isPlainObject(transportOptions) ? transportOptions['publicOrigin'] : undefined
+  const trustedOrigins = isPlainObject(corsOptions) && corsOptions['credentials'] === true && Array.isArray(corsOptions['origins']) ? corsOptions['origins'] : []
   return { ...(publicOrigin !== undefined && { publicOrigin }), trustedOrigins, ...own }
 }
 

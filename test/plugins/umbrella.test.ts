@@ -1,8 +1,13 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { test, type Test } from 'tap'
 import { bulwark, BulwarkConfigError, createServer, defineSecurity, publicRoute, serverOptions, Type, type SecurityDefinition } from '../../index.js'
 import { setEnv } from '../helpers/env.js'
 import { API_HEADERS, assertHeaders } from '../helpers/headers.js'
+import { redisUrl } from '../helpers/redis.js'
+import { ROOT } from '../helpers/root.js'
 
 const APP = 'https://app.example.com'
 
@@ -105,6 +110,33 @@ test('constructor options that the suite must own are refused with their reason'
     t.throws(() => serverOptions(defineSecurity({}), { [name]: value }), { code: 'BULWARK_CONFIG', problems: [{ path: `fastify.${name}` }] }, name)
   }
   t.match(serverOptions(defineSecurity({}), { bodyLimit: 5, requestTimeout: 7 }), { bodyLimit: 5, requestTimeout: 7, handlerTimeout: 10_000, trustProxy: false })
+})
+
+test('an explicit undefined undoes nothing that the suite sets', async (t) => {
+  const options = serverOptions(defineSecurity({ transport: { proxies: ['10.0.0.0/8'] } }), { bodyLimit: undefined, trustProxy: undefined, genReqId: undefined, frameworkErrors: undefined } as never)
+  t.match(options, { bodyLimit: 102_400, trustProxy: ['10.0.0.0/8'], genReqId: Function, frameworkErrors: Function })
+})
+
+test('a definition whose values are of the wrong kind is refused, never read as empty', async (t) => {
+  for (const [key, value] of Object.entries({ headers: null, cors: null, csrf: 5, rateLimit: 'x', validation: null, errors: 1, events: [], auth: null, transport: null, env: 5, profile: 'html', defaults: 1 })) {
+    await t.rejects(async () => createServer({ [key]: value }, { logger: false }), { code: 'BULWARK_CONFIG', problems: [{ path: key }] }, key)
+  }
+})
+
+test('a boot that fails late leaves no connection open that would keep the process alive', async (t) => {
+  const script = `
+    import { createServer, defineSecurity } from 'fastify-bulwark'
+    await createServer(defineSecurity({
+      rateLimit: { redis: ${JSON.stringify(redisUrl())}, keySecret: ${JSON.stringify(randomBytes(32).toString('hex'))} },
+      auth: { roles: ['user'], loadUser: async () => null, redis: 'redis://127.0.0.1:1', accessSecret: ${JSON.stringify(randomBytes(32).toString('hex'))}, refreshSecret: ${JSON.stringify(randomBytes(32).toString('hex'))} },
+    }), { logger: false }).catch((error) => { process.stdout.write(error.problems[0].path) })`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, env: { PATH: process.env['PATH'] }, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  let said = ''
+  child.stdout.on('data', (chunk) => { said += String(chunk) })
+  const [code] = await once(child, 'exit') as [number | null]
+  t.equal(code, 0)
+  t.equal(said, 'auth.redis')
 })
 
 test('registered twice in one scope it is refused; in a child scope it overrides', async (t) => {
