@@ -1,15 +1,12 @@
 import type { Problem } from '../errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
-import { renderHeaders, type HeaderValues, type RenderedHeaders } from './render.js'
+import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'
 
 /** The shape that `HeadersOptions` (plugins/headers.ts) has after its schema check. */
 export interface HeadersInput {
   readonly profile?: Profile
-  readonly contentSecurityPolicy?: false | {
-    readonly directives?: Readonly<Record<string, readonly string[] | false>>
-    readonly extend?: Readonly<Record<string, readonly string[]>>
-  }
+  readonly contentSecurityPolicy?: false | (Partial<ReportOnlyChanges> & { readonly reportOnly?: false | Partial<ReportOnlyChanges> })
   readonly strictTransportSecurity?: false | { readonly maxAge?: number, readonly includeSubDomains?: boolean, readonly preload?: boolean }
   readonly xFrameOptions?: false | { readonly action: 'deny' | 'sameorigin' }
   readonly referrerPolicy?: false | { readonly policy: string | readonly string[] }
@@ -35,6 +32,7 @@ export interface ResolvedHeadersPolicy {
 export function defaultHeaderValues (profile: Profile): HeaderValues {
   return Object.freeze({
     contentSecurityPolicy: CONTENT_SECURITY_POLICY[profile],
+    reportOnly: null,
     strictTransportSecurity: { maxAge: HSTS_MAX_AGE_SECONDS, includeSubDomains: true, preload: false },
     xFrameOptions: { action: 'deny' as const },
     referrerPolicy: { policy: profile === 'api' ? 'no-referrer' : 'strict-origin-when-cross-origin' },
@@ -56,6 +54,7 @@ export function resolveHeaders (base: ResolvedHeadersPolicy | null, input: Heade
   const start = base !== null && profile === base.profile ? base.values : defaultHeaderValues(profile)
   const values: HeaderValues = Object.freeze({
     contentSecurityPolicy: resolveCsp(start.contentSecurityPolicy, input.contentSecurityPolicy, profile),
+    reportOnly: resolveReportOnly(start.reportOnly, input.contentSecurityPolicy),
     strictTransportSecurity: resolveHsts(start.strictTransportSecurity, input.strictTransportSecurity, where, problems),
     xFrameOptions: pick(start.xFrameOptions, input.xFrameOptions),
     referrerPolicy: pick(start.referrerPolicy, input.referrerPolicy),
@@ -81,6 +80,14 @@ function resolveCsp (base: HeaderValues['contentSecurityPolicy'], input: Headers
   return Object.freeze(mergeDirectives(base ?? CONTENT_SECURITY_POLICY[profile], input.directives ?? {}, input.extend ?? {}))
 }
 
+/** It stands beside an enforced policy, so it goes when that goes; what is written replaces the inherited changes as a whole. */
+function resolveReportOnly (base: HeaderValues['reportOnly'], input: HeadersInput['contentSecurityPolicy']): HeaderValues['reportOnly'] {
+  if (input === false) return null
+  const written = input?.reportOnly
+  if (written === undefined) return base
+  return written === false ? null : Object.freeze({ directives: written.directives ?? {}, extend: written.extend ?? {} })
+}
+
 /** hstspreload.org takes a domain only with a year or more and all its subdomains. */
 const PRELOAD_MINIMUM_SECONDS = 31_536_000
 
@@ -99,7 +106,7 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
 }
 
 const NOTHING: HeaderValues = Object.freeze({
-  contentSecurityPolicy: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
+  contentSecurityPolicy: null, reportOnly: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
   crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false, permissionsPolicy: null,
 })
 
@@ -109,12 +116,13 @@ function render (values: HeaderValues, where: string, problems: Problem[]): Rend
   } catch {
     // Once more, header by header, to name the option and to find all that are wrong.
     for (const name of Object.keys(values) as (keyof HeaderValues)[]) {
+      if (name === 'reportOnly') continue
       try {
-        renderHeaders({ ...NOTHING, [name]: values[name] })
+        renderHeaders({ ...NOTHING, [name]: values[name], ...(name === 'contentSecurityPolicy' && { reportOnly: values.reportOnly }) })
       } catch (error) {
         problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, mend: 'Write a value that the header can carry.' })
       }
     }
-    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), nonceTemplate: null })
+    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), plainNonces: [], secureNonces: [] })
   }
 }
