@@ -8,9 +8,11 @@ import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import type { NonceTemplate, RenderedHeaders } from '../lib/headers/render.js'
+import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
+import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
@@ -46,7 +48,7 @@ const kNonces: unique symbol = Symbol('bulwark.nonceTemplates')
 export function resolveHeadersPolicy (base: ResolvedHeadersPolicy | false | null, input: unknown, where: string, problems: Problem[]): ResolvedHeadersPolicy | false {
   if (input === false) return false
   const checked = checkOptions(HeadersOptionsSchema, input, where, problems)
-  return resolveHeaders(base === false ? null : base, checked ?? readableOptions(input, where, problems), where, problems)
+  return resolveHeaders(base === false ? null : base, base === null, checked ?? readableOptions(input, where, problems), where, problems)
 }
 
 const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) => {
@@ -55,6 +57,10 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
   const scope = securityOf(app)
   const inherited = scope.sections.get('headers')?.base as ResolvedHeadersPolicy | undefined
   const base = resolveHeadersPolicy(inherited ?? null, options, 'headers', problems)
+  const reportPath = inherited === undefined && base !== false ? base.reportPath : null
+  if (reportPath !== null && !isRootInstance(app)) {
+    problems.push({ path: 'headers.reporting.endpoint', message: 'A path, and the plugin is not registered on the root instance.', mend: 'Register it on the instance that fastify() returned, or write an absolute https URL.' })
+  }
   assertNoProblems(problems)
 
   if (!app.hasReplyDecorator(kNonce)) {
@@ -67,6 +73,7 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     resolve: resolveHeadersPolicy,
     compile: compileHeaders,
   }), base)
+  if (reportPath !== null) await app.register(async (own) => { declareReportEndpoint(own, scope.root, reportPath) })
 }
 
 function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly PlacedStep[] {

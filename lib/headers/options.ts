@@ -17,6 +17,10 @@ export const HeadersOptionsSchema = Type.Object({
     ...directiveChanges,
     reportOnly: Type.Optional(Type.Union([Off, Type.Object(directiveChanges, { additionalProperties: false })])),
   }, { additionalProperties: false })], { description: `Write { directives } to replace directives by name (false drops one), { extend } to add sources, { reportOnly: { directives, extend } } for a second policy that only reports, or false. ${NONCE_SOURCE} stands for the response's nonce.` })),
+  reporting: Type.Optional(Type.Union([Off, Type.Object({
+    endpoint: Type.String(),
+    group: Type.Optional(Type.String()),
+  }, { additionalProperties: false })], { description: 'Write { endpoint: a path that this plugin then serves, or an absolute https URL; group } or false. Both content security policies name it.' })),
   strictTransportSecurity: Type.Optional(Type.Union([Off, Type.Object({
     maxAge: Type.Optional(Type.Integer({ minimum: 0 })),
     includeSubDomains: Type.Optional(Type.Boolean()),

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet, { type HelmetOptions } from 'helmet'
 import { mergeDirectives, type Directives } from '../policy/merge.js'
 import { NONCE_SOURCE, UPGRADE_INSECURE_REQUESTS } from './defaults.js'
+import { renderEndpoints, withReporting, type Reporting } from './reporting.js'
 
 /** What the policy that only reports changes of the enforced one. */
 export interface ReportOnlyChanges {
@@ -13,6 +14,7 @@ export interface ReportOnlyChanges {
 export interface HeaderValues {
   readonly contentSecurityPolicy: Directives | null
   readonly reportOnly: ReportOnlyChanges | null
+  readonly reporting: Reporting | null
   readonly strictTransportSecurity: { readonly maxAge: number, readonly includeSubDomains: boolean, readonly preload: boolean } | null
   readonly xFrameOptions: { readonly action: 'deny' | 'sameorigin' } | null
   readonly referrerPolicy: { readonly policy: string | readonly string[] } | null
@@ -72,7 +74,7 @@ function isSchemeBound ({ strictTransportSecurity, contentSecurityPolicy }: Head
 }
 
 function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: boolean): RenderedScheme {
-  const block: Record<string, string> = {}
+  const block: Record<string, string> = values.reporting === null || values.contentSecurityPolicy === null ? {} : { 'reporting-endpoints': renderEndpoints(values.reporting) }
   const nonces: NonceTemplate[] = []
   for (const [header, csp] of policiesOf(values)) {
     const sent = isSecure ? csp : without(csp, (name) => name === UPGRADE_INSECURE_REQUESTS)
@@ -84,11 +86,11 @@ function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: bool
 }
 
 /** The policies by header; the one that only reports starts from the one that is enforced. */
-function policiesOf ({ contentSecurityPolicy: enforced, reportOnly }: HeaderValues): [header: string, policy: Directives][] {
+function policiesOf ({ contentSecurityPolicy: enforced, reportOnly, reporting }: HeaderValues): [header: string, policy: Directives][] {
   if (enforced === null) return []
   const policies: [string, Directives][] = [[ENFORCED, enforced]]
   if (reportOnly !== null) policies.push([REPORT_ONLY, without(mergeDirectives(enforced, reportOnly.directives, reportOnly.extend), (name) => NOT_IN_REPORT_ONLY.has(name))])
-  return policies
+  return reporting === null ? policies : policies.map(([header, policy]) => [header, withReporting(policy, reporting)])
 }
 
 function without (csp: Directives, isOut: (name: string) => boolean): Directives {
