@@ -6,6 +6,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
+import { carryHeadersOnHijack } from '../lib/headers/hijack.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import type { NonceTemplate, RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
@@ -14,6 +15,7 @@ import { isLoopbackName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { kCompiled } from '../lib/policy/pipeline.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createRandomSource } from '../lib/random.js'
@@ -67,6 +69,7 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
+    carryHeadersOnHijack(app, finishHijacked)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
     key: 'headers',
@@ -77,19 +80,34 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
 }
 
 function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly PlacedStep[] {
-  if (policy === false) return []
-  const { cacheControl, rendered } = policy
+  if (policy === false) return [{ hook: 'onSend', phase: 'headers-final', run: function finishHeaders (_request, reply): undefined { removeDisclosure(reply) } }]
+  const { rendered } = policy
   return [
     { hook: 'onRequest', phase: 'headers', run: function setHeaders (request, reply): undefined { applyBlock(rendered, request, reply) } },
     {
       hook: 'onSend',
       phase: 'headers-final',
-      run: function finishHeaders (request, reply): undefined {
-        if (reply[kNonces] === null) applyBlock(rendered, request, reply)
-        if (cacheControl !== false && isPersonal(request, reply)) reply.header('cache-control', cacheControl)
-      },
+      run: function finishHeaders (request, reply): undefined { finish(policy, request, reply) },
     },
   ]
+}
+
+function finish ({ cacheControl, rendered }: ResolvedHeadersPolicy, request: FastifyRequest, reply: FastifyReply): void {
+  if (reply[kNonces] === null) applyBlock(rendered, request, reply)
+  removeDisclosure(reply)
+  if (cacheControl !== false && isPersonal(request, reply)) reply.header('cache-control', cacheControl)
+}
+
+/** OWASP ASVS 5.0 V13.4.6: what runs here is of use to an attacker only, also when a proxied answer says it. */
+function removeDisclosure (reply: FastifyReply): void {
+  if (reply.hasHeader('server')) reply.removeHeader('server')
+  if (reply.hasHeader('x-powered-by')) reply.removeHeader('x-powered-by')
+}
+
+function finishHijacked (reply: FastifyReply): void {
+  const policy = reply.request[kCompiled]?.policy.headers
+  if (policy !== undefined && policy !== false) finish(policy, reply.request, reply)
+  else removeDisclosure(reply)
 }
 
 /** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */
