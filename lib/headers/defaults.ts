@@ -6,6 +6,9 @@ export type Profile = 'api' | 'document'
 /** Stands for the response's nonce in `script-src` and `style-src`. */
 export const NONCE_SOURCE = "'nonce'"
 
+/** Sent over HTTPS only: over plain HTTP it would break every subresource of a development server. */
+export const UPGRADE_INSECURE_REQUESTS = 'upgrade-insecure-requests'
+
 /** OWASP ASVS 5.0 V3.4.3 and V3.4.6; `strict-dynamic` needs CSP3, older browsers then run no script at all. */
 export const CONTENT_SECURITY_POLICY: Readonly<Record<Profile, Directives>> = Object.freeze({
   api: {
@@ -26,6 +29,7 @@ export const CONTENT_SECURITY_POLICY: Readonly<Record<Profile, Directives>> = Ob
     'base-uri': ["'none'"],
     'form-action': ["'self'"],
     'frame-ancestors': ["'none'"],
+    [UPGRADE_INSECURE_REQUESTS]: [],
   },
 })
 

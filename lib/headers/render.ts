@@ -1,11 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet, { type HelmetOptions } from 'helmet'
-import type { Directives } from '../policy/merge.js'
-import { NONCE_SOURCE } from './defaults.js'
+import { mergeDirectives, type Directives } from '../policy/merge.js'
+import { NONCE_SOURCE, UPGRADE_INSECURE_REQUESTS } from './defaults.js'
+import { renderEndpoints, withReporting, type Reporting } from './reporting.js'
+
+/** What the policy that only reports changes of the enforced one. */
+export interface ReportOnlyChanges {
+  readonly directives: Readonly<Record<string, readonly string[] | false>>
+  readonly extend: Directives
+}
 
 /** What a response's headers are made of; `null` means the header is not sent. Shapes are helmet's. */
 export interface HeaderValues {
   readonly contentSecurityPolicy: Directives | null
+  readonly reportOnly: ReportOnlyChanges | null
+  readonly reporting: Reporting | null
   readonly strictTransportSecurity: { readonly maxAge: number, readonly includeSubDomains: boolean, readonly preload: boolean } | null
   readonly xFrameOptions: { readonly action: 'deny' | 'sameorigin' } | null
   readonly referrerPolicy: { readonly policy: string | readonly string[] } | null
@@ -20,41 +29,80 @@ export interface HeaderValues {
 /** Header names to values, frozen and ready for `reply.headers`. */
 export type HeaderBlock = Readonly<Record<string, string>>
 
+/** A policy around each place of the nonce. */
+export interface NonceTemplate { readonly header: string, readonly parts: readonly string[] }
+
+/** What differs between responses over plain HTTP and over HTTPS. */
+export interface RenderedScheme {
+  readonly block: HeaderBlock
+  /** The policies that have a nonce; empty when none has. */
+  readonly nonces: readonly NonceTemplate[]
+}
+
 export interface RenderedHeaders {
-  /** For responses over plain HTTP: RFC 6797, section 7.2 forbids HSTS there. */
+  /** For responses over plain HTTP: without HSTS, which RFC 6797, section 7.2 forbids there, and without upgrades to HTTPS. */
   readonly plain: HeaderBlock
   /** For responses over HTTPS. */
   readonly secure: HeaderBlock
-  /** The CSP around each place of the nonce, or null when the policy has none. */
-  readonly nonceTemplate: readonly string[] | null
+  readonly plainNonces: readonly NonceTemplate[]
+  readonly secureNonces: readonly NonceTemplate[]
 }
 
 /** A marker that helmet accepts as a source; split out again after rendering. */
 const MARKER = "'nonce-bulwark'"
+
+const ENFORCED = 'content-security-policy'
+const REPORT_ONLY = 'content-security-policy-report-only'
+
+/** CSP3, section 6.3.2 and the Upgrade Insecure Requests specification, section 3.1: browsers ignore both where nothing is enforced. */
+const NOT_IN_REPORT_ONLY: ReadonlySet<string> = new Set(['sandbox', UPGRADE_INSECURE_REQUESTS])
 
 /**
  * Renders header values once, with helmet as the engine that validates and formats them.
  * @throws Error with helmet's message when a value is not valid for its header.
  */
 export function renderHeaders (values: HeaderValues): RenderedHeaders {
-  const csp = values.contentSecurityPolicy
-  const withNonce = csp !== null && Object.values(csp).some((sources) => sources.includes(NONCE_SOURCE))
-  const block = helmetBlock({
-    ...helmetOptions(values),
-    contentSecurityPolicy: csp === null ? false : { useDefaults: false, directives: directivesFor(csp, null) },
-  })
-  if (values.permissionsPolicy !== null) block['permissions-policy'] = renderPermissions(values.permissionsPolicy)
-  const { 'strict-transport-security': hsts, ...plain } = block
-  return Object.freeze({
-    plain: Object.freeze(plain),
-    secure: Object.freeze(hsts === undefined ? plain : { ...plain, 'strict-transport-security': hsts }),
-    nonceTemplate: withNonce ? renderNonceTemplate(csp) : null,
-  })
+  const common = helmetBlock(helmetOptions(values))
+  if (values.permissionsPolicy !== null) common['permissions-policy'] = renderPermissions(values.permissionsPolicy)
+  const plain = renderScheme(values, common, false)
+  const secure = isSchemeBound(values) ? renderScheme(values, common, true) : plain
+  return Object.freeze({ plain: plain.block, secure: secure.block, plainNonces: plain.nonces, secureNonces: secure.nonces })
 }
 
-function renderNonceTemplate (csp: Directives): readonly string[] {
-  const block = helmetBlock({ ...ALL_OFF, contentSecurityPolicy: { useDefaults: false, directives: directivesFor(csp, MARKER) } })
-  return Object.freeze((block['content-security-policy'] ?? '').split('bulwark'))
+function isSchemeBound ({ strictTransportSecurity, contentSecurityPolicy }: HeaderValues): boolean {
+  return strictTransportSecurity !== null || (contentSecurityPolicy !== null && UPGRADE_INSECURE_REQUESTS in contentSecurityPolicy)
+}
+
+function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: boolean): RenderedScheme {
+  const block: Record<string, string> = values.reporting === null || values.contentSecurityPolicy === null ? {} : { 'reporting-endpoints': renderEndpoints(values.reporting) }
+  const nonces: NonceTemplate[] = []
+  for (const [header, csp] of policiesOf(values)) {
+    const sent = isSecure ? csp : without(csp, (name) => name === UPGRADE_INSECURE_REQUESTS)
+    block[header] = renderPolicy(sent, null)
+    if (hasNonce(sent)) nonces.push(Object.freeze({ header, parts: Object.freeze(renderPolicy(sent, MARKER).split('bulwark')) }))
+  }
+  if (isSecure && values.strictTransportSecurity !== null) Object.assign(block, helmetBlock({ ...ALL_OFF, strictTransportSecurity: values.strictTransportSecurity }))
+  return Object.freeze({ block: Object.freeze({ ...block, ...common }), nonces: Object.freeze(nonces) })
+}
+
+/** The policies by header; the one that only reports starts from the one that is enforced. */
+function policiesOf ({ contentSecurityPolicy: enforced, reportOnly, reporting }: HeaderValues): [header: string, policy: Directives][] {
+  if (enforced === null) return []
+  const policies: [string, Directives][] = [[ENFORCED, enforced]]
+  if (reportOnly !== null) policies.push([REPORT_ONLY, without(mergeDirectives(enforced, reportOnly.directives, reportOnly.extend), (name) => NOT_IN_REPORT_ONLY.has(name))])
+  return reporting === null ? policies : policies.map(([header, policy]) => [header, withReporting(policy, reporting)])
+}
+
+function without (csp: Directives, isOut: (name: string) => boolean): Directives {
+  return Object.fromEntries(Object.entries(csp).filter(([name]) => !isOut(name)))
+}
+
+function hasNonce (csp: Directives): boolean {
+  return Object.values(csp).some((sources) => sources.includes(NONCE_SOURCE))
+}
+
+function renderPolicy (csp: Directives, nonce: string | null): string {
+  return helmetBlock({ ...ALL_OFF, contentSecurityPolicy: { useDefaults: false, directives: directivesFor(csp, nonce) } })[ENFORCED] ?? ''
 }
 
 /** Without a nonce the source is left out: the page then runs no script that needed it, which fails closed. */
@@ -76,7 +124,6 @@ const ALL_OFF = Object.freeze({
 function helmetOptions (values: HeaderValues): HelmetOptions {
   return {
     ...ALL_OFF,
-    strictTransportSecurity: values.strictTransportSecurity ?? false,
     xFrameOptions: values.xFrameOptions ?? false,
     referrerPolicy: (values.referrerPolicy ?? false) as Exclude<HelmetOptions['referrerPolicy'], undefined>,
     crossOriginResourcePolicy: (values.crossOriginResourcePolicy ?? false) as Exclude<HelmetOptions['crossOriginResourcePolicy'], undefined>,

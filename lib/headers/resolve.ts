@@ -1,15 +1,14 @@
 import type { Problem } from '../errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
-import { renderHeaders, type HeaderValues, type RenderedHeaders } from './render.js'
+import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'
+import { isPath, resolveReporting, type ReportingInput } from './reporting.js'
 
 /** The shape that `HeadersOptions` (plugins/headers.ts) has after its schema check. */
 export interface HeadersInput {
   readonly profile?: Profile
-  readonly contentSecurityPolicy?: false | {
-    readonly directives?: Readonly<Record<string, readonly string[] | false>>
-    readonly extend?: Readonly<Record<string, readonly string[]>>
-  }
+  readonly contentSecurityPolicy?: false | (Partial<ReportOnlyChanges> & { readonly reportOnly?: false | Partial<ReportOnlyChanges> })
+  readonly reporting?: false | ReportingInput
   readonly strictTransportSecurity?: false | { readonly maxAge?: number, readonly includeSubDomains?: boolean, readonly preload?: boolean }
   readonly xFrameOptions?: false | { readonly action: 'deny' | 'sameorigin' }
   readonly referrerPolicy?: false | { readonly policy: string | readonly string[] }
@@ -29,12 +28,16 @@ export interface ResolvedHeadersPolicy {
   readonly rendered: RenderedHeaders
   /** `no-store` wherever a credential, a cookie or an error is involved; false leaves the app's value. */
   readonly cacheControl: 'no-store' | false
+  /** The path that the plugin itself receives reports at. */
+  readonly reportPath: string | null
 }
 
 /** The defaults of a profile, before anything is written. */
 export function defaultHeaderValues (profile: Profile): HeaderValues {
   return Object.freeze({
     contentSecurityPolicy: CONTENT_SECURITY_POLICY[profile],
+    reportOnly: null,
+    reporting: null,
     strictTransportSecurity: { maxAge: HSTS_MAX_AGE_SECONDS, includeSubDomains: true, preload: false },
     xFrameOptions: { action: 'deny' as const },
     referrerPolicy: { policy: profile === 'api' ? 'no-referrer' : 'strict-origin-when-cross-origin' },
@@ -50,12 +53,17 @@ export function defaultHeaderValues (profile: Profile): HeaderValues {
 /**
  * Resolves written header options against a base. A different profile starts from that profile's defaults. The merged
  * result is rendered, so a value that a header cannot carry is a problem at boot and never a 500 later.
+ *
+ * @param isRoot whether this is the plugin's own registration, which decides where reports are received
  */
-export function resolveHeaders (base: ResolvedHeadersPolicy | null, input: HeadersInput, where: string, problems: Problem[]): ResolvedHeadersPolicy {
+export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: boolean, input: HeadersInput, where: string, problems: Problem[]): ResolvedHeadersPolicy {
   const profile = input.profile ?? base?.profile ?? 'api'
   const start = base !== null && profile === base.profile ? base.values : defaultHeaderValues(profile)
+  const reporting = resolveReporting(base?.values.reporting ?? null, input.reporting, isRoot ? undefined : base?.reportPath ?? null, where, problems)
   const values: HeaderValues = Object.freeze({
     contentSecurityPolicy: resolveCsp(start.contentSecurityPolicy, input.contentSecurityPolicy, profile),
+    reportOnly: resolveReportOnly(start.reportOnly, input.contentSecurityPolicy),
+    reporting,
     strictTransportSecurity: resolveHsts(start.strictTransportSecurity, input.strictTransportSecurity, where, problems),
     xFrameOptions: pick(start.xFrameOptions, input.xFrameOptions),
     referrerPolicy: pick(start.referrerPolicy, input.referrerPolicy),
@@ -68,7 +76,13 @@ export function resolveHeaders (base: ResolvedHeadersPolicy | null, input: Heade
       : input.permissionsPolicy === false ? null
         : replaceLeaves(start.permissionsPolicy ?? {}, input.permissionsPolicy),
   })
-  return Object.freeze({ profile, values, rendered: render(values, where, problems), cacheControl: input.cacheControl ?? base?.cacheControl ?? 'no-store' })
+  return Object.freeze({
+    profile,
+    values,
+    rendered: render(values, where, problems),
+    cacheControl: input.cacheControl ?? base?.cacheControl ?? 'no-store',
+    reportPath: isRoot ? reporting !== null && isPath(reporting.endpoint) ? reporting.endpoint : null : base?.reportPath ?? null,
+  })
 }
 
 function pick<T> (base: T | null, input: T | false | undefined): T | null {
@@ -79,6 +93,14 @@ function resolveCsp (base: HeaderValues['contentSecurityPolicy'], input: Headers
   if (input === undefined) return base
   if (input === false) return null
   return Object.freeze(mergeDirectives(base ?? CONTENT_SECURITY_POLICY[profile], input.directives ?? {}, input.extend ?? {}))
+}
+
+/** It stands beside an enforced policy, so it goes when that goes; what is written replaces the inherited changes as a whole. */
+function resolveReportOnly (base: HeaderValues['reportOnly'], input: HeadersInput['contentSecurityPolicy']): HeaderValues['reportOnly'] {
+  if (input === false) return null
+  const written = input?.reportOnly
+  if (written === undefined) return base
+  return written === false ? null : Object.freeze({ directives: written.directives ?? {}, extend: written.extend ?? {} })
 }
 
 /** hstspreload.org takes a domain only with a year or more and all its subdomains. */
@@ -99,7 +121,7 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
 }
 
 const NOTHING: HeaderValues = Object.freeze({
-  contentSecurityPolicy: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
+  contentSecurityPolicy: null, reportOnly: null, reporting: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
   crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false, permissionsPolicy: null,
 })
 
@@ -109,12 +131,13 @@ function render (values: HeaderValues, where: string, problems: Problem[]): Rend
   } catch {
     // Once more, header by header, to name the option and to find all that are wrong.
     for (const name of Object.keys(values) as (keyof HeaderValues)[]) {
+      if (name === 'reportOnly' || name === 'reporting') continue
       try {
-        renderHeaders({ ...NOTHING, [name]: values[name] })
+        renderHeaders({ ...NOTHING, [name]: values[name], ...(name === 'contentSecurityPolicy' && { reportOnly: values.reportOnly, reporting: values.reporting }) })
       } catch (error) {
         problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, mend: 'Write a value that the header can carry.' })
       }
     }
-    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), nonceTemplate: null })
+    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), plainNonces: [], secureNonces: [] })
   }
 }
