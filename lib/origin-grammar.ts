@@ -5,7 +5,11 @@
  * A repeat that its follower could also be part of is what makes a matcher try every split; two of those on 255 characters
  * are some thousands of steps, and more are refused.
  */
-export type Shape = { readonly samples: readonly string[] }
+export interface Shape {
+  readonly samples: readonly string[]
+  /** The same with a dot wherever a class allows one: some are no match, but they show which labels a class can make up. */
+  readonly dotted: readonly string[]
+}
 
 interface Refusal { readonly message: string, readonly mend: string }
 
@@ -34,7 +38,7 @@ export function parsePattern ({ source, flags }: RegExp): Shape | Refusal {
     return { message: 'The pattern is not anchored with its scheme.', mend: 'Begin with ^https:\\/\\/ and end with $: /^https:\\/\\/[a-z0-9-]+\\.example\\.com$/.' }
   }
   try {
-    return { samples: new Parser(body).parse() }
+    return { samples: new Parser(body, false).parse(), dotted: new Parser(body, true).parse() }
   } catch (error) {
     if (error instanceof Unsupported) return error.refusal
     throw error
@@ -46,8 +50,12 @@ class Parser {
   #ambiguous = 0
   #optional = 0
   readonly #text: string
+  readonly #dotted: boolean
 
-  constructor (text: string) { this.#text = text }
+  constructor (text: string, dotted: boolean) {
+    this.#text = text
+    this.#dotted = dotted
+  }
 
   parse (): readonly string[] {
     const samples = this.#sequence()
@@ -96,7 +104,7 @@ class Parser {
     const least = quantifier[0] === '*' ? 0 : Number(quantifier[1] ?? 1)
     const exact = quantifier[1] !== undefined && quantifier[2] === undefined
     const most = exact || quantifier[3] === String(least) ? least : least + 1
-    const samples = [...new Set([atom.sample.repeat(least), atom.sample.repeat(most)])]
+    const samples = [...new Set([atom.sample.repeat(least), atom.spread ?? atom.sample.repeat(most)])]
     return { part: { samples, first: least > 0 ? atom.literal : null }, repeated: exact ? null : atom.test }
   }
 
@@ -110,13 +118,13 @@ class Parser {
     return { samples: [...new Set(samples)], first: null }
   }
 
-  #atom (char: string): { sample: string, literal: string | null, test: RegExp } {
+  #atom (char: string): Atom {
     if (char === '.') throw new Unsupported('An unescaped dot matches any character.', 'Write \\. for a dot, and [a-z0-9-]+ for a label.')
     if (char === '[') return this.#class()
     if (char === '\\') {
       const escaped = this.#text[this.#at + 1] ?? ''
       this.#at += 2
-      if (escaped === 'd' || escaped === 'w') return classAtom(`\\${escaped}`)
+      if (escaped === 'd' || escaped === 'w') return classAtom(`\\${escaped}`, this.#dotted)
       if (/^[a-zA-Z0-9]$/.test(escaped)) throw new Unsupported(`\\${escaped} is not supported.`, 'Write characters, \\d, \\w and classes such as [a-z0-9-].')
       return literalAtom(escaped)
     }
@@ -125,11 +133,11 @@ class Parser {
     return literalAtom(char)
   }
 
-  #class (): { sample: string, literal: string | null, test: RegExp } {
+  #class (): Atom {
     const text = /^\[(?:[^\]\\]|\\.)*\]/s.exec(this.#text.slice(this.#at))?.[0]
     if (text === undefined) throw new Unsupported('The brackets do not match.', 'Write a class as [a-z0-9-].')
     this.#at += text.length
-    return classAtom(text)
+    return classAtom(text, this.#dotted)
   }
 
   #take (char: string): boolean {
@@ -147,19 +155,22 @@ class Parser {
   }
 }
 
-function literalAtom (char: string): { sample: string, literal: string, test: RegExp } {
-  return { sample: char, literal: char, test: classOf(`\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`) }
+/** One character: a text it matches, several of it in a row when a dot may divide them, and the character if it is but one. */
+interface Atom { readonly sample: string, readonly spread: string | null, readonly literal: string | null, readonly test: RegExp }
+
+function literalAtom (char: string): Atom {
+  return { sample: char, spread: null, literal: char, test: classOf(`\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`) }
 }
 
 const CANDIDATES = 'abcdefghijklmnopqrstuvwxyz1234567890-._'
 
 /** A class stays within one part of the origin: the characters that divide its parts are written out. */
-function classAtom (text: string): { sample: string, literal: null, test: RegExp } {
+function classAtom (text: string, dotted: boolean): Atom {
   const test = classOf(text)
   if (['/', ':', '@', '?', '#', ' '].some((char) => test.test(char))) throw new Unsupported(`${text} matches what divides the parts of an origin.`, 'Say what a label may consist of: [a-z0-9-].')
   const sample = CANDIDATES.split(/(?:)/).find((char) => test.test(char))
   if (sample === undefined) throw new Unsupported(`${text} matches nothing that an origin contains.`, 'Say what a label may consist of: [a-z0-9-].')
-  return { sample, literal: null, test }
+  return dotted && sample !== '.' && test.test('.') ? { sample: '.', spread: `${sample}.${sample}`, literal: null, test } : { sample, spread: null, literal: null, test }
 }
 
 function classOf (source: string): RegExp {

@@ -30,11 +30,13 @@ function patternProblem (pattern: RegExp): Finding | null {
   const shape = parsePattern(pattern)
   if ('message' in shape) return shape
   const own = ownCopy(pattern)
-  for (const sample of shape.samples) {
-    if (!isOrigin(sample) || !own.test(sample)) {
-      return { message: 'This pattern asks for something that no origin looks like.', mend: MEND_ORIGIN }
-    }
-    const taken = hostileTo(sample).find((hostile) => own.test(hostile) && (hostile === 'null' || isOrigin(hostile)))
+  if (!shape.samples.every((sample) => isOrigin(sample) && own.test(sample))) {
+    return { message: 'This pattern asks for something that no origin looks like.', mend: MEND_ORIGIN }
+  }
+  // What stands as an alternative in the pattern is its writer's choice.
+  const written = new Set(shape.samples)
+  for (const sample of new Set([...shape.samples, ...shape.dotted.filter((text) => isOrigin(text) && own.test(text))])) {
+    const taken = hostileTo(sample).find((hostile) => !written.has(hostile) && own.test(hostile) && (hostile === 'null' || isOrigin(hostile)))
     if (taken !== undefined) {
       return { message: `Somebody else's origin matches too, for example ${taken}.`, mend: 'Write out the domain that you own at the end of the pattern: \\.example\\.com$, and vary only what stands left of it.' }
     }
@@ -66,11 +68,13 @@ function hostileTo (sample: string): string[] {
   return hostile.filter((text) => text !== sample && !isAddress(hostname, text))
 }
 
+const LABEL_CHARACTERS = 'abcdefghijklmnopqrstuvwxyz0123456789-_'.split(/(?:)/)
+
 /** The label with something before it, behind it, or another character at each place. */
 function variantsOf (label: string): string[] {
   const variants = ['evil', `evil${label}`, `evil-${label}`, `${label}evil`, `${label}-evil`, `${label.slice(0, 1)}${label}`, `${label}${label.slice(-1)}`]
   for (let index = 0; index < label.length; index++) {
-    for (const char of ['q', 'z', '7']) variants.push(`${label.slice(0, index)}${char}${label.slice(index + 1)}`)
+    for (const char of LABEL_CHARACTERS) variants.push(`${label.slice(0, index)}${char}${label.slice(index + 1)}`)
   }
   return variants
 }

@@ -63,6 +63,9 @@ test('refuses patterns that say more than their writer means', async (t) => {
     [/^https:\/\/(?:[a-z]+-)?example\.com$/, /Somebody else/],
     [/^https:\/\/[a-c]+\.com$/, /Somebody else/],
     [/^https:\/\/[a-z]+$/, /Somebody else/],
+    [/^https:\/\/[a-f]{8}\.com$/, /Somebody else/],
+    [/^https:\/\/app\.example[.a]*com$/, /Somebody else/],
+    [/^https:\/\/site[12]\.com$/, /Somebody else/],
     [/^https:\/\/app\.example\.com\/$/, /no origin looks like/],
     [/^https:\/\/app\.example\.com:443$/, /no origin looks like/],
     [/^https:\/\/APP\.example\.com$/, /no origin looks like/],
@@ -83,6 +86,28 @@ test('refuses patterns that say more than their writer means', async (t) => {
     t.match(problem, { path: 'origins[0]', message }, String(pattern))
     t.same(more, [])
   }
+})
+
+test('whatever is put together from these pieces, an accepted pattern matches only domains that it writes out', async (t) => {
+  // Numerical Recipes' generator: the same pieces on every run.
+  let seed = 1
+  const next = (below: number): number => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return Math.floor(seed / 2 ** 32 * below) }
+  const pick = (list: readonly string[]): string => list[next(list.length)] ?? ''
+  const pieces = ['a', 'app', 'evil', 'com', 'example', '\\.', '\\.', '\\.example', '\\.com', '\\.example\\.com', '-', '[a-z]', '[a-z]+', '[a-z0-9-]+', '[a-z.]*', '[.-]', '[.a]+', '\\d', '\\w+', '[ab]{1,3}', '(?:a|b)', '(?:app\\.)?', '(?:[a-z]+\\.)?', '(?:com|dev)', 'a?', '(?::\\d+)?']
+  const words = ['a', 'b', 'x', 'app', 'evil', 'com', 'dev', 'example', '7', '-', '.', '.', '.example', '.com', '.evil']
+  const texts = Array.from({ length: 1500 }, () => `https://${Array.from({ length: 1 + next(6) }, () => pick(words)).join('')}`).filter((text) => URL.canParse(text))
+  const domainOf = (text: string): string => text.slice('https://'.length).replace(/:\d+$/, '').split('.').slice(-2).join('.')
+  let accepted = 0
+  for (let round = 0; round < 800; round++) {
+    const pattern = new RegExp(`^https:\\/\\/${Array.from({ length: 1 + next(5) }, () => pick(pieces)).join('')}$`)
+    if (problemsOf(pattern).length > 0) continue
+    accepted++
+    const list = createOriginList([pattern])
+    const domains = new Set(texts.filter((text) => list.has(text)).map(domainOf))
+    // Optional and alternative pieces make a handful; a class that reaches into the domain makes many.
+    if (domains.size > 6) t.fail(`${String(pattern)}: ${[...domains].slice(0, 8).join(' ')}`)
+  }
+  t.ok(accepted > 50, `${accepted} patterns were accepted`)
 })
 
 test('entries that are neither text nor pattern are refused', async (t) => {
