@@ -5,8 +5,8 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { decideActual, decidePreflight } from '../lib/cors/decision.js'
-import { resolveCors, type CorsInput, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
+import { decidePreflight } from '../lib/cors/decision.js'
+import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
@@ -19,11 +19,14 @@ import type { SecurityShape } from '../lib/policy/types.js'
 const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })
 
 export const CorsOptionsSchema = Type.Object({
-  origins: Type.Optional(Type.Union([Type.Literal('*'), Type.Array(Type.String())], { description: 'Write an array of exact origins, or \'*\' for open data without credentials. Default: none.' })),
+  origins: Type.Optional(Type.Unsafe<'*' | (string | RegExp)[] | OriginFunction>(Type.Union([Type.Literal('*'), Type.Array(Type.Unknown()), Type.Function([], Type.Boolean())], {
+    description: 'Write an array of exact origins and anchored patterns, a synchronous function (origin, request) => boolean, or \'*\' for open data without credentials. Default: none.',
+  }))),
   credentials: Type.Optional(Type.Boolean({ description: 'Write true when the listed origins may send cookies. Default: false.' })),
   allowedHeaders: Type.Optional(FieldNames('Write the request header names that a preflight may ask for.')),
   exposedHeaders: Type.Optional(FieldNames('Write the response header names that scripts may read.')),
   maxAgeSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 86400, description: 'Write how many seconds browsers may cache a preflight, 0 to 86400. Default: 600.' })),
+  privateNetwork: Type.Optional(Type.Boolean({ description: 'Write true when pages on the public internet may reach this service inside a private network. Default: false.' })),
 }, { additionalProperties: false })
 
 /** Options of the cors plugin; in a scope or on a route they replace the inherited ones as a whole. */
@@ -63,16 +66,16 @@ const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
 }
 
 function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
-  if (policy === false || policy.blocks.size === 0) return []
+  if (policy === false || policy.grants.empty) return []
   const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
     const { origin } = request.raw.headers
     if (origin === undefined || isPreflight(request)) return
-    const block = decideActual(policy, origin)
-    if (block !== null) reply.headers(block)
+    const grant = policy.grants.find(origin, request)
+    if (grant !== null) reply.headers(grant.actual)
   }
   const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
   // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.
-  if (policy.origins !== '*') steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
+  if (policy.grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
   return steps
 }
 
@@ -92,13 +95,13 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot, routes: ()
   if (route !== null && !route.method.split('|').includes('OPTIONS')) return []
   const answerPreflight = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     if (!isPreflight(request)) return undefined
-    const { origin, 'access-control-request-method': method, 'access-control-request-headers': requested } = request.raw.headers
+    const { origin = '', 'access-control-request-method': method, 'access-control-request-headers': headers } = request.raw.headers
     const target = routes().find(method ?? '', request.raw)
     if (target === null) {
       const allow = routes().methods(request.raw)
       return allow.length === 0 ? new SecurityError('NOT_FOUND') : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
     }
-    const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, origin ?? '', requested)
+    const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, { origin, headers, privateNetwork: asksForPrivateNetwork(request) }, request)
     if (!decision.granted) {
       root.emit({ name: 'malicious_cors', reason: decision.reason }, request)
       return new SecurityError('CORS_REJECTED')
@@ -113,6 +116,11 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot, routes: ()
 function isPreflight (request: FastifyRequest): boolean {
   const { method, headers } = request.raw
   return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+}
+
+/** Whatever its value: a preflight that names the header is not answered as if it did not. */
+function asksForPrivateNetwork (request: FastifyRequest): boolean {
+  return request.raw.headers['access-control-request-private-network'] !== undefined
 }
 
 export const cors = fp(corsPlugin, { name: 'bulwark-cors', fastify: '5.x' })

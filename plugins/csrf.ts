@@ -1,53 +1,49 @@
 /**
- * Cross-site request forgery: every unsafe request that carries a cookie, and every route marked `'always'`, must come
- * from this service's own pages or a trusted origin. Fails closed when a cookie comes without any evidence of origin.
+ * Cross-site request forgery: every unsafe request or WebSocket upgrade that carries a cookie, and every one on a route marked
+ * `'always'`, must come from this service's own pages or a trusted origin. Fails closed when a cookie comes without any
+ * evidence of origin. Resource isolation: with cookies, other sites may lead here but neither embed nor fetch.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { decideCrossOrigin } from '../lib/csrf/decision.js'
+import { decideCrossOrigin, decideIsolation, type TrustedOrigins } from '../lib/csrf/decision.js'
+import { resolveCsrfPolicy, type CsrfMode, type CsrfRouteOptions, type ResolvedCsrfPolicy } from '../lib/csrf/policy.js'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { isOrigin } from '../lib/origin.js'
+import { checkOrigins, createOriginList } from '../lib/origin-pattern.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
-import { defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
+import { defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 
 export const CsrfOptionsSchema = Type.Object({
   publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com. Default: the request\'s own scheme and host.' })),
-  trustedOrigins: Type.Optional(Type.Array(Type.String(), { description: 'Write the exact other origins whose pages may send unsafe requests with cookies.' })),
+  trustedOrigins: Type.Optional(Type.Unsafe<(string | RegExp)[]>(Type.Array(Type.Unknown(), { description: 'Write the other origins, exact or as anchored patterns, whose pages may send requests with cookies.' }))),
+  isolation: Type.Optional(Type.Boolean({ description: 'Write false to let other sites embed and fetch with the visitor\'s cookies. Default: true.' })),
 }, { additionalProperties: false })
 
 /** Options of the csrf plugin. */
 export type CsrfOptions = Static<typeof CsrfOptionsSchema>
 
-/** `'cookie'`: checked when a cookie comes along (default). `'always'`: checked for every unsafe request. */
-export type CsrfMode = 'cookie' | 'always'
+export type { CsrfMode, CsrfRouteOptions }
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
-    /** When this route's unsafe requests are checked; `false` never, for routes that ignore cookies. */
-    csrf?: CsrfMode | false
+    /** When this route's unsafe requests are checked, and whether it is isolated; `false` neither, for routes that ignore cookies. */
+    csrf?: CsrfMode | CsrfRouteOptions | false
   }
-  interface ResolvedRouteSecurity { readonly csrf?: CsrfMode | false }
+  interface ResolvedRouteSecurity { readonly csrf?: ResolvedCsrfPolicy }
 }
 
 /** Reports what is wrong with the plugin's options. */
 export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
   const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? readableOptions(input, 'csrf', problems)
-  const mend = 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.'
-  if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', mend })
-  for (const [index, origin] of (options.trustedOrigins ?? []).entries()) {
-    if (!isOrigin(origin)) problems.push({ path: `csrf.trustedOrigins[${index}]`, message: 'Not an exact origin.', mend })
+  if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) {
+    problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', mend: 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.' })
   }
+  checkOrigins(options.trustedOrigins ?? [], 'csrf.trustedOrigins', problems)
   return options
-}
-
-function resolveMode (base: CsrfMode | false, input: unknown, where: string, problems: Problem[]): CsrfMode | false {
-  if (input === 'cookie' || input === 'always' || input === false) return input
-  problems.push({ path: where, message: 'Not a mode.', mend: 'Write \'cookie\', \'always\' or false.' })
-  return base
 }
 
 /** RFC 9110, section 9.2.1. */
@@ -56,37 +52,68 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TR
 const csrfPlugin: FastifyPluginAsync<CsrfOptions> = async (app, options) => {
   claimRegistration(app, 'csrf')
   const problems: Problem[] = []
-  const { publicOrigin, trustedOrigins } = checkCsrf(options, problems)
+  const { publicOrigin, trustedOrigins, isolation } = checkCsrf(options, problems)
   assertNoProblems(problems)
 
   const { root } = securityOf(app)
-  const trusted: ReadonlySet<string> = new Set(trustedOrigins)
-  addSection(app, defineSection<CsrfMode | false, CsrfMode | false>({
+  const trusted = createOriginList(trustedOrigins ?? [])
+  const base = Object.freeze({ mode: 'cookie', isolation: isolation ?? true } as const)
+  addSection(app, defineSection<CsrfMode | CsrfRouteOptions | false, ResolvedCsrfPolicy>({
     key: 'csrf',
-    resolve: resolveMode,
-    compile: (mode, route) => crossOriginSteps(mode, route, root, trusted, publicOrigin),
-  }), 'cookie')
+    resolve: (inherited, input, where, found) => resolveCsrfPolicy(inherited, base, input, where, found),
+    compile: (policy) => crossOriginSteps(policy, root, trusted, publicOrigin),
+  }), base)
 }
 
-function crossOriginSteps (mode: CsrfMode | false, route: RouteInfo | null, root: SecurityRoot, trusted: ReadonlySet<string>, publicOrigin: string | undefined): readonly PlacedStep[] {
-  if (mode === false || route?.method.split('|').every((method) => SAFE_METHODS.has(method)) === true) return []
+function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trusted: TrustedOrigins, publicOrigin: string | undefined): readonly PlacedStep[] {
+  if (policy === false) return []
+  const { mode, isolation } = policy
+  if (mode === false && !isolation) return []
+
   const rejectCrossSite = (request: FastifyRequest): Verdict => {
-    // A 404 does nothing that could be forged. The scope's base policy also guards routes that the plugin never saw.
-    if (SAFE_METHODS.has(request.raw.method ?? '') || request.is404) return undefined
-    const { headers } = request.raw
+    const { method = '', headers } = request.raw
     const carriesCookie = headers.cookie !== undefined
-    if (mode === 'cookie' && !carriesCookie) return undefined
-    const verdict = decideCrossOrigin({
-      secFetchSite: singleValue(headers['sec-fetch-site']),
-      origin: headers.origin,
-      ownOrigin: publicOrigin ?? `${request.protocol}://${request.host}`,
-      carriesCookie,
-    }, trusted)
-    if (verdict === 'allowed') return undefined
-    root.emit({ name: 'malicious_csrf', reason: verdict }, request)
+    if (!carriesCookie && mode !== 'always') return undefined
+    const reason = mode !== false && isUnsafe(request) ? judgeUnsafe(request, carriesCookie)
+      : isolation && carriesCookie && !isPreflight(method, request) ? judgeIsolation(method, request)
+        : 'allowed'
+    // A 404 does nothing that could be forged, and tells nothing. The scope's base policy also guards routes that the plugin never saw.
+    if (reason === 'allowed' || request.is404) return undefined
+    root.emit({ name: 'malicious_csrf', reason }, request)
     return new SecurityError('CSRF_REJECTED')
   }
   return [{ hook: 'onRequest', phase: 'csrf', run: rejectCrossSite }]
+
+  function judgeUnsafe (request: FastifyRequest, carriesCookie: boolean): string {
+    const { headers } = request.raw
+    const ownOrigin = publicOrigin ?? `${request.protocol}://${request.host}`
+    return decideCrossOrigin({ secFetchSite: singleValue(headers['sec-fetch-site']), origin: headers.origin, ownOrigin, carriesCookie }, trusted)
+  }
+
+  function judgeIsolation (method: string, request: FastifyRequest): string {
+    const { headers } = request.raw
+    return decideIsolation({
+      method,
+      secFetchSite: singleValue(headers['sec-fetch-site']),
+      secFetchMode: singleValue(headers['sec-fetch-mode']),
+      secFetchDest: singleValue(headers['sec-fetch-dest']),
+      origin: headers.origin,
+    }, trusted)
+  }
+}
+
+/**
+ * A WebSocket upgrade is a GET that CORS does not hold back, so another site could open one with the visitor's cookies and
+ * read what it says. Browsers send `Origin` with each (RFC 6455, section 4.1).
+ */
+function isUnsafe (request: FastifyRequest): boolean {
+  const { method = '', headers } = request.raw
+  return !SAFE_METHODS.has(method) || (headers.upgrade !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(headers.upgrade))
+}
+
+/** A preflight carries no cookies and is answered by the CORS policy. */
+function isPreflight (method: string, request: FastifyRequest): boolean {
+  return method === 'OPTIONS' && request.raw.headers['access-control-request-method'] !== undefined
 }
 
 /** Node joins repeated headers with a comma, so a doubled Sec-Fetch-Site is no known value and counts as cross-site. */

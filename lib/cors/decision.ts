@@ -1,23 +1,30 @@
+import type { FastifyRequest } from 'fastify'
 import type { ResolvedCorsPolicy } from './resolve.js'
 
-/** The headers that an actual response gets for this origin, or null when the origin is not allowed. */
-export function decideActual (policy: ResolvedCorsPolicy, origin: string): Readonly<Record<string, string>> | null {
-  return policy.blocks.get(origin) ?? policy.blocks.get('*') ?? null
+/** What a preflight (Fetch, section 4.8) asks for. */
+export interface PreflightQuestion {
+  readonly origin: string
+  /** `Access-Control-Request-Headers` */
+  readonly headers: string | undefined
+  /** True when a public page asks for a server on a private network (Private Network Access, section 3.1). */
+  readonly privateNetwork: boolean
 }
 
 export type PreflightDecision =
   | { readonly granted: true, readonly headers: Readonly<Record<string, string>> }
-  | { readonly granted: false, readonly reason: 'no-cors' | 'origin' | 'header' }
+  | { readonly granted: false, readonly reason: 'no-cors' | 'origin' | 'header' | 'private-network' }
 
-/** Decides a preflight (Fetch, section 4.8) against the policy of the route and method it asks for. */
-export function decidePreflight (policy: ResolvedCorsPolicy | false, origin: string, requestedHeaders: string | undefined): PreflightDecision {
+/** Decides a preflight against the policy of the route and method it asks for. */
+export function decidePreflight (policy: ResolvedCorsPolicy | false, question: PreflightQuestion, request: FastifyRequest): PreflightDecision {
   if (policy === false) return { granted: false, reason: 'no-cors' }
-  const headers = policy.preflightBlocks.get(origin) ?? policy.preflightBlocks.get('*')
-  if (headers === undefined) return { granted: false, reason: 'origin' }
-  if (requestedHeaders !== undefined && requestedHeaders !== '') {
-    for (const name of requestedHeaders.split(',')) {
+  const grant = policy.grants.find(question.origin, request)
+  if (grant === null) return { granted: false, reason: 'origin' }
+  if (question.headers !== undefined && question.headers !== '') {
+    for (const name of question.headers.split(',')) {
       if (!policy.allowedHeaders.has(name.trim().toLowerCase())) return { granted: false, reason: 'header' }
     }
   }
-  return { granted: true, headers }
+  if (!question.privateNetwork) return { granted: true, headers: grant.preflight }
+  if (!policy.privateNetwork) return { granted: false, reason: 'private-network' }
+  return { granted: true, headers: { ...grant.preflight, 'access-control-allow-private-network': 'true' } }
 }

@@ -1,23 +1,33 @@
+import type { FastifyRequest } from 'fastify'
 import type { Problem } from '../errors.js'
-import { isOrigin } from '../origin.js'
+import { checkOrigins, createOriginList, type OriginList } from '../origin-pattern.js'
+import { createGrants, type CorsGrant, type Grants } from './grants.js'
+
+/**
+ * Decides for one origin: synchronously, `true` or `false`. It is asked with well-formed origins only, never with `null`, and once
+ * at boot, without a request, with an origin that nobody can own.
+ */
+export type OriginFunction = (origin: string, request: FastifyRequest | null) => boolean
+
+/** What `origins` may hold. */
+export type CorsOrigins = '*' | readonly (string | RegExp)[] | OriginFunction
 
 /** The shape that `CorsOptions` (plugins/cors.ts) has after its schema check. */
 export interface CorsInput {
-  readonly origins?: '*' | readonly string[]
+  readonly origins?: '*' | readonly unknown[] | OriginFunction
   readonly credentials?: boolean
   readonly allowedHeaders?: readonly string[]
   readonly exposedHeaders?: readonly string[]
   readonly maxAgeSeconds?: number
+  readonly privateNetwork?: boolean
 }
 
-/** Resolved CORS policy: complete, checked, with every header block built. */
+/** Resolved CORS policy: complete, checked, with every header block built or ready to be built once. */
 export interface ResolvedCorsPolicy {
-  readonly origins: '*' | readonly string[]
+  readonly origins: CorsOrigins
   readonly credentials: boolean
-  /** Response headers for each allowed origin; `'*'` for any. An origin that is not a key gets nothing. */
-  readonly blocks: ReadonlyMap<string, Readonly<Record<string, string>>>
-  /** Response headers of a granted preflight, without the method. */
-  readonly preflightBlocks: ReadonlyMap<string, Readonly<Record<string, string>>>
+  readonly privateNetwork: boolean
+  readonly grants: Grants
   /** Lower-case names that a preflight may ask for. */
   readonly allowedHeaders: ReadonlySet<string>
 }
@@ -31,43 +41,70 @@ const PREFLIGHT_VARY = 'Origin, Access-Control-Request-Method, Access-Control-Re
 
 /** Resolves written options; they replace the base as a whole, because half an allow-list is nobody's intention. */
 export function resolveCors (input: CorsInput, where: string, problems: Problem[]): ResolvedCorsPolicy {
-  const origins = input.origins ?? []
   const credentials = input.credentials ?? false
-  if (origins === '*') {
-    if (credentials) {
-      problems.push({ path: `${where}.credentials`, message: 'Any origin could read the answers of your signed-in users.', mend: 'List the exact origins, or set credentials to false.' })
-    }
-  } else {
-    for (const [index, origin] of origins.entries()) checkOrigin(origin, `${where}.origins[${index}]`, problems)
-  }
-  const exposed = (input.exposedHeaders ?? EXPOSED_HEADERS).join(', ')
+  const privateNetwork = input.privateNetwork ?? false
+  const origins = checkedOrigins(input.origins ?? [], credentials, where, problems)
   const allowed = input.allowedHeaders ?? ALLOWED_HEADERS
-  const grant = (origin: string): Record<string, string> => ({
-    'access-control-allow-origin': origin,
-    ...(credentials && { 'access-control-allow-credentials': 'true' }),
-  })
-  const keys = origins === '*' ? ['*'] : origins
+  const grantFor = grantBuilder(input, allowed, credentials, privateNetwork)
   return Object.freeze({
-    origins: origins === '*' ? origins : Object.freeze([...origins]),
+    origins,
     credentials,
-    blocks: new Map(keys.map((origin) => [origin, Object.freeze({
-      ...grant(origin),
-      ...(exposed !== '' && { 'access-control-expose-headers': exposed }),
-    })])),
-    preflightBlocks: new Map(keys.map((origin) => [origin, Object.freeze({
-      ...grant(origin),
-      ...(allowed.length > 0 && { 'access-control-allow-headers': allowed.join(', ') }),
-      'access-control-max-age': String(input.maxAgeSeconds ?? MAX_AGE_SECONDS),
-      vary: PREFLIGHT_VARY,
-    })])),
+    privateNetwork,
+    grants: typeof origins === 'function' ? createGrants(origins, grantFor) : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
     allowedHeaders: new Set(allowed.map((name) => name.toLowerCase())),
   })
 }
 
-function checkOrigin (origin: string, path: string, problems: Problem[]): void {
-  if (isOrigin(origin)) return
-  const mend = origin === 'null' ? 'Remove it: sandboxed frames and local files all share this origin.'
-    : origin.includes('*') ? 'List each origin: patterns are not supported.'
-      : 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.'
-  problems.push({ path, message: 'Not an exact origin.', mend })
+function listOf (origins: readonly (string | RegExp)[]): { readonly exact: readonly string[], readonly matched: OriginList | null } {
+  const patterns = origins.filter((origin) => typeof origin !== 'string')
+  return { exact: origins.filter((origin) => typeof origin === 'string'), matched: patterns.length === 0 ? null : createOriginList(patterns) }
+}
+
+function grantBuilder (input: CorsInput, allowed: readonly string[], credentials: boolean, privateNetwork: boolean): (origin: string) => CorsGrant {
+  const exposed = (input.exposedHeaders ?? EXPOSED_HEADERS).join(', ')
+  const requestHeaders = allowed.join(', ')
+  const maxAge = String(input.maxAgeSeconds ?? MAX_AGE_SECONDS)
+  const vary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY
+  return (origin) => {
+    const common = { 'access-control-allow-origin': origin, ...(credentials && { 'access-control-allow-credentials': 'true' }) }
+    return Object.freeze({
+      actual: Object.freeze({ ...common, ...(exposed !== '' && { 'access-control-expose-headers': exposed }) }),
+      preflight: Object.freeze({
+        ...common,
+        ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }),
+        'access-control-max-age': maxAge,
+        vary,
+      }),
+    })
+  }
+}
+
+function checkedOrigins (origins: NonNullable<CorsInput['origins']>, credentials: boolean, where: string, problems: Problem[]): CorsOrigins {
+  const everybody = { path: `${where}.credentials`, message: 'Any origin could read the answers of your signed-in users.', mend: 'List the exact origins, or set credentials to false.' }
+  if (origins === '*') {
+    if (credentials) problems.push(everybody)
+    return origins
+  }
+  if (typeof origins !== 'function') return Object.freeze(checkOrigins(origins, `${where}.origins`, problems))
+  const answer = probe(origins)
+  if (typeof answer !== 'boolean') {
+    problems.push({ path: `${where}.origins`, message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.', mend: 'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.' })
+  } else if (answer && credentials) {
+    problems.push(everybody)
+  }
+  return origins
+}
+
+/** RFC 6761, section 6.4: nobody can own a name under `.invalid`, so whoever allows this origin allows any. */
+const PROBE = 'https://bulwark-probe.invalid'
+
+function probe (ask: (origin: string, request: null) => unknown): unknown {
+  try {
+    const answer = ask(PROBE, null)
+    // A rejection of an async function, which is refused anyway, must not end the process before the refusal is read.
+    if (answer instanceof Promise) answer.catch(() => {})
+    return answer
+  } catch {
+    return undefined
+  }
 }

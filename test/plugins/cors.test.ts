@@ -177,13 +177,31 @@ test('dangerous and misspelt options stop the boot and name the option', async (
     [{ origins: ['https://app.example.com:443'] }, 'cors.origins[0]'],
     [{ origins: ['file:///x'] }, 'cors.origins[0]'],
     [{ origins: true }, 'cors.origins'],
+    [{ origins: [APP, 5] }, 'cors.origins[1]'],
+    [{ origins: null }, 'cors.origins'],
+    [{ origins: 5 }, 'cors.origins'],
+    [{ origins: {} }, 'cors.origins'],
+    [{ origins: /^https:\/\/app\.example\.com$/ }, 'cors.origins'],
     [{ origin: [APP] }, 'cors.origin'],
+    [{ origins: [APP], privateNetwork: 'yes' }, 'cors.privateNetwork'],
+    [{ origins: [APP], privateNetworks: true }, 'cors.privateNetworks'],
     [{ origins: [APP], maxAgeSeconds: -1 }, 'cors.maxAgeSeconds'],
     [{ origins: [APP], maxAgeSeconds: 86401 }, 'cors.maxAgeSeconds'],
     [{ origins: [APP], maxAgeSeconds: '600' }, 'cors.maxAgeSeconds'],
     [{ origins: [APP], allowedHeaders: ['bad name'] }, 'cors.allowedHeaders[0]'],
     [{ origins: [APP], exposedHeaders: 'X-A' }, 'cors.exposedHeaders'],
+    [{ origins: [APP], allowedHeaders: [''] }, 'cors.allowedHeaders[0]'],
+    [{ origins: [APP], allowedHeaders: null }, 'cors.allowedHeaders'],
+    [{ origins: [APP], exposedHeaders: ['X-A', 'X:B'] }, 'cors.exposedHeaders[1]'],
+    [{ origins: [APP], maxAgeSeconds: 1.5 }, 'cors.maxAgeSeconds'],
+    [{ origins: [APP], maxAgeSeconds: null }, 'cors.maxAgeSeconds'],
     [{ origins: [APP], credentials: 'yes' }, 'cors.credentials'],
+    [{ origins: [APP], credentials: 1 }, 'cors.credentials'],
+    [{ origins: [APP], privateNetwork: null }, 'cors.privateNetwork'],
+    [{ origins: [APP], credential: true }, 'cors.credential'],
+    [{ origins: [APP], allowedHeader: [] }, 'cors.allowedHeader'],
+    [{ origins: [APP], exposeHeaders: [] }, 'cors.exposeHeaders'],
+    [{ origins: [APP], maxAge: 600 }, 'cors.maxAge'],
   ]
   for (const [options, path] of table) {
     await t.rejects(async () => Fastify().register(cors, options as CorsOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, JSON.stringify(options))
@@ -194,6 +212,30 @@ test('a dangerous route policy stops the boot and names the route', async (t) =>
   const app = await build(t)
   app.get('/x', { security: { cors: { origins: '*', credentials: true } } }, async () => 1)
   await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.cors.credentials' }] })
+})
+
+test('every option set to undefined is as good as absent', async (t) => {
+  const names = ['origins', 'credentials', 'allowedHeaders', 'exposedHeaders', 'maxAgeSeconds', 'privateNetwork']
+  for (const name of names) {
+    const given = { origins: [APP], [name]: undefined }
+    const { origins, ...rest } = given
+    const [absent, present] = [await build(t, name === 'origins' ? rest : { origins }), await build(t, given)]
+    const answers: unknown[] = []
+    for (const app of [absent, present]) {
+      app.get('/', async () => 1)
+      for (const request of [{ url: '/', headers: { origin: APP } }, preflight('/', 'GET'), preflight('/', 'GET', APP, { 'access-control-request-private-network': 'true' })]) {
+        const { statusCode, headers } = await app.inject(request)
+        answers.push({ statusCode, headers: { ...headers, date: '' } })
+      }
+    }
+    t.same(answers.slice(3), answers.slice(0, 3), name)
+  }
+})
+
+test('the longest preflight cache is a day', async (t) => {
+  const app = await build(t, { origins: [APP], maxAgeSeconds: 86400 })
+  app.get('/', async () => 1)
+  assertHeaders(t, (await app.inject(preflight('/', 'GET'))).headers, { 'access-control-max-age': '86400' })
 })
 
 test('options at their bounds work, and undefined counts as absent', async (t) => {

@@ -51,8 +51,8 @@ test('without a cookie a request passes unless its route is always checked', asy
   t.equal(await send('/ignored', { origin: EVIL, cookie: 'a=b' }), 200)
 })
 
-test('safe methods and unknown paths are not checked', async (t) => {
-  const app = await build(t)
+test('safe methods and unknown paths are not checked for forgery', async (t) => {
+  const app = await build(t, { publicOrigin: OWN, isolation: false })
   app.get('/x', async () => 1)
   app.route({ method: ['GET', 'POST'], url: '/both', handler: async () => 1 })
   const headers = { cookie: 'a=b', origin: EVIL, 'sec-fetch-site': 'cross-site' }
@@ -80,20 +80,49 @@ test("trusted origins pass, and without a public origin the request's own host i
   t.equal(await send({ origin: 'http://api.test' }), 403)
 })
 
+test('trusted origins may be anchored patterns, and then pass with whatever they match', async (t) => {
+  const app = await build(t, { publicOrigin: OWN, trustedOrigins: [/^https:\/\/[a-z]+\.preview\.example\.com$/] })
+  app.post('/x', async () => 1)
+  const send = async (origin: string): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { cookie: 'a=b', origin, 'sec-fetch-site': 'cross-site' } })).statusCode
+  t.equal(await send('https://one.preview.example.com'), 200)
+  for (const origin of ['https://preview.example.com', 'https://one.preview.example.com.evil.example', 'http://one.preview.example.com', 'null', EVIL]) t.equal(await send(origin), 403, origin)
+})
+
 test('wrong options and modes stop the boot and say where', async (t) => {
   const table: [unknown, string][] = [
     [{ publicOrigin: 'api.example.com' }, 'csrf.publicOrigin'],
     [{ publicOrigin: `${OWN}/` }, 'csrf.publicOrigin'],
+    [{ publicOrigin: 'null' }, 'csrf.publicOrigin'],
+    [{ publicOrigin: '' }, 'csrf.publicOrigin'],
+    [{ publicOrigin: 5 }, 'csrf.publicOrigin'],
+    [{ publicOrgin: OWN }, 'csrf.publicOrgin'],
     [{ trustedOrigins: ['null'] }, 'csrf.trustedOrigins[0]'],
+    [{ trustedOrigins: [OWN, '*'] }, 'csrf.trustedOrigins[1]'],
+    [{ trustedOrigins: [5] }, 'csrf.trustedOrigins[0]'],
+    [{ trustedOrigins: [/^https:\/\/.*$/] }, 'csrf.trustedOrigins[0]'],
     [{ trustedOrigins: OWN }, 'csrf.trustedOrigins'],
+    [{ trustedOrigins: () => true }, 'csrf.trustedOrigins'],
     [{ trustedOrigin: [] }, 'csrf.trustedOrigin'],
+    [{ isolation: 'yes' }, 'csrf.isolation'],
+    [{ isolation: null }, 'csrf.isolation'],
+    [{ isolaton: true }, 'csrf.isolaton'],
   ]
   for (const [options, path] of table) {
     await t.rejects(async () => Fastify().register(csrf, options as CsrfOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, path)
   }
-  for (const mode of [true, 'never', {}, null]) {
+  const routes: [unknown, string][] = [
+    [true, ''], ['never', ''], [null, ''], [5, ''], [[], ''],
+    [{ mode: 'never' }, '.mode'], [{ mode: true }, '.mode'], [{ isolation: 'no' }, '.isolation'], [{ isolated: false }, '.isolated'], [{ mod: 'always' }, '.mod'],
+  ]
+  for (const [input, where] of routes) {
     const app = await build(t)
-    app.post('/x', { security: { csrf: mode as 'always' } }, async () => 1)
-    await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x security.csrf' }] }, JSON.stringify(mode))
+    app.post('/x', { security: { csrf: input as 'always' } }, async () => 1)
+    await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: `POST /x security.csrf${where}` }] }, JSON.stringify(input))
   }
+})
+
+test('undefined options count as absent', async (t) => {
+  const app = await build(t, { publicOrigin: undefined, trustedOrigins: undefined, isolation: undefined } as unknown as CsrfOptions)
+  app.get('/x', { security: { csrf: { mode: undefined, isolation: undefined } as unknown as 'always' } }, async () => 1)
+  t.equal((await app.inject({ url: '/x', headers: { cookie: 'a=b', 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
 })

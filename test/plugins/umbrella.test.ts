@@ -250,7 +250,7 @@ test('the posture lists every route with the policy that is enforced', async (t)
   t.equal(production, false)
   t.same(off, [])
   t.same(routes.map(({ method, url }) => `${method} ${url}`), ['POST /auth/login', 'POST /auth/refresh', 'POST /auth/logout', 'GET /x', 'HEAD /x'])
-  t.match(routes.find(({ url }) => url === '/x')?.security, { rateLimit: ['global', 'auth'], auth: { access: 'public', why: 'a test' }, csrf: 'cookie' })
+  t.match(routes.find(({ url }) => url === '/x')?.security, { rateLimit: ['global', 'auth'], auth: { access: 'public', why: 'a test' }, csrf: { mode: 'cookie', isolation: true } })
 })
 
 test('the definition is not changed and may be frozen', async (t) => {
