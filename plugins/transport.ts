@@ -6,6 +6,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { IncomingMessage } from 'node:http'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { hostName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
@@ -13,9 +14,11 @@ import { addSection, claimRegistration, securityOf } from '../lib/policy/install
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { drainOnClose } from '../lib/transport/drain.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
 import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
+import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire.js'
 
 export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
@@ -42,10 +45,6 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly transport?: ResolvedTransportPolicy }
 }
 
-/** How long requests in flight may go on after `close()`, and how often connections that fell idle are looked for. */
-const DRAIN_MS = 10_000
-const IDLE_CHECK_MS = 100
-
 /** Resolves untrusted options. */
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
   const checked = checkOptions(TransportOptionsSchema, input, 'transport', problems)
@@ -61,30 +60,18 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   assertNoProblems(problems)
   if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
 
-  const isClosing = drainOnClose(app)
+  const facts: Facts = {
+    trustsProxies: resolved.trustProxy !== false,
+    isClosing: drainOnClose(app, settingsOf(app)?.drainMs),
+    // Of this server, not of a route: a client must not fill the log by walking through the routes.
+    noticeProxyHeader: createProxyTripwire(resolved.proxies),
+    reportProxyHeader: (header, request) => { root.emit({ name: 'proxy_headers_untrusted', header }, request) },
+  }
   addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
     key: 'transport',
     resolve: resolveRoute,
-    compile: (policy) => transportSteps(policy, resolved.trustProxy !== false, isClosing),
+    compile: (policy) => transportSteps(policy, facts),
   }), resolved.policy)
-}
-
-/** Ends idle connections while the server closes, and all of them when the drain is over. Tells whether it is closing. */
-function drainOnClose (app: FastifyInstance): () => boolean {
-  let closing = false
-  const timers: NodeJS.Timeout[] = []
-  app.addHook('preClose', function startDrain (done) {
-    closing = true
-    // A keep-alive connection whose request was in flight falls idle afterwards, and nobody else would end it.
-    timers.push(setInterval(() => { app.server.closeIdleConnections() }, IDLE_CHECK_MS).unref())
-    timers.push(setTimeout(() => { app.server.closeAllConnections() }, DRAIN_MS).unref())
-    done()
-  })
-  app.addHook('onClose', function endDrain (_instance, done) {
-    for (const timer of timers) clearInterval(timer)
-    done()
-  })
-  return () => closing
 }
 
 /** A proxy list that the instance does not trust would make every client look like the proxy. */
@@ -109,10 +96,21 @@ function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: str
 
 const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
 
-function transportSteps (policy: ResolvedTransportPolicy, trustsProxies: boolean, isClosing: () => boolean): readonly PlacedStep[] {
+/** What the steps of all routes share. */
+interface Facts {
+  readonly trustsProxies: boolean
+  readonly isClosing: () => boolean
+  readonly noticeProxyHeader: (request: IncomingMessage) => ProxyHeader | null
+  readonly reportProxyHeader: (header: ProxyHeader, request: FastifyRequest) => void
+}
+
+function transportSteps (policy: ResolvedTransportPolicy, facts: Facts): readonly PlacedStep[] {
   const { hosts, https, publicOrigin } = policy
+  const { trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
+    const foreign = noticeProxyHeader(request.raw)
+    if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
     if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })

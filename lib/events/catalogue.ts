@@ -1,6 +1,7 @@
 /**
- * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the four
- * that it lacks (`authn_token_invalid`, `malicious_csrf`, `store_unavailable`, `store_recovered`) follow its pattern.
+ * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the five that
+ * it lacks (`authn_token_invalid`, `malicious_csrf`, `proxy_headers_untrusted`, `store_unavailable`, `store_recovered`)
+ * follow its pattern.
  * No event carries a password, a token, a cookie, a full e-mail address or a body value.
  */
 export interface EventFields {
@@ -18,6 +19,7 @@ export interface EventFields {
   input_validation_fail: { readonly part: string, readonly paths: readonly string[] }
   malicious_cors: { readonly reason: string }
   malicious_csrf: { readonly reason: string }
+  proxy_headers_untrusted: { readonly header: string }
   store_unavailable: { readonly store: string, readonly fallback: string }
   store_recovered: { readonly store: string }
 }
@@ -43,6 +45,7 @@ export const EVENT_LEVELS: Readonly<Record<EventName, EventLevel>> = Object.free
   input_validation_fail: 'warn',
   malicious_cors: 'warn',
   malicious_csrf: 'warn',
+  proxy_headers_untrusted: 'warn',
   store_unavailable: 'error',
   store_recovered: 'warn',
 })
@@ -66,6 +69,7 @@ export const EVENT_FIELDS: { readonly [N in EventName]: readonly (keyof EventFie
   input_validation_fail: ['part', 'paths'],
   malicious_cors: ['reason'],
   malicious_csrf: ['reason'],
+  proxy_headers_untrusted: ['header'],
   store_unavailable: ['store', 'fallback'],
   store_recovered: ['store'],
 })

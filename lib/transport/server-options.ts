@@ -12,6 +12,8 @@ export interface ServerSettings {
   /** The base header block for either scheme, or null when the headers plugin is off. */
   readonly headers: { readonly plain: Readonly<Record<string, string>>, readonly secure: Readonly<Record<string, string>> } | null
   readonly typeBase: string | null
+  /** Milliseconds that requests in flight get after `close()`; absent means `DRAIN_MS`. */
+  readonly drainMs?: number
 }
 
 /** OWASP ASVS 5.0 V4.2 and Node's own guidance; a slow or endless request must not hold a connection. */

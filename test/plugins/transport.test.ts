@@ -7,6 +7,7 @@ import { test, type Test } from 'tap'
 import { resolveTransport } from '../../lib/transport/resolve.js'
 import { buildServerOptions } from '../../lib/transport/server-options.js'
 import { errors } from '../../plugins/errors.js'
+import { events } from '../../plugins/events.js'
 import { headers } from '../../plugins/headers.js'
 import { transport, type TransportOptions } from '../../plugins/transport.js'
 import { assertHeaders } from '../helpers/headers.js'
@@ -200,4 +201,27 @@ test('wrong options stop the boot and name the option', async (t) => {
   const app = await build(t)
   app.get('/x', { security: { transport: { hosts: ['a'] } as never } }, async () => 1)
   await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.transport.hosts' }] })
+})
+
+test('proxy headers from an undeclared address raise one event in a minute and change nothing', async (t) => {
+  const lie = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example', forwarded: 'for=203.0.113.9' }
+  for (const proxies of [undefined, 'none' as const, ['10.0.0.0/8']]) {
+    const app = await build(t, { ...(proxies !== undefined && { proxies }), hosts: ['localhost'] })
+    await app.register(events)
+    const seen: unknown[] = []
+    app.security.events.on('proxy_headers_untrusted', (event) => { seen.push(event) })
+    t.equal((await app.inject('/')).statusCode, 200)
+    t.same(seen, [], 'a request without them raises nothing')
+    for (const url of ['/', '/nope', '/']) await app.inject({ url, headers: lie, remoteAddress: '192.0.2.1' })
+    t.match(seen, [{ name: 'proxy_headers_untrusted', header: 'x-forwarded-for', ip: '192.0.2.1', route: '/' }])
+    t.equal(seen.length, 1)
+    t.equal((await app.inject({ url: '/', headers: lie, remoteAddress: '192.0.2.1' })).json<{ ip: string }>().ip, '192.0.2.1')
+  }
+})
+
+test('a declared proxy raises no event, also where the host is refused', async (t) => {
+  const app = await build(t, { proxies: ['127.0.0.1'] })
+  await app.register(events)
+  app.security.events.on('*', ({ name }) => { t.fail(name) })
+  t.equal((await app.inject({ url: '/', headers: { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=x' } })).statusCode, 200)
 })
