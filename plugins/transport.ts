@@ -15,6 +15,8 @@ import { kCompiled } from '../lib/policy/pipeline.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { drainOnClose } from '../lib/transport/drain.js'
+import { checkRouteMethods } from '../lib/transport/methods.js'
+import { redirectLocation } from '../lib/transport/redirect.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
 import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
@@ -24,6 +26,8 @@ export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
   hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
   https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
+  methods: Type.Optional(Type.Array(Type.String(), { description: 'Write the methods that are served, in upper case; any other is answered 405.' })),
+  redirects: Type.Optional(Type.Array(Type.String(), { description: 'Write the origins that reply.safeRedirect may leave for: https://login.example.com.' })),
   publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com.' })),
 }, { additionalProperties: false })
 
@@ -36,6 +40,21 @@ export const TransportRouteOptionsSchema = Type.Object({
 }, { additionalProperties: false })
 
 export type TransportRouteOptions = Static<typeof TransportRouteOptionsSchema>
+
+/** Statuses of a redirect; 303 turns any method into GET, 307 and 308 keep it. */
+export type RedirectStatus = 301 | 302 | 303 | 307 | 308
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /**
+     * Redirects to a target that a client may have chosen: a path of this origin, or a URL of `transport.publicOrigin`
+     * or `transport.redirects`. Status 302 unless another is given.
+     *
+     * @throws SecurityError BAD_REQUEST for any other target
+     */
+    safeRedirect (target: string, status?: RedirectStatus): this
+  }
+}
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -60,7 +79,10 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   assertNoProblems(problems)
   if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
 
+  // A registration in a child scope inherits it; the origins come from the policy of the request.
+  if (!app.hasReplyDecorator('safeRedirect')) app.decorateReply('safeRedirect', safeRedirect)
   const facts: Facts = {
+    methods: resolved.methods,
     trustsProxies: resolved.trustProxy !== false,
     isClosing: drainOnClose(app, settingsOf(app)?.drainMs),
     // Of this server, not of a route: a client must not fill the log by walking through the routes.
@@ -70,8 +92,19 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
     key: 'transport',
     resolve: resolveRoute,
-    compile: (policy) => transportSteps(policy, facts),
+    compile (policy, route, problems) {
+      const methods = route === null ? null : route.method.split('|')
+      if (methods !== null) checkRouteMethods(methods, resolved.methods, `${route?.label ?? ''} method`, problems)
+      return transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+    },
   }), resolved.policy)
+}
+
+const NO_ORIGINS: ReadonlySet<string> = new Set()
+
+function safeRedirect (this: FastifyReply, target: string, status: RedirectStatus = 302): FastifyReply {
+  const origins = this.request[kCompiled]?.policy.transport?.redirects
+  return this.redirect(redirectLocation(target, origins ?? NO_ORIGINS), status)
 }
 
 /** A proxy list that the instance does not trust would make every client look like the proxy. */
@@ -98,17 +131,21 @@ const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport
 
 /** What the steps of all routes share. */
 interface Facts {
+  readonly methods: ReadonlySet<string>
   readonly trustsProxies: boolean
   readonly isClosing: () => boolean
   readonly noticeProxyHeader: (request: IncomingMessage) => ProxyHeader | null
   readonly reportProxyHeader: (header: ProxyHeader, request: FastifyRequest) => void
 }
 
-function transportSteps (policy: ResolvedTransportPolicy, facts: Facts): readonly PlacedStep[] {
+/** `checksMethod` is false for a route that only serves what is allowed: its own table of methods is check enough. */
+function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMethod: boolean): readonly PlacedStep[] {
   const { hosts, https, publicOrigin } = policy
-  const { trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
+  const { methods, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
+  const allow = [...methods].join(', ')
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
+    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
