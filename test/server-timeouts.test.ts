@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { test, type Test } from 'tap'
-import { createServer, defineSecurity, publicRoute } from '../index.js'
+import { createServer, defineSecurity, publicRoute, serverOptions } from '../index.js'
 import { resolveTransport } from '../lib/transport/resolve.js'
 import { buildServerOptions, SERVER_DEFAULTS } from '../lib/transport/server-options.js'
 import { DRAIN_MS } from '../lib/transport/drain.js'
@@ -29,6 +29,9 @@ async function listen (t: Test, routes: (app: FastifyInstance) => void, handlerT
 test('the limits are those of the documentation', async (t) => {
   t.same(SERVER_DEFAULTS, { bodyLimit: 102_400, requestTimeout: 30_000, handlerTimeout: 10_000, connectionTimeout: 60_000, headersTimeout: 20_000, connectionsCheckingInterval: 5_000 })
   t.equal(DRAIN_MS, 10_000)
+  const limits = { bodyLimit: 102_400, requestTimeout: 30_000, handlerTimeout: 10_000, connectionTimeout: 60_000, http: { headersTimeout: 20_000, connectionsCheckingInterval: 5_000 } }
+  for (const absent of [{}, { bodyLimit: undefined, handlerTimeout: undefined, http: undefined }, { http: null }]) t.match(serverOptions(defineSecurity({}), absent as never), limits)
+  t.match(serverOptions(defineSecurity({}), { http: { headersTimeout: 5 } }), { ...limits, http: { headersTimeout: 5, connectionsCheckingInterval: 5_000, requireHostHeader: false } })
 })
 
 test('a request that arrives too slowly gets 408 with the headers', async (t) => {
