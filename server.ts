@@ -1,9 +1,9 @@
-import fastify, { type FastifyHttpOptions, type FastifyServerOptions } from 'fastify'
-import type { Server } from 'node:http'
+import fastify, { type FastifyServerOptions } from 'fastify'
 import type { SecurityDefinition } from './definition.js'
 import { assertNoProblems, type Problem } from './lib/errors.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
 import { buildServerOptions, serializeError, serializeRequest } from './lib/transport/server-options.js'
+import { checkServerInput, MIN_TLS_VERSION, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
 import { resolveHeadersPolicy } from './plugins/headers.js'
 import { resolveTransportOptions } from './plugins/transport.js'
 import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
@@ -26,12 +26,13 @@ const OWNED: Readonly<Record<string, string>> = {
  * @param options further Fastify options; those the suite owns are refused
  * @throws BulwarkConfigError listing everything wrong with the definition and the options
  */
-export function serverOptions (definition: SecurityDefinition, options: FastifyServerOptions = {}): FastifyHttpOptions<Server> {
+export function serverOptions (definition: SecurityDefinition, options: ServerInput = {}): ServerOutput {
   const problems: Problem[] = []
   const { production } = checkDefinition(definition, problems)
   for (const [name, mend] of Object.entries(OWNED)) {
     if (options[name as keyof FastifyServerOptions] !== undefined) problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', mend })
   }
+  checkServerInput(options, problems)
   const transport = resolveTransportOptions(definition.transport ?? {}, production, [])
   const own = headersOptions(definition)
   const headers = own === false ? false : resolveHeadersPolicy(null, own, 'headers', [])
@@ -39,17 +40,27 @@ export function serverOptions (definition: SecurityDefinition, options: FastifyS
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
   const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase })
-  const http = { ...built.http, ...(options as FastifyHttpOptions<Server>).http }
-  // An explicit undefined must not undo what was built.
-  const written = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  return { ...built, ...written, http, ...loggerOptions(options) }
+  const { http, https, ...rest } = options
+  return {
+    ...built,
+    ...withoutUndefined(rest),
+    http: { ...built.http, ...http },
+    // Node's TLS server parses HTTP too, and takes the same limits.
+    ...(https !== undefined && https !== null && { https: { ...built.http, minVersion: MIN_TLS_VERSION, ...withoutUndefined(https) } }),
+    ...loggerOptions(options),
+  }
+}
+
+/** An explicit `undefined` never overrides a default. */
+function withoutUndefined<T extends object> (options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }
 
 /**
  * A ready server: Fastify with `serverOptions`, the suite registered, and the definition's names known to the compiler.
  * @throws BulwarkConfigError listing everything wrong with the definition and the options
  */
-export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: FastifyServerOptions = {}): Promise<SecureInstance<S>> {
+export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: ServerInput = {}): Promise<SecureInstance<S>> {
   const app = fastify(serverOptions(definition, options))
   try {
     await app.register(bulwark, definition)

@@ -6,6 +6,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { IncomingMessage } from 'node:http'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { hostName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
@@ -13,14 +14,20 @@ import { addSection, claimRegistration, securityOf } from '../lib/policy/install
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { drainOnClose } from '../lib/transport/drain.js'
+import { checkRouteMethods } from '../lib/transport/methods.js'
+import { redirectLocation } from '../lib/transport/redirect.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
 import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
+import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire.js'
 
 export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
   hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
   https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
+  methods: Type.Optional(Type.Array(Type.String(), { description: 'Write the methods that are served, in upper case; any other is answered 405.' })),
+  redirects: Type.Optional(Type.Array(Type.String(), { description: 'Write the origins that reply.safeRedirect may leave for: https://login.example.com.' })),
   publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com.' })),
 }, { additionalProperties: false })
 
@@ -34,6 +41,21 @@ export const TransportRouteOptionsSchema = Type.Object({
 
 export type TransportRouteOptions = Static<typeof TransportRouteOptionsSchema>
 
+/** Statuses of a redirect; 303 turns any method into GET, 307 and 308 keep it. */
+export type RedirectStatus = 301 | 302 | 303 | 307 | 308
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /**
+     * Redirects to a target that a client may have chosen: a path of this origin, or a URL of `transport.publicOrigin`
+     * or `transport.redirects`. Status 302 unless another is given.
+     *
+     * @throws SecurityError BAD_REQUEST for any other target
+     */
+    safeRedirect (target: string, status?: RedirectStatus): this
+  }
+}
+
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
     /** What this route exempts itself from, for health probes: `{ hosts: 'any', https: 'off' }`. */
@@ -41,10 +63,6 @@ declare module '../lib/policy/types.js' {
   }
   interface ResolvedRouteSecurity { readonly transport?: ResolvedTransportPolicy }
 }
-
-/** How long requests in flight may go on after `close()`, and how often connections that fell idle are looked for. */
-const DRAIN_MS = 10_000
-const IDLE_CHECK_MS = 100
 
 /** Resolves untrusted options. */
 export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
@@ -61,30 +79,32 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   assertNoProblems(problems)
   if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
 
-  const isClosing = drainOnClose(app)
+  // A registration in a child scope inherits it; the origins come from the policy of the request.
+  if (!app.hasReplyDecorator('safeRedirect')) app.decorateReply('safeRedirect', safeRedirect)
+  const facts: Facts = {
+    methods: resolved.methods,
+    trustsProxies: resolved.trustProxy !== false,
+    isClosing: drainOnClose(app, settingsOf(app)?.drainMs),
+    // Of this server, not of a route: a client must not fill the log by walking through the routes.
+    noticeProxyHeader: createProxyTripwire(resolved.proxies),
+    reportProxyHeader: (header, request) => { root.emit({ name: 'proxy_headers_untrusted', header }, request) },
+  }
   addSection(app, defineSection<TransportRouteOptions, ResolvedTransportPolicy>({
     key: 'transport',
     resolve: resolveRoute,
-    compile: (policy) => transportSteps(policy, resolved.trustProxy !== false, isClosing),
+    compile (policy, route, problems) {
+      const methods = route === null ? null : route.method.split('|')
+      if (methods !== null) checkRouteMethods(methods, resolved.methods, `${route?.label ?? ''} method`, problems)
+      return transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+    },
   }), resolved.policy)
 }
 
-/** Ends idle connections while the server closes, and all of them when the drain is over. Tells whether it is closing. */
-function drainOnClose (app: FastifyInstance): () => boolean {
-  let closing = false
-  const timers: NodeJS.Timeout[] = []
-  app.addHook('preClose', function startDrain (done) {
-    closing = true
-    // A keep-alive connection whose request was in flight falls idle afterwards, and nobody else would end it.
-    timers.push(setInterval(() => { app.server.closeIdleConnections() }, IDLE_CHECK_MS).unref())
-    timers.push(setTimeout(() => { app.server.closeAllConnections() }, DRAIN_MS).unref())
-    done()
-  })
-  app.addHook('onClose', function endDrain (_instance, done) {
-    for (const timer of timers) clearInterval(timer)
-    done()
-  })
-  return () => closing
+const NO_ORIGINS: ReadonlySet<string> = new Set()
+
+function safeRedirect (this: FastifyReply, target: string, status: RedirectStatus = 302): FastifyReply {
+  const origins = this.request[kCompiled]?.policy.transport?.redirects
+  return this.redirect(redirectLocation(target, origins ?? NO_ORIGINS), status)
 }
 
 /** A proxy list that the instance does not trust would make every client look like the proxy. */
@@ -109,10 +129,25 @@ function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: str
 
 const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
 
-function transportSteps (policy: ResolvedTransportPolicy, trustsProxies: boolean, isClosing: () => boolean): readonly PlacedStep[] {
+/** What the steps of all routes share. */
+interface Facts {
+  readonly methods: ReadonlySet<string>
+  readonly trustsProxies: boolean
+  readonly isClosing: () => boolean
+  readonly noticeProxyHeader: (request: IncomingMessage) => ProxyHeader | null
+  readonly reportProxyHeader: (header: ProxyHeader, request: FastifyRequest) => void
+}
+
+/** `checksMethod` is false for a route that only serves what is allowed: its own table of methods is check enough. */
+function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMethod: boolean): readonly PlacedStep[] {
   const { hosts, https, publicOrigin } = policy
+  const { methods, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
+  const allow = [...methods].join(', ')
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
+    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+    const foreign = noticeProxyHeader(request.raw)
+    if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
     if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })

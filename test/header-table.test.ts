@@ -89,7 +89,7 @@ function cases (): Case[] {
     { name: 'headers that overflow', status: 431, request: http('GET /ok', { 'X-Big': 'a'.repeat(20_000) }), code: 'HEADERS_TOO_LARGE' },
     { name: 'two lengths', status: 400, request: 'POST /created HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', code: 'BAD_REQUEST' },
     { name: 'an unknown method', status: 400, request: http('BREW /ok'), code: 'BAD_REQUEST' },
-    { name: 'TRACE', status: 404, request: http('TRACE /ok'), code: 'NOT_FOUND' },
+    { name: 'TRACE', status: 405, request: http('TRACE /ok'), code: 'METHOD_NOT_ALLOWED' },
   ]
 }
 

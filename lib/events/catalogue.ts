@@ -1,7 +1,7 @@
 /**
- * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the five
- * that it lacks (`authn_token_invalid`, `malicious_csrf`, `csp_violation`, `store_unavailable`, `store_recovered`) follow its
- * pattern.
+ * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the six that it
+ * lacks (`authn_token_invalid`, `malicious_csrf`, `csp_violation`, `proxy_headers_untrusted`, `store_unavailable`,
+ * `store_recovered`) follow its pattern.
  * No event carries a password, a token, a cookie, a full e-mail address or a body value.
  */
 export interface EventFields {
@@ -20,6 +20,7 @@ export interface EventFields {
   malicious_cors: { readonly reason: string }
   malicious_csrf: { readonly reason: string }
   csp_violation: { readonly directive: string, readonly blocked: string, readonly disposition: 'enforce' | 'report' | 'unknown' }
+  proxy_headers_untrusted: { readonly header: string }
   store_unavailable: { readonly store: string, readonly fallback: string }
   store_recovered: { readonly store: string }
 }
@@ -46,6 +47,7 @@ export const EVENT_LEVELS: Readonly<Record<EventName, EventLevel>> = Object.free
   malicious_cors: 'warn',
   malicious_csrf: 'warn',
   csp_violation: 'warn',
+  proxy_headers_untrusted: 'warn',
   store_unavailable: 'error',
   store_recovered: 'warn',
 })
@@ -70,6 +72,7 @@ export const EVENT_FIELDS: { readonly [N in EventName]: readonly (keyof EventFie
   malicious_cors: ['reason'],
   malicious_csrf: ['reason'],
   csp_violation: ['directive', 'blocked', 'disposition'],
+  proxy_headers_untrusted: ['header'],
   store_unavailable: ['store', 'fallback'],
   store_recovered: ['store'],
 })

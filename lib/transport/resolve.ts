@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import type { Problem } from '../errors.js'
 import { isOrigin } from '../origin.js'
+import { resolveMethods } from './methods.js'
 
 /** The shape that `TransportOptions` (plugins/transport.ts) has after its schema check. */
 export interface TransportInput {
@@ -8,6 +9,8 @@ export interface TransportInput {
   readonly hosts?: readonly string[]
   readonly https?: HttpsMode
   readonly publicOrigin?: string
+  readonly methods?: readonly string[]
+  readonly redirects?: readonly string[]
 }
 
 /** `require` refuses plain HTTP; `redirect` sends safe requests of documents to the public origin and refuses the rest. */
@@ -19,6 +22,8 @@ export interface ResolvedTransportPolicy {
   readonly hosts: ReadonlySet<string> | null
   readonly https: HttpsMode
   readonly publicOrigin: string | null
+  /** Origins that `reply.safeRedirect` may leave for, the public one included. */
+  readonly redirects: ReadonlySet<string>
 }
 
 export interface ResolvedTransport {
@@ -27,6 +32,8 @@ export interface ResolvedTransport {
   readonly trustProxy: false | string[]
   /** The same list for own checks, or null for none. */
   readonly proxies: BlockList | null
+  /** Methods that are served; any other is answered 405. */
+  readonly methods: ReadonlySet<string>
 }
 
 /** Resolves the transport options; production must say which proxies stand in front, because nobody can guess that. */
@@ -42,9 +49,15 @@ export function resolveTransport (input: TransportInput, production: boolean, pr
   if (input.publicOrigin !== undefined) checkPublicOrigin(input.publicOrigin, https, problems)
   const list = input.proxies === undefined || input.proxies === 'none' ? [] : input.proxies
   return {
-    policy: Object.freeze({ hosts: input.hosts === undefined ? null : resolveHosts(input.hosts, problems), https, publicOrigin: input.publicOrigin ?? null }),
+    policy: Object.freeze({
+      hosts: input.hosts === undefined ? null : resolveHosts(input.hosts, problems),
+      https,
+      publicOrigin: input.publicOrigin ?? null,
+      redirects: resolveRedirects(input, problems),
+    }),
     trustProxy: list.length === 0 ? false : [...list],
     proxies: list.length === 0 ? null : resolveProxies(list, problems),
+    methods: resolveMethods(input.methods, problems),
   }
 }
 
@@ -54,6 +67,13 @@ function checkPublicOrigin (origin: string, https: HttpsMode, problems: Problem[
   } else if (https !== 'off' && !origin.startsWith('https://')) {
     problems.push({ path: 'transport.publicOrigin', message: 'Not an https origin.', mend: 'Write the https:// origin, or set transport.https to \'off\'.' })
   }
+}
+
+function resolveRedirects ({ redirects = [], publicOrigin }: TransportInput, problems: Problem[]): ReadonlySet<string> {
+  for (const [index, origin] of redirects.entries()) {
+    if (!isOrigin(origin)) problems.push({ path: `transport.redirects[${index}]`, message: 'Not an exact origin.', mend: 'Write scheme, host and port: https://login.example.com, without a path, a wildcard or a trailing slash.' })
+  }
+  return new Set(publicOrigin === undefined ? redirects : [publicOrigin, ...redirects])
 }
 
 function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlySet<string> {

@@ -12,6 +12,8 @@ export interface ServerSettings {
   /** The base header block for either scheme, or null when the headers plugin is off. */
   readonly headers: { readonly plain: Readonly<Record<string, string>>, readonly secure: Readonly<Record<string, string>> } | null
   readonly typeBase: string | null
+  /** Milliseconds that requests in flight get after `close()`; absent means `DRAIN_MS`. */
+  readonly drainMs?: number
 }
 
 /** OWASP ASVS 5.0 V4.2 and Node's own guidance; a slow or endless request must not hold a connection. */
@@ -21,6 +23,8 @@ export const SERVER_DEFAULTS = Object.freeze({
   handlerTimeout: 10_000,
   connectionTimeout: 60_000,
   headersTimeout: 20_000,
+  // Node looks for slow requests only every 30 s, so that 20 s could last 50.
+  connectionsCheckingInterval: 5_000,
 })
 
 /** `serverOptions()` marks what it made by its id generator, the one constructor option that an instance shows again. */
@@ -47,7 +51,11 @@ export function buildServerOptions (settings: ServerSettings): FastifyHttpOption
     connectionTimeout: SERVER_DEFAULTS.connectionTimeout,
     // The transport plugin answers both itself: Fastify's 503 and Node's 400 would leave without security headers.
     return503OnClosing: false,
-    http: { headersTimeout: SERVER_DEFAULTS.headersTimeout, requireHostHeader: false },
+    http: {
+      headersTimeout: SERVER_DEFAULTS.headersTimeout,
+      connectionsCheckingInterval: SERVER_DEFAULTS.connectionsCheckingInterval,
+      requireHostHeader: false,
+    },
     frameworkErrors: (error, request, reply) => { sendFrameworkError(settings, error, request, reply) },
     clientErrorHandler (error, socket) {
       // Fastify calls it on the instance; its types say the options.
@@ -79,7 +87,7 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   const id = createRequestId()
   log.info({ reqId: id, code: error.code }, 'malformed request refused')
-  if (socket.writable) {
+  if (socket.writable && !hasAnswered(socket)) {
     const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
     const encrypted = 'encrypted' in socket && socket.encrypted === true
     const headers = {
@@ -94,6 +102,22 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${lines}\r\n${problem.body}`)
   }
   socket.destroySoon()
+}
+
+/**
+ * True when the request in progress has its answer, or part of it: another one would be read as the answer to the next
+ * request, or as a piece of the body. Only Node's internals know; its own handler of client errors asks them too.
+ */
+function hasAnswered (socket: Socket): boolean {
+  const { _httpMessage: response, parser } = socket as SocketInternals
+  if (response !== undefined && response !== null) return response.headersSent
+  // Answered before its body arrived: the response was detached, the request is still being read.
+  return parser?.incoming?.complete === false
+}
+
+interface SocketInternals {
+  readonly _httpMessage?: { readonly headersSent: boolean } | null
+  readonly parser?: { readonly incoming?: { readonly complete: boolean } | null } | null
 }
 
 /** What a log line says of a request: no query, because it may hold a token, and no header. */

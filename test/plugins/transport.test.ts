@@ -7,11 +7,12 @@ import { test, type Test } from 'tap'
 import { resolveTransport } from '../../lib/transport/resolve.js'
 import { buildServerOptions } from '../../lib/transport/server-options.js'
 import { errors } from '../../plugins/errors.js'
+import { events } from '../../plugins/events.js'
 import { headers } from '../../plugins/headers.js'
 import { transport, type TransportOptions } from '../../plugins/transport.js'
 import { assertHeaders } from '../helpers/headers.js'
 import { setEnv } from '../helpers/env.js'
-import { parseResponse, rawResponse } from '../helpers/raw-http.js'
+import { exchange, parseResponse, rawResponse } from '../helpers/raw-http.js'
 
 async function build (t: Test, options: TransportOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({ ...buildServerOptions({ transport: resolveTransport(options, false, []), headers: null, typeBase: null }), logger: false })
@@ -193,6 +194,16 @@ test('wrong options stop the boot and name the option', async (t) => {
     [{ https: 'redirect' }, 'transport.publicOrigin'],
     [{ publicOrigin: 'x' }, 'transport.publicOrigin'],
     [{ trustProxy: true }, 'transport.trustProxy'],
+    [{ methods: 'GET' }, 'transport.methods'],
+    [{ methods: [] }, 'transport.methods'],
+    [{ methods: ['GET', 'TRACE'] }, 'transport.methods[1]'],
+    [{ method: ['GET'] }, 'transport.method'],
+    [{ redirects: 'https://login.example.com' }, 'transport.redirects'],
+    [{ redirects: [5] }, 'transport.redirects[0]'],
+    [{ redirects: ['https://login.example.com/'] }, 'transport.redirects[0]'],
+    [{ redirects: ['https://*.example.com'] }, 'transport.redirects[0]'],
+    [{ redirects: ['null'] }, 'transport.redirects[0]'],
+    [{ redirect: [] }, 'transport.redirect'],
   ]
   for (const [options, path] of table) {
     await t.rejects(async () => Fastify().register(transport, options as TransportOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, JSON.stringify(options))
@@ -200,4 +211,86 @@ test('wrong options stop the boot and name the option', async (t) => {
   const app = await build(t)
   app.get('/x', { security: { transport: { hosts: ['a'] } as never } }, async () => 1)
   await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.transport.hosts' }] })
+})
+
+test('proxy headers from an undeclared address raise one event in a minute and change nothing', async (t) => {
+  const lie = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example', forwarded: 'for=203.0.113.9' }
+  for (const proxies of [undefined, 'none' as const, ['10.0.0.0/8']]) {
+    const app = await build(t, { ...(proxies !== undefined && { proxies }), hosts: ['localhost'] })
+    await app.register(events)
+    const seen: unknown[] = []
+    app.security.events.on('proxy_headers_untrusted', (event) => { seen.push(event) })
+    t.equal((await app.inject('/')).statusCode, 200)
+    t.same(seen, [], 'a request without them raises nothing')
+    for (const url of ['/', '/nope', '/']) await app.inject({ url, headers: lie, remoteAddress: '192.0.2.1' })
+    t.match(seen, [{ name: 'proxy_headers_untrusted', header: 'x-forwarded-for', ip: '192.0.2.1', route: '/' }])
+    t.equal(seen.length, 1)
+    t.equal((await app.inject({ url: '/', headers: lie, remoteAddress: '192.0.2.1' })).json<{ ip: string }>().ip, '192.0.2.1')
+  }
+})
+
+test('a declared proxy raises no event, also where the host is refused', async (t) => {
+  const app = await build(t, { proxies: ['127.0.0.1'] })
+  await app.register(events)
+  app.security.events.on('*', ({ name }) => { t.fail(name) })
+  t.equal((await app.inject({ url: '/', headers: { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=x' } })).statusCode, 200)
+})
+
+test('a method outside the list is refused before anything else, with Allow', async (t) => {
+  const app = await build(t, { methods: ['GET', 'POST'], hosts: ['localhost'] })
+  app.all('/all', async () => { t.equal(1, 1); return 'served' })
+  const call = (method: string, url: string, host = 'localhost'): Promise<{ statusCode: number, headers: Record<string, string | number | string[] | undefined>, json: () => unknown }> => app.inject({ method: method as 'GET', url, headers: { host } })
+  for (const method of ['TRACE', 'PUT', 'DELETE', 'PROPFIND', 'OPTIONS', 'QUERY']) {
+    for (const url of ['/', '/all', '/nope']) {
+      const res = await call(method, url, 'evil.example')
+      t.equal(res.statusCode, 405, `${method} ${url}`)
+      assertHeaders(t, res.headers, { allow: 'GET, POST', 'x-request-id': ID })
+      t.match(res.json(), { code: 'METHOD_NOT_ALLOWED' })
+    }
+  }
+  t.equal((await call('HEAD', '/')).statusCode, 405)
+  t.equal((await call('GET', '/all')).statusCode, 200)
+  t.equal((await call('POST', '/all')).statusCode, 200)
+  t.equal((await call('POST', '/')).statusCode, 404)
+})
+
+test('TRACE is refused by default, also on a route that takes all methods; CONNECT gets no tunnel', async (t) => {
+  const app = await build(t)
+  app.all('/all', async () => 'served')
+  for (const url of ['/', '/all', '/nope']) t.equal((await app.inject({ method: 'TRACE' as 'GET', url })).statusCode, 405, url)
+  t.equal((await app.inject({ method: 'PUT', url: '/all' })).statusCode, 200)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  t.equal(await exchange(port, 'CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n'), '')
+})
+
+test('a route that could never be served stops the boot', async (t) => {
+  const app = await build(t, { methods: ['GET'] })
+  app.post('/x', async () => 1)
+  app.route({ method: ['GET', 'PUT'], url: '/both', handler: async () => 1 })
+  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x method', mend: /transport\.methods/ }] })
+  const tracing = await build(t)
+  tracing.route({ method: 'TRACE', url: '/x', handler: async () => 1 })
+  await t.rejects(async () => tracing.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'TRACE /x method' }] })
+})
+
+test('safeRedirect goes to paths and listed origins and refuses the rest', async (t) => {
+  const app = await build(t, { publicOrigin: 'https://www.example.com', redirects: ['https://login.example.com'] })
+  app.get('/leave', async (request, reply) => reply.safeRedirect((request.query as { next: string }).next))
+  app.post('/leave', async (_request, reply) => reply.safeRedirect('/done', 303))
+  const leave = (next: string) => app.inject({ url: '/leave', query: { next } })
+  for (const next of ['/x?y=z', 'https://www.example.com/x', 'https://login.example.com/']) {
+    const res = await leave(next)
+    t.equal(res.statusCode, 302, next)
+    assertHeaders(t, res.headers, { location: next })
+  }
+  for (const next of ['//evil.example', '/\\evil.example', '/.//evil.example', 'https://evil.example', 'javascript:alert(1)', '/x\r\nset-cookie: a=b']) {
+    const res = await leave(next)
+    t.equal(res.statusCode, 400, next)
+    assertHeaders(t, res.headers, { location: null, 'x-request-id': ID })
+    t.match(res.json(), { code: 'BAD_REQUEST' })
+  }
+  const posted = await app.inject({ method: 'POST', url: '/leave' })
+  t.equal(posted.statusCode, 303)
+  assertHeaders(t, posted.headers, { location: '/done' })
 })

@@ -46,7 +46,7 @@ test('text that leaves in an event forges no line and steers no terminal', async
 })
 
 test('no field of the catalogue could hold a password, a token, a cookie, an address or a value', async (t) => {
-  const allowed = new Set(['userId', 'sessionId', 'reason', 'kind', 'code', 'policies', 'part', 'paths', 'store', 'fallback', 'directive', 'blocked', 'disposition'])
+  const allowed = new Set(['userId', 'sessionId', 'reason', 'kind', 'code', 'policies', 'part', 'paths', 'store', 'fallback', 'directive', 'blocked', 'disposition', 'header'])
   t.same(Object.keys(EVENT_FIELDS).sort(), Object.keys(EVENT_LEVELS).sort())
   for (const [name, fields] of Object.entries(EVENT_FIELDS)) for (const field of fields) t.ok(allowed.has(field), `${name}.${field}`)
   for (const level of Object.values(EVENT_LEVELS)) t.ok(['info', 'warn', 'error'].includes(level))

@@ -1,0 +1,58 @@
+import type { ServerOptions as NodeHttpOptions } from 'node:http'
+import type { ServerOptions as NodeHttpsOptions } from 'node:https'
+import type { FastifyServerOptions } from 'fastify'
+import type { Problem } from '../errors.js'
+
+/** What `createServer` and `serverOptions` take beside the definition: Fastify's options, with those of Node's servers. */
+export type ServerInput = FastifyServerOptions & {
+  /** Options of Node's HTTP server. */
+  readonly http?: NodeHttpOptions | null
+  /** Key and certificate for a service without a TLS proxy in front; TLS 1.2 is the least it speaks. */
+  readonly https?: NodeHttpsOptions | null
+  /** Not supported yet. */
+  readonly http2?: false
+}
+
+/** What `serverOptions` returns: what the factory `fastify()` takes. */
+export type ServerOutput = FastifyServerOptions & {
+  http?: NodeHttpOptions | null
+  https?: NodeHttpsOptions
+  http2?: false
+}
+
+/** OWASP ASVS 5.0, V12.1.1; RFC 8996 retires what is older. */
+export const MIN_TLS_VERSION = 'TLSv1.2'
+const VERSIONS: ReadonlySet<unknown> = new Set([undefined, MIN_TLS_VERSION, 'TLSv1.3'])
+
+/** Reports what would let a client in over a protocol, or past a parser, that must not be used any more. */
+export function checkServerInput (input: Readonly<Record<string, unknown>>, problems: Problem[]): void {
+  const { http, https, http2 } = input
+  if (http2 !== undefined && http2 !== false) {
+    problems.push({ path: 'fastify.http2', message: 'Not supported yet: the suite answers malformed requests and timeouts in HTTP/1.1.', mend: 'Remove it, and let the proxy in front speak HTTP/2.' })
+  }
+  for (const [name, options] of [['http', http], ['https', https]] as const) {
+    if (isRecord(options) && options['insecureHTTPParser'] === true) {
+      problems.push({ path: `fastify.${name}.insecureHTTPParser`, message: 'A lenient parser lets requests be smuggled past a proxy.', mend: 'Remove it.' })
+    }
+  }
+  if (https === undefined || https === null) return
+  if (isRecord(https)) checkTls(https, problems)
+  else problems.push({ path: 'fastify.https', message: 'Not an object.', mend: 'Write the options of Node\'s https server: { key, cert }.' })
+}
+
+function checkTls (https: Readonly<Record<string, unknown>>, problems: Problem[]): void {
+  for (const name of ['minVersion', 'maxVersion']) {
+    if (!VERSIONS.has(https[name])) problems.push({ path: `fastify.https.${name}`, message: 'Not an accepted version.', mend: `Write '${MIN_TLS_VERSION}' or 'TLSv1.3', or leave it out.` })
+  }
+  if (https['secureProtocol'] !== undefined) {
+    problems.push({ path: 'fastify.https.secureProtocol', message: 'It fixes one protocol version and overrides minVersion.', mend: 'Remove it; minVersion and maxVersion say the same without its names.' })
+  }
+  // Only what every certificate needs: a wrong key is Node's to report.
+  if (['cert', 'pfx', 'SNICallback'].every((name) => https[name] === undefined)) {
+    problems.push({ path: 'fastify.https', message: 'No certificate.', mend: 'Write { key, cert } in PEM, or { pfx, passphrase }.' })
+  }
+}
+
+function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}
