@@ -15,16 +15,19 @@ function run (name, args, env = {}) {
 }
 
 function hasCommand (command) {
-  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+  // Each knows one of the two: redis-server and openssl --version, nginx -v.
+  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0 || spawnSync(command, ['-v'], { stdio: 'ignore' }).status === 0
 }
 
-function installRedis () {
+/** Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. */
+function installMissing (tools) {
+  const packages = Object.entries(tools).filter(([command]) => !hasCommand(command)).map(([, name]) => name)
   const canInstall = process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
-  if (!canInstall) return
-  console.log('# installing redis-server')
+  if (packages.length === 0 || !canInstall) return
+  console.log(`# installing ${packages.join(', ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
-  spawnSync('apt-get', ['install', '-y', '-qq', 'redis-server'], { stdio: ['ignore', 'ignore', 'inherit'], env })
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
 }
 
 function freePort () {
@@ -46,7 +49,6 @@ function accepts (port) {
 
 /** A Redis of the tests' own: loopback, nothing on disk, gone when the tests are. */
 async function startRedis () {
-  if (!hasCommand('redis-server')) installRedis()
   if (!hasCommand('redis-server')) {
     throw new Error('The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.')
   }
@@ -85,6 +87,7 @@ function count (file) {
 async function main () {
   if (!run(['typescript', 'bin', 'tsc'], ['-p', 'tsconfig.json'])) return finish(0, 1)
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
+  installMissing({ ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }), nginx: 'nginx-light', openssl: 'openssl' })
   const redis = process.env.REDIS_URL ? null : await startRedis()
   const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
   const file = join(out, 'output.tap')

@@ -41,7 +41,8 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
   for (const record of root.routes) {
     if (!isWithin(record.scope, scope)) continue
     if (record.scope !== scope && !record.scope.sections.has(section.key)) record.scope.setSection(section, base)
-    const policy = { ...record.policy, [section.key]: record.scope.sections.get(section.key)?.base }
+    // From what is enforced now: an earlier late section must not be lost.
+    const policy = { ...root.compiled.get(record.policy)?.policy ?? record.policy, [section.key]: record.scope.sections.get(section.key)?.base }
     root.compiled.set(record.policy, compilePolicy(record.scope.sections, policy, record.info, root.problems))
   }
 }

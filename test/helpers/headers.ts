@@ -6,7 +6,7 @@ const KNOWN = new Set([
   'cross-origin-resource-policy', 'cross-origin-opener-policy', 'cross-origin-embedder-policy', 'origin-agent-cluster',
   'permissions-policy', 'x-dns-prefetch-control', 'x-permitted-cross-domain-policies', 'x-xss-protection', 'cache-control',
   'x-request-id', 'vary', 'access-control-allow-origin', 'access-control-allow-credentials', 'access-control-allow-methods',
-  'access-control-allow-headers', 'access-control-expose-headers', 'access-control-max-age', 'allow', 'retry-after', 'ratelimit',
+  'access-control-allow-headers', 'access-control-expose-headers', 'access-control-max-age', 'access-control-allow-private-network', 'allow', 'retry-after', 'ratelimit',
   'ratelimit-policy', 'location', 'set-cookie', 'content-type', 'connection', 'clear-site-data', 'www-authenticate', 'x-powered-by', 'server',
 ])
 

@@ -176,9 +176,10 @@ test('a section added after a route still covers it, in child scopes too', async
     scope.get('/child', async () => 1)
   })
   addSection(app, wordSection('late', trace, 'cors'), 'base')
+  addSection(app, wordSection('later', trace, 'csrf'), 'base')
   await app.inject('/root')
   await app.inject('/child')
-  t.same(trace, ['first=base', 'late=base', 'first=child', 'late=base'])
+  t.same(trace, ['first=base', 'late=base', 'later=base', 'first=child', 'late=base', 'later=base'])
 })
 
 test('routes that existed before are covered by the base policy when plugins are used alone', async (t) => {
