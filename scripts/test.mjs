@@ -15,8 +15,9 @@ function run (name, args, env = {}) {
 }
 
 function hasCommand (command) {
-  // Each knows one of the two: redis-server and openssl --version, nginx -v.
-  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0 || spawnSync(command, ['-v'], { stdio: 'ignore' }).status === 0
+  // Debian keeps nginx in /usr/sbin, which is not on everybody's path.
+  const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin` }
+  return spawnSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore', env }).status === 0
 }
 
 /** Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. */
