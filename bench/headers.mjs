@@ -1,24 +1,26 @@
 // CPU µs a request, in process: the same Fastify app with and without the headers and cors plugins, and with a nonce read.
 // No socket and no inject: the router's own entry with one request object and a response that only records.
-// `npm run build && node bench/headers.mjs [rounds] [requests a round]`. The two controls are one app built twice: what
-// they differ by is noise.
+// `npm run build && node bench/headers.mjs [rounds] [requests a round]`. Each variant runs in a process of its own, as a
+// service does, so that none spoils another's compiled code; the rounds take turns. The two controls are one app built
+// twice: what they differ by is noise.
 import Fastify from 'fastify'
-import { cors } from '../dist/plugins/cors.js'
-import { headers } from '../dist/plugins/headers.js'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
+import { cors } from '../dist/plugins/cors.js'
+import { headers } from '../dist/plugins/headers.js'
+import { PreparedResponse } from '../dist/lib/prepared-headers.js'
 
-const rounds = Number(process.argv[2] ?? 31)
-const requests = Number(process.argv[3] ?? 10_000)
 const ORIGIN = 'https://app.example.com'
 
-async function build (register, handler = async () => ({ ok: true })) {
-  const app = Fastify()
+async function build (register, handler = async () => ({ ok: true }), Response = ServerResponse) {
+  const app = Fastify({ http: { ServerResponse: Response } })
   await register(app)
   app.get('/', handler)
   await app.ready()
-  return app
+  return { app, Response }
 }
 
 const nothing = async () => {}
@@ -30,32 +32,33 @@ const pages = (app) => app.register(headers, { profile: 'document' })
 
 /** What the plugins send, set by a plain hook: what remains above it is the plugins' own work. */
 const byHand = async (app) => {
-  const model = await build(both)
+  const { app: model } = await build(both)
   const { headers: sent } = await model.inject({ url: '/', headers: { host: 'api.example.com', origin: ORIGIN } })
   await model.close()
   for (const name of ['content-type', 'content-length', 'date', 'connection']) delete sent[name]
   app.addHook('onRequest', (_request, reply, done) => { reply.headers(sent); done() })
 }
 
-const variants = {
-  'control a': await build(nothing),
-  'control b': await build(nothing),
-  'same headers by hand': await build(byHand),
-  'headers': await build((app) => app.register(headers)),
-  'headers + cors': await build(both),
-  'document, nonce unread': await build(pages, async () => ({ ok: true })),
-  'document, nonce read': await build(pages, async (_request, reply) => ({ ok: reply.cspNonce !== '' })),
+const VARIANTS = {
+  'control a': () => build(nothing),
+  'control b': () => build(nothing),
+  'same headers by hand': () => build(byHand),
+  'headers': () => build((app) => app.register(headers), undefined, PreparedResponse),
+  'headers + cors': () => build(both, undefined, PreparedResponse),
+  'headers + cors, plain response': () => build(both),
+  'document, nonce unread': () => build(pages, undefined, PreparedResponse),
+  'document, nonce read': () => build(pages, async (_request, reply) => ({ ok: reply.cspNonce !== '' }), PreparedResponse),
 }
 
 const socket = new Socket()
 
-function dispatch (app) {
+function dispatch ({ app, Response }) {
   return new Promise((resolve, reject) => {
     const request = new IncomingMessage(socket)
     Object.assign(request, { method: 'GET', url: '/', httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, complete: true })
     request.headers = { host: 'api.example.com', origin: ORIGIN }
     request.push(null)
-    const response = new ServerResponse(request)
+    const response = new Response(request)
     // Rendering the head is part of the cost that headers have; where it would go to the socket, it ends.
     response._send = response._writeRaw = () => true
     response.end = function end (chunk) {
@@ -69,10 +72,10 @@ function dispatch (app) {
   })
 }
 
-async function measure (app, count) {
+async function measure (variant, count) {
   const before = process.cpuUsage()
   for (let done = 0; done < count; done++) {
-    await dispatch(app)
+    await dispatch(variant)
     // A loop of promises alone would starve what streams put on the next tick, and keep every request in memory.
     if (done % 4 === 3) await turn()
   }
@@ -80,30 +83,50 @@ async function measure (app, count) {
   return (user + system) / count
 }
 
-function median (values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)]
+async function serve (name) {
+  const variant = await VARIANTS[name]()
+  process.on('message', async (count) => { process.send(await measure(variant, count)) })
+  process.on('disconnect', () => { process.exit() })
+  process.send('ready')
 }
 
-const names = Object.keys(variants)
-const samples = Object.fromEntries(names.map((name) => [name, []]))
-for (const name of names) await measure(variants[name], requests)
-for (let round = 0; round < rounds; round++) {
-  // Interleaved, and each round begins with another variant, so that drift of the machine falls on all alike.
-  for (let step = 0; step < names.length; step++) {
-    const name = names[(round + step) % names.length]
-    samples[name].push(await measure(variants[name], requests))
+const sorted = (values) => [...values].sort((a, b) => a - b)
+const quantile = (values, share) => sorted(values)[Math.floor((values.length - 1) * share)]
+
+async function compare (rounds, requests) {
+  const names = Object.keys(VARIANTS)
+  const workers = {}
+  for (const name of names) {
+    workers[name] = fork(import.meta.filename, ['--variant', name], { stdio: 'inherit' })
+    await once(workers[name], 'message')
   }
+  const ask = async (name, count) => {
+    workers[name].send(count)
+    return (await once(workers[name], 'message'))[0]
+  }
+  const samples = Object.fromEntries(names.map((name) => [name, []]))
+  for (const name of names) await ask(name, 20_000)
+  for (let round = 0; round < rounds; round++) {
+    // Each round begins with another variant, so that drift of the machine falls on all alike.
+    for (let step = 0; step < names.length; step++) {
+      const name = names[(round + step) % names.length]
+      samples[name].push(await ask(name, requests))
+    }
+  }
+  for (const worker of Object.values(workers)) worker.kill()
+
+  const line = (label, values) => console.log(`${label.padEnd(44)} ${[0.5, 0.25, 0.75].map((share) => quantile(values, share).toFixed(2).padStart(8)).join(' ')}`)
+  const difference = (a, b) => samples[a].map((value, round) => value - samples[b][round])
+  console.log(`${rounds} rounds of ${requests} requests, node ${process.version}: CPU µs a request, median and quartiles`)
+  for (const name of names) line(name, samples[name])
+  console.log('differences, round by round')
+  line('control b - control a (noise)', difference('control b', 'control a'))
+  line('same headers by hand - control a', difference('same headers by hand', 'control a'))
+  line('headers - control a', difference('headers', 'control a'))
+  line('headers + cors - control a', difference('headers + cors', 'control a'))
+  line('headers + cors, plain response - control a', difference('headers + cors, plain response', 'control a'))
+  line('nonce read - unread', difference('document, nonce read', 'document, nonce unread'))
 }
 
-const difference = (a, b) => median(samples[a].map((value, round) => value - samples[b][round]))
-const line = (label, value) => console.log(`${label.padEnd(44)} ${value.toFixed(2).padStart(8)} µs`)
-console.log(`${rounds} rounds of ${requests} requests, node ${process.version}, median CPU a request`)
-for (const name of names) line(name, median(samples[name]))
-console.log('median of the differences, round by round')
-line('control b - control a (noise)', difference('control b', 'control a'))
-line('headers - control a', difference('headers', 'control a'))
-line('headers + cors - control a', difference('headers + cors', 'control a'))
-line('headers + cors - same headers by hand', difference('headers + cors', 'same headers by hand'))
-line('nonce read - unread', difference('document, nonce read', 'document, nonce unread'))
-for (const name of names) await variants[name].close()
+if (process.argv[2] === '--variant') await serve(process.argv[3])
+else await compare(Number(process.argv[2] ?? 41), Number(process.argv[3] ?? 5_000))

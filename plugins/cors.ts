@@ -14,6 +14,7 @@ import { createRouteTable, type RouteTable } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
 
 /** RFC 9110, section 5.1: a field name is a token. */
 const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })
@@ -54,6 +55,7 @@ const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
   assertNoProblems(problems)
 
   const { root } = securityOf(app)
+  makePreparedRemovable(app)
   let table: RouteTable | null = null
   const routes = (): RouteTable => { table ??= createRouteTable(app, root); return table }
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
@@ -71,7 +73,7 @@ function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[]
     const { origin } = request.raw.headers
     if (origin === undefined || isPreflight(request)) return
     const grant = policy.grants.find(origin, request)
-    if (grant !== null) reply.headers(grant.actual)
+    if (grant !== null) setPreparedHeaders(reply, grant.actual)
   }
   const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
   // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.

@@ -18,6 +18,7 @@ import { addSection, claimRegistration, securityOf } from '../lib/policy/install
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
 import { createRandomSource } from '../lib/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
@@ -70,6 +71,7 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
     carryHeadersOnHijack(app, finishHijacked)
+    makePreparedRemovable(app)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
     key: 'headers',
@@ -115,7 +117,7 @@ function applyBlock (rendered: RenderedHeaders, request: FastifyRequest, reply: 
   const { plain, secure } = rendered
   const isSecure = secure !== plain && request.protocol === 'https' && !isLoopbackName(request.hostname)
   reply[kNonces] = isSecure ? rendered.secureNonces : rendered.plainNonces
-  reply.headers(isSecure ? secure : plain)
+  setPreparedHeaders(reply, isSecure ? secure : plain)
 }
 
 /** An answer that a shared cache must not keep: an error, or anything that a credential went into or came out of. */
@@ -137,7 +139,11 @@ function readNonce (this: FastifyReply): string {
   if (this.raw.headersSent) throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')
   const nonce = createNonce()
   this[kNonce] = nonce
-  for (const { header, parts } of templates) this.header(header, parts.join(nonce))
+  for (const { header, parts: [first = '', ...rest] } of templates) {
+    let policy = first
+    for (const part of rest) policy += nonce + part
+    this.header(header, policy)
+  }
   return nonce
 }
 

@@ -88,6 +88,7 @@ const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, option
   app.decorateRequest(kLimits, null)
   addSection(app, defineSection<RouteInput, readonly string[]>({
     key: 'rateLimit',
+    hooks: ['preValidation', 'onResponse', 'onRequestAbort'],
     resolve: (base, input, where, found) => resolveNames(policies, base, input, where, found),
     compile (names, route, found) {
       const plan = planRoute(names.flatMap((name) => policies.get(name) ?? []), keyOf, route, found)

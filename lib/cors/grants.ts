@@ -1,14 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import { isBoundedOrigin, type OriginList } from '../origin-pattern.js'
+import type { PreparedHeaders } from '../prepared-headers.js'
 import type { OriginFunction } from './resolve.js'
-
-type HeaderBlock = Readonly<Record<string, string>>
 
 /** What an allowed origin gets. */
 export interface CorsGrant {
-  readonly actual: HeaderBlock
+  readonly actual: PreparedHeaders
   /** Without the method, which is the preflight's own. */
-  readonly preflight: HeaderBlock
+  readonly preflight: Readonly<Record<string, string>>
 }
 
 /** Finds the grant of an origin, or null: then the origin gets no CORS header at all. */

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Problem } from '../errors.js'
 import { checkOrigins, createOriginList, type OriginList } from '../origin-pattern.js'
+import { prepareHeaders } from '../prepared-headers.js'
 import { createGrants, type CorsGrant, type Grants } from './grants.js'
 
 /**
@@ -68,7 +69,7 @@ function grantBuilder (input: CorsInput, allowed: readonly string[], credentials
   return (origin) => {
     const common = { 'access-control-allow-origin': origin, ...(credentials && { 'access-control-allow-credentials': 'true' }) }
     return Object.freeze({
-      actual: Object.freeze({ ...common, ...(exposed !== '' && { 'access-control-expose-headers': exposed }) }),
+      actual: prepareHeaders({ ...common, ...(exposed !== '' && { 'access-control-expose-headers': exposed }) }),
       preflight: Object.freeze({
         ...common,
         ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }),

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet, { type HelmetOptions } from 'helmet'
 import { mergeDirectives, type Directives } from '../policy/merge.js'
+import { prepareHeaders, type PreparedHeaders } from '../prepared-headers.js'
 import { NONCE_SOURCE, UPGRADE_INSECURE_REQUESTS } from './defaults.js'
 import { renderEndpoints, withReporting, type Reporting } from './reporting.js'
 
@@ -26,24 +27,23 @@ export interface HeaderValues {
   readonly permissionsPolicy: Readonly<Record<string, readonly string[]>> | null
 }
 
-/** Header names to values, frozen and ready for `reply.headers`. */
-export type HeaderBlock = Readonly<Record<string, string>>
+type HeaderBlock = Readonly<Record<string, string>>
 
 /** A policy around each place of the nonce. */
 export interface NonceTemplate { readonly header: string, readonly parts: readonly string[] }
 
 /** What differs between responses over plain HTTP and over HTTPS. */
-export interface RenderedScheme {
-  readonly block: HeaderBlock
+interface RenderedScheme {
+  readonly headers: PreparedHeaders
   /** The policies that have a nonce; empty when none has. */
   readonly nonces: readonly NonceTemplate[]
 }
 
 export interface RenderedHeaders {
   /** For responses over plain HTTP: without HSTS, which RFC 6797, section 7.2 forbids there, and without upgrades to HTTPS. */
-  readonly plain: HeaderBlock
+  readonly plain: PreparedHeaders
   /** For responses over HTTPS. */
-  readonly secure: HeaderBlock
+  readonly secure: PreparedHeaders
   readonly plainNonces: readonly NonceTemplate[]
   readonly secureNonces: readonly NonceTemplate[]
 }
@@ -66,7 +66,7 @@ export function renderHeaders (values: HeaderValues): RenderedHeaders {
   if (values.permissionsPolicy !== null) common['permissions-policy'] = renderPermissions(values.permissionsPolicy)
   const plain = renderScheme(values, common, false)
   const secure = isSchemeBound(values) ? renderScheme(values, common, true) : plain
-  return Object.freeze({ plain: plain.block, secure: secure.block, plainNonces: plain.nonces, secureNonces: secure.nonces })
+  return Object.freeze({ plain: plain.headers, secure: secure.headers, plainNonces: plain.nonces, secureNonces: secure.nonces })
 }
 
 function isSchemeBound ({ strictTransportSecurity, contentSecurityPolicy }: HeaderValues): boolean {
@@ -82,7 +82,7 @@ function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: bool
     if (hasNonce(sent)) nonces.push(Object.freeze({ header, parts: Object.freeze(renderPolicy(sent, MARKER).split('bulwark')) }))
   }
   if (isSecure && values.strictTransportSecurity !== null) Object.assign(block, helmetBlock({ ...ALL_OFF, strictTransportSecurity: values.strictTransportSecurity }))
-  return Object.freeze({ block: Object.freeze({ ...block, ...common }), nonces: Object.freeze(nonces) })
+  return Object.freeze({ headers: prepareHeaders({ ...block, ...common }), nonces: Object.freeze(nonces) })
 }
 
 /** The policies by header; the one that only reports starts from the one that is enforced. */

@@ -1,5 +1,6 @@
 import type { Problem } from '../errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
+import { prepareHeaders } from '../prepared-headers.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
 import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'
 import { isPath, resolveReporting, type ReportingInput } from './reporting.js'
@@ -138,6 +139,6 @@ function render (values: HeaderValues, where: string, problems: Problem[]): Rend
         problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, mend: 'Write a value that the header can carry.' })
       }
     }
-    return Object.freeze({ plain: Object.freeze({}), secure: Object.freeze({}), plainNonces: [], secureNonces: [] })
+    return Object.freeze({ plain: prepareHeaders({}), secure: prepareHeaders({}), plainNonces: [], secureNonces: [] })
   }
 }

@@ -24,7 +24,10 @@ export function resolvePolicy (sections: ReadonlyMap<string, BoundSection>, inpu
 export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, policy: ResolvedRouteSecurity, route: RouteInfo | null, problems: Problem[]): CompiledPolicy {
   const placed: PlacedStep[] = []
   for (const [key, { section }] of sections) {
-    placed.push(...section.compile((policy as Record<string, unknown>)[key], route, problems))
+    const steps = section.compile((policy as Record<string, unknown>)[key], route, problems)
+    const lost = steps.find(({ hook }) => hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true)
+    if (lost !== undefined) throw new Error(`The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`)
+    placed.push(...steps)
   }
   const stepsOf = <H extends HookName>(hook: H): readonly StepOf<H>[] => {
     const order: readonly string[] = PIPELINE[hook]

@@ -3,7 +3,7 @@ import { isProduction } from '../env/mode.js'
 import { assertNoProblems, type Problem } from '../errors.js'
 import { checkKeys, compilePolicy, resolvePolicy } from './compile.js'
 import { declaredRoutes, isRootInstance } from './early-routes.js'
-import { addPipelineHooks } from './pipeline.js'
+import { addOptionalHook, addPipelineHooks } from './pipeline.js'
 import type { PolicySection, RouteInfo } from './section.js'
 import { findScope, ownScope, SecurityScope, setScope, type SecurityRoot } from './scope.js'
 import type { SecurityApi } from './types.js'
@@ -38,6 +38,11 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
   const scope = ownScope(app) ?? childScope(app, securityOf(app))
   scope.setSection(section, base)
   const { root } = scope
+  for (const hook of section.hooks ?? []) {
+    if (root.hooks.has(hook)) continue
+    root.hooks.add(hook)
+    addOptionalHook(root.instance, hook)
+  }
   for (const record of root.routes) {
     if (!isWithin(record.scope, scope)) continue
     if (record.scope !== scope && !record.scope.sections.has(section.key)) record.scope.setSection(section, base)
@@ -104,6 +109,7 @@ function installRoot (app: FastifyInstance): SecurityScope {
     routes: [],
     readyChecks: [],
     earlyRoutes: [],
+    hooks: new Set(),
     compiled: new WeakMap(),
     api,
     strict: false,

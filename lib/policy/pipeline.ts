@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SecurityError } from '../errors.js'
 import type { CompiledPolicy } from './compile.js'
-import { ANSWERED, type Step, type Verdict } from './section.js'
+import { ANSWERED, type OptionalHook, type Step, type Verdict } from './section.js'
 import { findScope } from './scope.js'
 
 /** The compiled policy of the request, set by the first hook. */
@@ -18,10 +18,14 @@ declare module 'fastify' {
 export function addPipelineHooks (app: FastifyInstance): void {
   app.decorateRequest(kCompiled, null)
   app.addHook('onRequest', bulwarkOnRequest)
-  app.addHook('preValidation', bulwarkPreValidation)
   app.addHook('onSend', bulwarkOnSend)
-  app.addHook('onResponse', bulwarkOnResponse)
-  app.addHook('onRequestAbort', bulwarkOnRequestAbort)
+}
+
+/** Fastify gives a hook that is added later to the routes and scopes that exist already, too. */
+export function addOptionalHook (app: FastifyInstance, hook: OptionalHook): void {
+  if (hook === 'preValidation') app.addHook(hook, bulwarkPreValidation)
+  else if (hook === 'onResponse') app.addHook(hook, bulwarkOnResponse)
+  else app.addHook(hook, bulwarkOnRequestAbort)
 }
 
 function lookup (server: FastifyInstance, request: FastifyRequest): CompiledPolicy {

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { compilePolicy, resolvePolicy, type BoundSection, type CompiledPolicy } from './compile.js'
-import type { PolicySection, RouteInfo } from './section.js'
+import type { OptionalHook, PolicySection, RouteInfo } from './section.js'
 import type { ResolvedRouteSecurity, SecurityApi } from './types.js'
 
 /** A route that `onRoute` has seen. */
@@ -26,6 +26,8 @@ export interface SecurityRoot {
   readonly readyChecks: ((problems: Problem[]) => void)[]
   /** Routes that existed before the first plugin of the suite was loaded. */
   earlyRoutes: readonly string[]
+  /** The optional hooks that run because a section asked for them. */
+  readonly hooks: Set<OptionalHook>
   /** Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for one. */
   readonly compiled: WeakMap<object, CompiledPolicy>
   readonly api: SecurityApi

@@ -11,6 +11,7 @@ export const PIPELINE = {
 } as const
 
 export type HookName = keyof typeof PIPELINE
+export type OptionalHook = Exclude<HookName, 'onRequest' | 'onSend'>
 export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
 
 /** A step returns this after it has sent the answer itself: no later step and no handler runs. */
@@ -47,6 +48,8 @@ export interface RouteInfo {
 export interface PolicySection {
   /** The key of `RouteSecurityOptions` it owns. */
   readonly key: string
+  /** The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs unasked. */
+  readonly hooks?: readonly OptionalHook[]
   /** Resolves a route's or a scope's input against the base policy of the scope. */
   resolve (base: unknown, input: unknown, where: string, problems: Problem[]): unknown
   compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
@@ -55,6 +58,7 @@ export interface PolicySection {
 /** The typed form that plugins write; `Input` is what users may write under the key, `Policy` is resolved and frozen. */
 export interface SectionDefinition<Input, Policy> {
   readonly key: string
+  readonly hooks?: readonly OptionalHook[]
   resolve (base: Policy, input: Input, where: string, problems: Problem[]): Policy
   compile (policy: Policy, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
 }
@@ -63,6 +67,7 @@ export interface SectionDefinition<Input, Policy> {
 export function defineSection<Input, Policy> (definition: SectionDefinition<Input, Policy>): PolicySection {
   return {
     key: definition.key,
+    hooks: definition.hooks ?? [],
     resolve: (base, input, where, problems) => definition.resolve(base as Policy, input as Input, where, problems),
     compile: (policy, route, problems) => definition.compile(policy as Policy, route, problems),
   }

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstan
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { SecurityError, type ErrorCode } from '../errors.js'
+import { PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
@@ -10,7 +11,7 @@ import type { ResolvedTransport } from './resolve.js'
 export interface ServerSettings {
   readonly transport: ResolvedTransport
   /** The base header block for either scheme, or null when the headers plugin is off. */
-  readonly headers: { readonly plain: Readonly<Record<string, string>>, readonly secure: Readonly<Record<string, string>> } | null
+  readonly headers: { readonly plain: PreparedHeaders, readonly secure: PreparedHeaders } | null
   readonly typeBase: string | null
   /** Milliseconds that requests in flight get after `close()`; absent means `DRAIN_MS`. */
   readonly drainMs?: number
@@ -55,6 +56,7 @@ export function buildServerOptions (settings: ServerSettings): FastifyHttpOption
       headersTimeout: SERVER_DEFAULTS.headersTimeout,
       connectionsCheckingInterval: SERVER_DEFAULTS.connectionsCheckingInterval,
       requireHostHeader: false,
+      ServerResponse: PreparedResponse,
     },
     frameworkErrors: (error, request, reply) => { sendFrameworkError(settings, error, request, reply) },
     clientErrorHandler (error, socket) {
@@ -68,7 +70,7 @@ function sendFrameworkError (settings: ServerSettings, error: FastifyError, requ
   const safe = error.statusCode === 414 ? new SecurityError('URI_TOO_LONG') : error.statusCode === 400 ? new SecurityError('BAD_REQUEST') : error
   const problem = renderProblem(safe, request.id, settings.typeBase)
   request.log.info({ code: error.code }, 'request refused by the router')
-  if (settings.headers !== null) reply.headers(request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
+  if (settings.headers !== null) setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
   void reply.code(problem.status)
     .header('x-request-id', request.id)
     .header('cache-control', 'no-store')
@@ -91,7 +93,7 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
     const encrypted = 'encrypted' in socket && socket.encrypted === true
     const headers = {
-      ...(encrypted ? settings.headers?.secure : settings.headers?.plain),
+      ...(encrypted ? settings.headers?.secure.record : settings.headers?.plain.record),
       'x-request-id': id,
       'cache-control': 'no-store',
       'content-type': PROBLEM_MEDIA_TYPE,

@@ -18,7 +18,7 @@ function wordSection (key: string, trace: string[], phase: Phase<'onRequest'>): 
 }
 
 function stepSection (key: string, ...steps: PlacedStep[]): ReturnType<typeof defineSection<never, null>> {
-  return defineSection<never, null>({ key, resolve: () => null, compile: () => steps })
+  return defineSection<never, null>({ key, hooks: ['preValidation', 'onResponse', 'onRequestAbort'], resolve: () => null, compile: () => steps })
 }
 
 function build (t: Test): FastifyInstance {
@@ -180,6 +180,26 @@ test('a section added after a route still covers it, in child scopes too', async
   await app.inject('/root')
   await app.inject('/child')
   t.same(trace, ['first=base', 'late=base', 'later=base', 'first=child', 'late=base', 'later=base'])
+})
+
+test('a hook that only a late section asks for runs on the routes and in the scopes that were there before', async (t) => {
+  const app = build(t)
+  const trace: string[] = []
+  addSection(app, wordSection('first', trace, 'headers'), 'base')
+  await app.register(async (scope) => { scope.post('/child', async () => 1) })
+  const note = (word: string) => (): undefined => { trace.push(word) }
+  addSection(app, stepSection('late',
+    { hook: 'preValidation', phase: 'limit-body', run: note('preValidation') },
+    { hook: 'onResponse', phase: 'limit-settle', run: note('onResponse') },
+  ), null)
+  await app.inject({ method: 'POST', url: '/child' })
+  t.same(trace, ['first=base', 'preValidation', 'onResponse'])
+})
+
+test('a step in a hook that its section does not name is refused, because it would never run', async (t) => {
+  const app = build(t)
+  addSection(app, { key: 's', resolve: () => null, compile: () => [{ hook: 'onResponse', phase: 'limit-settle', run: () => undefined }] }, null)
+  t.throws(() => app.get('/', async () => 1), /"s" has a step in onResponse/)
 })
 
 test('routes that existed before are covered by the base policy when plugins are used alone', async (t) => {
