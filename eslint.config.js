@@ -28,6 +28,24 @@ export default tseslint.config(
     },
   },
   {
+    // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
+    files: ['example-server/public/**/*.js'],
+    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      'no-undef': 'error',
+      'no-unused-vars': 'error',
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'no-eval': 'error',
+      'no-implied-eval': 'error',
+      'no-new-func': 'error',
+      'no-script-url': 'error',
+      'no-console': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // tap's assertions return promises only for asynchronous subjects.

@@ -7,6 +7,7 @@ import { createProjects, type Projects } from './repositories/projects.js'
 import { createUsers, type Users } from './repositories/users.js'
 import { accountRoutes } from './routes/account.js'
 import { openRoutes } from './routes/open.js'
+import { pageRoutes } from './routes/pages.js'
 import { projectRoutes } from './routes/projects.js'
 import { userRoutes } from './routes/users.js'
 import { defineExampleSecurity, type ExampleSecurity } from './security.js'
@@ -34,5 +35,6 @@ export async function buildApp (config: Config, database: Database, options: Fas
   userRoutes(app, services)
   projectRoutes(app, services)
   await openRoutes(app, services)
+  await pageRoutes(app, config)
   return app
 }

@@ -15,6 +15,7 @@ export const Variables = Type.Object({
   TRUSTED_PROXIES: Type.Optional(Type.Array(Type.String(), { separator: ',', minItems: 1, requiredIn: 'production', description: 'The CIDR ranges of the proxies in front, separated by commas, or `none`.' })),
   JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the access tokens.' }),
   JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the refresh tokens; another one than JWT_ACCESS_SECRET.' }),
+  SECURITY_CONTACT: Type.Optional(Type.String({ pattern: '^(mailto:|tel:|https://)[\\x21-\\x7e]+$', description: 'Where to report a weakness, for /.well-known/security.txt: a mailto:, tel: or https: address.' })),
   LOG_LEVEL: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level)), { default: 'info', description: `Write one of ${LOG_LEVELS.join(', ')}.` }),
 })
 

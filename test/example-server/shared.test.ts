@@ -79,6 +79,15 @@ test('in production', SLOW, async (t) => {
     t.equal((await app.inject({ url: '/healthz', remoteAddress: '192.0.2.1', headers: { host: '10.0.0.9' } })).statusCode, 200)
   })
 
+  await t.test('the page is redirected from plain HTTP to the public origin, and to nowhere else', async (t) => {
+    for (const [url, host, status] of [['/', 'api.example.com', 308], ['/assets/app.js', 'api.example.com', 308], ['/', 'evil.example', 421]] as const) {
+      const res = await send('GET', url, { host })
+      t.equal(res.statusCode, status, `${url} ${host}`)
+      t.equal(res.headers.location, status === 308 ? `https://api.example.com${url}` : undefined)
+    }
+    t.equal((await send('POST', '/auth/login', { host: 'api.example.com' }, { email: 'ada@example.com', password: PASSWORD })).statusCode, 403, 'what carries a password is not')
+  })
+
   await t.test('what contradicts itself does not start, and is listed at once', async (t) => {
     const wrong = testConfig({ ...variables, TRUSTED_PROXIES: 'none,10.0.0.0/8', ALLOWED_HOSTS: '*.example.com', PUBLIC_ORIGIN: 'http://api.example.com/', ALLOWED_ORIGINS: '*' })
     const error = await t.rejects(buildApp(wrong, database, { logger: false }), { code: 'BULWARK_CONFIG' })

@@ -1,0 +1,152 @@
+/** The page: text goes into the document as text only, so whatever a project is called, it stays a name. */
+import { call, Refusal } from './api.js'
+
+const byId = (id) => document.getElementById(id)
+const [statusLine, errorBox, visitor, member, account] = ['status', 'error', 'visitor', 'member', 'account'].map(byId)
+const filter = byId('filter')
+
+function say (text) {
+  errorBox.hidden = true
+  statusLine.textContent = text
+}
+
+function showError (error) {
+  const refusal = error instanceof Refusal ? error : new Refusal({ detail: 'This page has failed. Reload it.' })
+  statusLine.textContent = ''
+  errorBox.querySelector('p').textContent = refusal.retryAfter === undefined ? refusal.message : `${refusal.message} (${waitOf(refusal.retryAfter)})`
+  errorBox.querySelector('ul').replaceChildren(...refusal.errors.map(({ path, message }) => {
+    const item = document.createElement('li')
+    item.textContent = `${path.replace(/^body\./, '')}: ${message}`
+    return item
+  }))
+  errorBox.hidden = false
+  return refusal
+}
+
+function waitOf (seconds) {
+  return seconds < 60 ? `in ${seconds} s` : `in ${Math.ceil(seconds / 60)} min`
+}
+
+/** Runs what a click or a submit asks for; whatever goes wrong is shown, and a session that is over shows the sign-in. */
+async function attempt (control, work) {
+  control.disabled = true
+  try {
+    await work()
+  } catch (error) {
+    const { code } = showError(error)
+    if (code.startsWith('TOKEN_') || code === 'SESSION_REVOKED' || code === 'REFRESH_REUSED') showVisitor()
+  } finally {
+    control.disabled = false
+    // What is disabled loses the focus, and with it whoever uses the keyboard their place.
+    if (control.isConnected && document.activeElement === document.body) control.focus()
+  }
+}
+
+/** Takes over a form: its fields go to `work` by their names. */
+function onSubmit (id, work) {
+  const form = byId(id)
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const fields = Object.fromEntries(new FormData(form))
+    void attempt(event.submitter ?? form.querySelector('button'), async () => {
+      await work(fields)
+      form.reset()
+    })
+  })
+}
+
+function showVisitor () {
+  member.hidden = true
+  account.hidden = true
+  visitor.hidden = false
+  // Nothing of one person stays in the document for the next.
+  byId('who').textContent = ''
+  byId('projects').replaceChildren()
+}
+
+async function showMember () {
+  const { fullName } = await call('GET', '/me')
+  byId('who').textContent = fullName
+  visitor.hidden = true
+  account.hidden = false
+  member.hidden = false
+  await listProjects()
+}
+
+async function signIn ({ email, password }) {
+  await call('POST', '/auth/login', { email, password })
+  await showMember()
+  byId('projects-title').focus()
+  say('You are signed in.')
+}
+
+async function listProjects () {
+  const query = new URLSearchParams({ limit: '100', ...(filter.value !== '' && { status: filter.value }) })
+  const projects = await call('GET', `/projects?${query}`)
+  byId('projects').replaceChildren(...projects.map(itemOf))
+  byId('none').hidden = projects.length > 0
+}
+
+function itemOf ({ id, name, description, status: initial }) {
+  const item = byId('project').content.cloneNode(true).firstElementChild
+  item.querySelector('h3').textContent = name
+  item.querySelector('.description').textContent = description ?? ''
+  const select = item.querySelector('select')
+  let status = initial
+  select.value = status
+  select.addEventListener('change', () => attempt(select, async () => {
+    try {
+      await call('PATCH', `/projects/${id}`, { status: select.value })
+    } catch (error) {
+      select.value = status
+      throw error
+    }
+    status = select.value
+    if (filter.value !== '') await listProjects()
+    say(`${name} is ${select.value} now.`)
+  }))
+  const remove = item.querySelector('button')
+  remove.setAttribute('aria-label', `Delete ${name}`)
+  remove.addEventListener('click', () => {
+    if (!confirm(`Delete ${name}?`)) return
+    void attempt(remove, async () => {
+      await call('DELETE', `/projects/${id}`)
+      await listProjects()
+      byId('projects-title').focus()
+      say(`${name} is deleted.`)
+    })
+  })
+  return item
+}
+
+onSubmit('sign-in', signIn)
+
+onSubmit('sign-up', async ({ fullName, email, password }) => {
+  await call('POST', '/auth/register', { fullName, email, password })
+  await signIn({ email, password })
+})
+
+onSubmit('add', async ({ name, description, status }) => {
+  // A text area ends its lines with CR LF.
+  const text = description.replaceAll('\r\n', '\n')
+  await call('POST', '/projects', { name, status, ...(text !== '' && { description: text }) })
+  await listProjects()
+  say(`${name} is added.`)
+})
+
+onSubmit('sign-out', async () => {
+  await call('POST', '/auth/logout')
+  showVisitor()
+  byId('sign-in-title').focus()
+  say('You are signed out.')
+})
+
+filter.addEventListener('change', () => attempt(filter, listProjects))
+
+// Cookies are out of reach for scripts, so only the server knows whether somebody is signed in.
+try {
+  await showMember()
+} catch (error) {
+  showVisitor()
+  if (!(error instanceof Refusal) || error.code !== 'TOKEN_MISSING') showError(error)
+}
