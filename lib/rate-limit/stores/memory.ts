@@ -74,6 +74,10 @@ export class MemoryStore implements LimitStore {
     }
   }
 
+  peek (): never { throw new Error('not yet') }
+  reset (): never { throw new Error('not yet') }
+  ban (): never { throw new Error('not yet') }
+
   close (): void {
     this.#entries.clear()
     this.#open.length = 0

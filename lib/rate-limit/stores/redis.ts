@@ -54,6 +54,10 @@ export class RedisStore implements LimitStore {
     if (held.length > 0) await this.#run(GIVE_BACK, held, args)
   }
 
+  peek (): never { throw new Error('not yet') }
+  reset (): never { throw new Error('not yet') }
+  ban (): never { throw new Error('not yet') }
+
   /** The connection belongs to whoever opened it. */
   close (): void {}
 

@@ -2,7 +2,7 @@ import type { Quota, Reading } from '../quota.js'
 
 /** What a store decided for all limits of one phase. */
 export interface Verdict {
-  /** True when every limit that is not in shadow had room. Otherwise nothing at all was counted. */
+  /** True when every limit that is not in shadow had room. Otherwise nothing at all was counted, but for refusals of a penalty. */
   readonly admitted: boolean
   /** One for each quota, in order. */
   readonly readings: readonly Reading[]
@@ -18,5 +18,11 @@ export interface LimitStore {
   consume (quotas: readonly Quota[], keys: readonly string[]): Verdict | Promise<Verdict>
   /** `marks` holds `NOT_COUNTED` where there is nothing to give back. */
   giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined | Promise<void>
+  /** What `consume` would read, without counting anything. */
+  peek (quotas: readonly Quota[], keys: readonly string[]): readonly Reading[] | Promise<readonly Reading[]>
+  /** Forgets the counts, the refusals and the bans of these keys. */
+  reset (keys: readonly string[]): undefined | Promise<void>
+  /** Refuses the keys for so long, whatever their counts; zero lifts a ban and keeps the counts. */
+  ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
   close (): void
 }

@@ -24,6 +24,10 @@ class SwitchedStore implements LimitStore {
     this.#inner.giveBack(...args)
   }
 
+  peek (): never { throw new Error('not yet') }
+  reset (): never { throw new Error('not yet') }
+  ban (): never { throw new Error('not yet') }
+
   close (): void {}
 }
 
