@@ -91,7 +91,7 @@ export async function checkHarmless (t: Test, door: Door, rows: Readonly<Record<
     return found
   }
   for (const [at, [path, { good, beside }]] of Object.entries(rows).entries()) {
-    if (door.thorough !== true && Object.keys(rows).length > 10 && at % 3 !== 0) continue
+    if (door.thorough !== true && Object.keys(rows).length > 10 && at % 6 !== 0) continue
     const [value] = good
     const parent = path.includes('.') && beside !== undefined ? nested(path.slice(0, path.lastIndexOf('.')), beside) : path.split('.').slice(0, -1).reduceRight<Record<string, unknown>>((inner, name) => ({ [name]: inner }), {})
     if (!isRequired(path)) t.same(await answers(nested(path, undefined, beside)), await answers(parent), `${door.name}: ${path} undefined is absent`)
