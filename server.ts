@@ -39,8 +39,8 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   assertNoProblems(problems)
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
-  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase })
-  const { http, https, ...rest } = options
+  const { http, https, rewriteUrl, ...rest } = options
+  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase }, rewriteUrl)
   return {
     ...built,
     ...withoutUndefined(rest),

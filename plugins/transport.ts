@@ -24,6 +24,7 @@ import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire
 
 export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
+  forwardedHost: Type.Optional(Type.Boolean({ description: 'Write true when every declared proxy sets X-Forwarded-Host itself; one that passes it on hands over the client\'s word. Default: false.' })),
   hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
   https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
   methods: Type.Optional(Type.Array(Type.String(), { description: 'Write the methods that are served, in upper case; any other is answered 405.' })),
@@ -119,6 +120,8 @@ function checkInstance (app: FastifyInstance, resolved: ResolvedTransport, produ
     app.log.warn('this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this')
   } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
     problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
+  } else if (settings.transport.policy.forwardedHost !== resolved.policy.forwardedHost) {
+    problems.push({ path: 'transport.forwardedHost', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
   }
 }
 
@@ -127,6 +130,7 @@ function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: str
   return Object.freeze({ ...base, hosts: checked.hosts === 'any' ? null : base.hosts, https: checked.https ?? base.https })
 }
 
+const HOST_MISMATCH = 'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: do not override rewriteUrl of serverOptions(), give it yours as an option'
 const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
 
 /** What the steps of all routes share. */
@@ -140,7 +144,7 @@ interface Facts {
 
 /** `checksMethod` is false for a route that only serves what is allowed: its own table of methods is check enough. */
 function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMethod: boolean): readonly PlacedStep[] {
-  const { hosts, https, publicOrigin } = policy
+  const { hosts, https, publicOrigin, forwardedHost } = policy
   const { methods, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
   const allow = [...methods].join(', ')
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
@@ -152,6 +156,7 @@ function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMe
     if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
+    if (!forwardedHost && host !== (request.raw.headers.host ?? '')) return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
     // RFC 9112, section 3.2: an HTTP/1.1 request without Host is refused. serverOptions() leaves that to us.
     if (host === '' && request.raw.httpVersion === '1.1') return new SecurityError('BAD_REQUEST')
     if (hosts !== null && !hosts.has(hostName(host))) return new SecurityError('HOST_NOT_ALLOWED')

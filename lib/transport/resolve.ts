@@ -8,6 +8,7 @@ export interface TransportInput {
   readonly proxies?: 'none' | readonly string[]
   readonly hosts?: readonly string[]
   readonly https?: HttpsMode
+  readonly forwardedHost?: boolean
   readonly publicOrigin?: string
   readonly methods?: readonly string[]
   readonly redirects?: readonly string[]
@@ -22,6 +23,8 @@ export interface ResolvedTransportPolicy {
   readonly hosts: ReadonlySet<string> | null
   readonly https: HttpsMode
   readonly publicOrigin: string | null
+  /** True when the declared proxies' `X-Forwarded-Host` is believed; of the server, the same on every route. */
+  readonly forwardedHost: boolean
   /** Origins that `reply.safeRedirect` may leave for, the public one included. */
   readonly redirects: ReadonlySet<string>
 }
@@ -48,11 +51,15 @@ export function resolveTransport (input: TransportInput, production: boolean, pr
   }
   if (input.publicOrigin !== undefined) checkPublicOrigin(input.publicOrigin, https, problems)
   const list = input.proxies === undefined || input.proxies === 'none' ? [] : input.proxies
+  if (input.forwardedHost === true && list.length === 0) {
+    problems.push({ path: 'transport.forwardedHost', message: 'No proxy is declared that could send X-Forwarded-Host.', mend: 'Declare the proxies in transport.proxies, or leave the option out.' })
+  }
   return {
     policy: Object.freeze({
       hosts: input.hosts === undefined ? null : resolveHosts(input.hosts, problems),
       https,
       publicOrigin: input.publicOrigin ?? null,
+      forwardedHost: input.forwardedHost ?? false,
       redirects: resolveRedirects(input, problems),
     }),
     trustProxy: list.length === 0 ? false : [...list],

@@ -3,6 +3,7 @@ import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { SecurityError, type ErrorCode } from '../errors.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
+import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
 
@@ -37,12 +38,16 @@ export function settingsOf (app: object): ServerSettings | null {
   return typeof genReqId === 'function' ? BUILT.get(genReqId) ?? null : null
 }
 
-/** Constructor options of a hardened Fastify instance. */
-export function buildServerOptions (settings: ServerSettings): FastifyHttpOptions<Server> {
-  const genReqId = createRequestIdGenerator(settings.transport.proxies)
+/** Constructor options of a hardened Fastify instance; `rewriteUrl` is the app's own. */
+export function buildServerOptions (settings: ServerSettings, rewriteUrl?: RewriteUrl): FastifyHttpOptions<Server> {
+  const { proxies, policy } = settings.transport
+  const genReqId = createRequestIdGenerator(proxies)
   BUILT.set(genReqId, settings)
   return {
     trustProxy: settings.transport.trustProxy,
+    // Without a declared proxy Fastify believes nobody, and there is nothing to take away.
+    ...(proxies !== null && { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
+    ...(proxies === null && rewriteUrl !== undefined && { rewriteUrl }),
     genReqId,
     requestIdHeader: false,
     bodyLimit: SERVER_DEFAULTS.bodyLimit,
