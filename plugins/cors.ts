@@ -10,6 +10,7 @@ import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPoli
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { kCompiled } from '../lib/policy/pipeline.js'
 import { createRouteTable, type RouteTable } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
@@ -61,8 +62,15 @@ const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
     resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),
     compile: (policy, route) => [...actualSteps(policy), ...preflightSteps(route, root, routes)],
   }), base)
+  root.allowsCredentials = allowsCredentials
   // Built before the first request, so that a route which the table cannot hold stops the boot.
   app.addHook('onReady', async function buildRouteTable () { routes() })
+}
+
+/** Of the policy that the request runs under. A wildcard never comes with credentials, and `null` stands on no list. */
+function allowsCredentials (request: FastifyRequest, origin: string): boolean {
+  const policy = request[kCompiled]?.policy.cors
+  return policy !== undefined && policy !== false && policy.credentials && policy.grants.find(origin, request) !== null
 }
 
 function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
