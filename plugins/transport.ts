@@ -12,6 +12,7 @@ import { hostName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
+import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { drainOnClose } from '../lib/transport/drain.js'
@@ -82,8 +83,10 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
 
   // A registration in a child scope inherits it; the origins come from the policy of the request.
   if (!app.hasReplyDecorator('safeRedirect')) app.decorateReply('safeRedirect', safeRedirect)
+  root.servedMethods = resolved.methods
   const facts: Facts = {
     methods: resolved.methods,
+    allowedAt: (request) => routeTableOf(root).methods(request.raw).join(', '),
     trustsProxies: resolved.trustProxy !== false,
     isClosing: drainOnClose(app, settingsOf(app)?.drainMs),
     // Of this server, not of a route: a client must not fill the log by walking through the routes.
@@ -96,9 +99,19 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
     compile (policy, route, problems) {
       const methods = route === null ? null : route.method.split('|')
       if (methods !== null) checkRouteMethods(methods, resolved.methods, `${route?.label ?? ''} method`, problems)
-      return transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+      const steps = transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+      return methods === null ? [...steps, { hook: 'onRequest', phase: 'method', run: refuseMethod }] : steps
     },
   }), resolved.policy)
+
+  app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
+
+  /** RFC 9110, section 15.5.6: a known path without this method. Where the app answers unknown paths itself, its answer stands. */
+  function refuseMethod (request: FastifyRequest): Verdict {
+    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null) return undefined
+    const allow = facts.allowedAt(request)
+    return allow === '' ? undefined : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+  }
 }
 
 const NO_ORIGINS: ReadonlySet<string> = new Set()
@@ -136,6 +149,8 @@ const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport
 /** What the steps of all routes share. */
 interface Facts {
   readonly methods: ReadonlySet<string>
+  /** The served methods that the request's path answers, as `Allow` lists them; empty for an unknown path. */
+  readonly allowedAt: (request: FastifyRequest) => string
   readonly trustsProxies: boolean
   readonly isClosing: () => boolean
   readonly noticeProxyHeader: (request: IncomingMessage) => ProxyHeader | null
@@ -145,11 +160,11 @@ interface Facts {
 /** `checksMethod` is false for a route that only serves what is allowed: its own table of methods is check enough. */
 function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMethod: boolean): readonly PlacedStep[] {
   const { hosts, https, publicOrigin, forwardedHost } = policy
-  const { methods, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
-  const allow = [...methods].join(', ')
+  const { methods, allowedAt, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
+  const served = [...methods].join(', ')
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
-    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
