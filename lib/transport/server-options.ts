@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { SecurityError, type ErrorCode } from '../errors.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
 import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
@@ -90,6 +91,11 @@ const CLIENT_ERROR_CODES: ReadonlyMap<string, ErrorCode> = new Map<string, Error
 /** Answers what Node's parser refused. There is no request object, so the answer is written to the socket by hand. */
 function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoException, socket: Socket, log: FastifyBaseLogger): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
+  if (isStillShakingHands(socket)) {
+    // Nothing can be written yet, and waiting until it was would keep the connection for ever.
+    socket.destroy()
+    return
+  }
   const id = createRequestId()
   log.info({ reqId: id, code: error.code }, 'malformed request refused')
   if (socket.writable && !hasAnswered(socket)) {
@@ -107,6 +113,10 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${lines}\r\n${problem.body}`)
   }
   socket.destroySoon()
+}
+
+function isStillShakingHands (socket: Socket): boolean {
+  return socket instanceof TLSSocket && socket.getPeerFinished() === undefined
 }
 
 /**
