@@ -19,6 +19,7 @@ import { drainOnClose } from '../lib/transport/drain.js'
 import { checkRouteMethods } from '../lib/transport/methods.js'
 import { redirectLocation } from '../lib/transport/redirect.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
+import { namesOneHost } from '../lib/transport/request-target.js'
 import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
 import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire.js'
@@ -172,8 +173,8 @@ function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMe
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
     if (!forwardedHost && host !== (request.raw.headers.host ?? '')) return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
-    // RFC 9112, section 3.2: an HTTP/1.1 request without Host is refused. serverOptions() leaves that to us.
-    if (host === '' && request.raw.httpVersion === '1.1') return new SecurityError('BAD_REQUEST')
+    // serverOptions() leaves it to us to refuse a request without Host.
+    if (!namesOneHost(request.raw, host)) return new SecurityError('BAD_REQUEST')
     if (hosts !== null && !hosts.has(hostName(host))) return new SecurityError('HOST_NOT_ALLOWED')
     if (https === 'off' || request.protocol === 'https') return undefined
     if (https === 'redirect' && publicOrigin !== null && mayRedirect(request)) {

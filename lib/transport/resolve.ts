@@ -97,6 +97,13 @@ function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlyS
   return names
 }
 
+/** `::ffff:0:0/96` and wider: every IPv4 address has a form there (RFC 4291, section 2.5.5.2). */
+function coversIPv4 (address: string, bits: number): boolean {
+  const range = new BlockList()
+  range.addSubnet(address, bits, 'ipv6')
+  return range.check('::ffff:0.0.0.0', 'ipv6') && range.check('::ffff:255.255.255.255', 'ipv6')
+}
+
 function resolveProxies (list: readonly string[], problems: Problem[]): BlockList {
   const proxies = new BlockList()
   for (const [index, entry] of list.entries()) {
@@ -105,7 +112,7 @@ function resolveProxies (list: readonly string[], problems: Problem[]): BlockLis
     const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
     if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
       problems.push({ path: `transport.proxies[${index}]`, message: 'Not an address range.', mend: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.' })
-    } else if (bits === 0) {
+    } else if (bits === 0 || (version === 6 && coversIPv4(address, bits))) {
       problems.push({ path: `transport.proxies[${index}]`, message: 'This trusts every client to say who it is.', mend: 'List the proxies\' own addresses, or write \'none\'.' })
     } else {
       proxies.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
