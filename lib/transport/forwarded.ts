@@ -9,20 +9,32 @@ export type RewriteUrl = (this: FastifyInstance, request: IncomingMessage) => st
 /**
  * Takes away what Fastify would believe of a declared proxy and must not. `X-Forwarded-Host`, unless `forwardedHost` says
  * that the proxies set it: nginx and others pass on what the client wrote. A scheme that is none of HTTP's, because
- * `request.protocol` would be that text. What other addresses send is left to the tripwire; Fastify believes none of it.
+ * `request.protocol` would be that text. And ports behind addresses, as Azure writes them: with its port each connection
+ * would be a client of its own, and no limit would ever be reached. What other addresses send is left to the tripwire; Fastify believes none of it.
  */
 export function createForwardedFilter (proxies: BlockList, forwardedHost: boolean): (request: IncomingMessage) => void {
   return function filterForwarded ({ headers, socket }) {
     const proto = headers['x-forwarded-proto']
     const dropsHost = !forwardedHost && headers['x-forwarded-host'] !== undefined
     const mendsProto = proto !== undefined && proto !== 'https' && proto !== 'http'
-    if ((!dropsHost && !mendsProto) || !isTrustedAddress(proxies, socket.remoteAddress)) return
+    const addresses = headers['x-forwarded-for']
+    const mendsFor = typeof addresses === 'string' && HAS_PORT.test(addresses)
+    if ((!dropsHost && !mendsProto && !mendsFor) || !isTrustedAddress(proxies, socket.remoteAddress)) return
     if (dropsHost) delete headers['x-forwarded-host']
+    if (mendsFor) headers['x-forwarded-for'] = addresses.split(',').map(withoutPort).join(',')
     if (!mendsProto) return
     const scheme = schemeOf(String(proto))
     if (scheme === null) delete headers['x-forwarded-proto']
     else headers['x-forwarded-proto'] = scheme
   }
+}
+
+const HAS_PORT = /\]|\.\d{1,3}:/
+const WITH_PORT = /^(?:(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}|\[([0-9a-f:.]+)\](?::\d{1,5})?)$/i
+
+function withoutPort (element: string): string {
+  const match = WITH_PORT.exec(element.trim())
+  return match?.[1] ?? match?.[2] ?? element
 }
 
 /** The last proxy's word, as in X-Forwarded-For. Some say `wss` for a WebSocket that came over TLS; schemes have no case. */

@@ -81,6 +81,19 @@ test('the scheme of a declared proxy is http or https, whatever the text; anythi
   t.equal(await schemeFor('HTTPS', '127.0.0.2'), 'http')
 })
 
+test('a port behind a forwarded address makes no client of its own', async (t) => {
+  const app = await build(t, { proxies: [PROXY, '10.0.0.0/8'] })
+  app.get('/ip', async ({ ip }) => ({ ip }))
+  const ipFor = async (header: string, remoteAddress = PROXY): Promise<unknown> => (await app.inject({ url: '/ip', remoteAddress, headers: { 'x-forwarded-for': header } })).json<{ ip: unknown }>().ip
+  const table: [string, string][] = [
+    ['203.0.113.9:5678', '203.0.113.9'], ['[2001:db8::1]:443', '2001:db8::1'], ['[2001:db8::1]', '2001:db8::1'], ['198.51.100.1, 203.0.113.9:5678', '203.0.113.9'],
+    ['203.0.113.9:5678, 10.1.2.3:80', '203.0.113.9'], ['::ffff:203.0.113.9', '::ffff:203.0.113.9'], ['2001:db8::1', '2001:db8::1'],
+    ['203.0.113.9:x', '203.0.113.9:x'], ['[evil]:1', '[evil]:1'], ['', PROXY], [',,', PROXY],
+  ]
+  for (const [header, ip] of table) t.equal(await ipFor(header), ip, header)
+  t.equal(await ipFor('203.0.113.9:5678', '127.0.0.2'), '127.0.0.2')
+})
+
 test("the app's own rewriteUrl runs behind the filter, with and without proxies", async (t) => {
   for (const proxies of ['none' as const, [PROXY]]) {
     const seen: unknown[] = []
