@@ -39,6 +39,10 @@ export interface SecurityRoot {
   config: Readonly<Record<string, unknown>>
   /** Set by the events plugin; without it events are not recorded. */
   emit: (event: SecurityEvent, request: FastifyRequest | null) => void
+  /** Set by the transport plugin: the methods that are served at all. Absent, all are. */
+  servedMethods?: ReadonlySet<string>
+  /** Set by the cors plugin: whether the matched route's CORS policy grants this origin with credentials. Absent, nobody is granted. */
+  allowsCredentials?: (request: FastifyRequest, origin: string) => boolean
 }
 
 /** The policy bases that hold in one Fastify scope (and in its children, unless they override). */

@@ -3,7 +3,7 @@ import type { Problem } from '../errors.js'
 
 /** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
 export const PIPELINE = {
-  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'not-found'],
+  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'method', 'not-found'],
   preValidation: ['limit-body'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
   onResponse: ['limit-settle', 'access-log'],
