@@ -36,8 +36,12 @@ const promise = browserTests({
 
 /** What a frame shows: the page, or Chromium's own page about a refusal. */
 async function framed (page: Page, evil: string, url: string): Promise<string> {
-  await page.goto(echoing(evil, `<iframe src="${url}"></iframe>`))
-  return page.frames()[1]?.url() ?? ''
+  // A refusal may come after the page around it has loaded.
+  const [frame] = await Promise.all([
+    page.waitForEvent('framenavigated', (navigated) => navigated.parentFrame() !== null && navigated.url() !== 'about:blank'),
+    page.goto(echoing(evil, `<iframe src="${url}"></iframe>`)),
+  ])
+  return frame.url()
 }
 
 promise('no other site frames a page, by either header alone, and one that is listed does', async (t, { page, origin, evil, exchanges }) => {
