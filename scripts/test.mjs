@@ -88,7 +88,8 @@ function count (file) {
 async function main () {
   if (!run(['typescript', 'bin', 'tsc'], ['-p', 'tsconfig.json'])) return finish(0, 1)
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
-  installMissing({ ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }), nginx: 'nginx-light', openssl: 'openssl' })
+  installMissing({ ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }), nginx: 'nginx-light', openssl: 'openssl',
+    ...(!process.env.CHROMIUM_PATH && { chromium: 'chromium' }), certutil: 'libnss3-tools' })
   const redis = process.env.REDIS_URL ? null : await startRedis()
   const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
   const file = join(out, 'output.tap')

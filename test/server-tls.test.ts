@@ -8,7 +8,7 @@ import { before, t as root, test } from 'tap'
 import { createServer, defineSecurity, publicRoute, serverOptions, Type } from '../index.js'
 import { API_HEADERS, assertHeaders } from './helpers/headers.js'
 import { parseResponse, rawResponse, type RawResponse } from './helpers/raw-http.js'
-import { makeCertificate, type Certificate } from './lib/transport/certificate.js'
+import { makeCertificate, type Certificate } from './helpers/certificates.js'
 
 const NAME = 'www.example.com'
 

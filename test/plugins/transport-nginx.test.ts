@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { before, t as root, test, type Test } from 'tap'
 import { createServer, defineSecurity } from '../../index.js'
 import { assertHeaders } from '../helpers/headers.js'
-import { makeCertificate, type Certificate } from '../lib/transport/certificate.js'
+import { makeCertificate, type Certificate } from '../helpers/certificates.js'
 
 const NAME = 'www.example.com'
 const OUTSIDE = '127.0.0.2'
