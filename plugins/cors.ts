@@ -75,15 +75,17 @@ function allowsCredentials (request: FastifyRequest, origin: string): boolean {
 
 function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
   if (policy === false || policy.grants.empty) return []
+  const { grants } = policy
   const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
-    const { origin } = request.raw.headers
+    // A wildcard is told without an Origin too: what a cache keeps from such a request answers those with one.
+    const { origin = grants.varies ? undefined : '*' } = request.raw.headers
     if (origin === undefined || isPreflight(request)) return
-    const grant = policy.grants.find(origin, request)
+    const grant = grants.find(origin, request)
     if (grant !== null) setPreparedHeaders(reply, grant.actual)
   }
   const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
   // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.
-  if (policy.grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
+  if (grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
   return steps
 }
 

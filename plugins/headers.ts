@@ -6,7 +6,6 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
-import { carryHeadersOnHijack } from '../lib/headers/hijack.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import type { NonceTemplate, RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
@@ -15,7 +14,6 @@ import { isLoopbackName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
-import { kCompiled } from '../lib/policy/pipeline.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
@@ -70,7 +68,6 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
-    carryHeadersOnHijack(app, finishHijacked)
     makePreparedRemovable(app)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
@@ -104,12 +101,6 @@ function finish ({ cacheControl, rendered }: ResolvedHeadersPolicy, request: Fas
 function removeDisclosure (reply: FastifyReply): void {
   if (reply.hasHeader('server')) reply.removeHeader('server')
   if (reply.hasHeader('x-powered-by')) reply.removeHeader('x-powered-by')
-}
-
-function finishHijacked (reply: FastifyReply): void {
-  const policy = reply.request[kCompiled]?.policy.headers
-  if (policy !== undefined && policy !== false) finish(policy, reply.request, reply)
-  else removeDisclosure(reply)
 }
 
 /** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */

@@ -62,6 +62,12 @@ export class SecurityScope {
     this.sections = new Map(sections)
   }
 
+  /** True when the plugin of this key is loaded, and not turned off. */
+  isOn (key: string): boolean {
+    const bound = this.sections.get(key)
+    return bound !== undefined && bound.section.off !== true
+  }
+
   /** The policy of requests that match no route (404), and of routes that a single plugin never saw. */
   get compiledBase (): CompiledPolicy {
     this.#compiledBase ??= compilePolicy(this.sections, resolvePolicy(this.sections, undefined, 'defaults', this.root.problems), null, this.root.problems)

@@ -50,6 +50,8 @@ export interface PolicySection {
   readonly key: string
   /** The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs unasked. */
   readonly hooks?: readonly OptionalHook[]
+  /** True for the stand-in of a plugin that was turned off. */
+  readonly off?: true
   /** Resolves a route's or a scope's input against the base policy of the scope. */
   resolve (base: unknown, input: unknown, where: string, problems: Problem[]): unknown
   compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
