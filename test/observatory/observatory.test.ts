@@ -57,7 +57,8 @@ const address = process.platform === 'linux' ? { localAddress: `127.${randomInt(
 
 async function runScorer (certFile: string, scans: readonly Scan[]): Promise<Report[]> {
   const input = JSON.stringify({ host: HOST, scans, ...address })
-  const { stdout } = await promisify(execFile)(process.execPath, [join(FOLDER, 'scan.mjs'), input], { env: { ...process.env, NODE_EXTRA_CA_CERTS: certFile } })
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: certFile, NO_PROXY: '*', no_proxy: '*' }
+  const { stdout } = await promisify(execFile)(process.execPath, [join(FOLDER, 'scan.mjs'), input], { env })
   return JSON.parse(stdout) as Report[]
 }
 
