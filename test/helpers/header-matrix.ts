@@ -27,7 +27,7 @@ export const PROFILES: Readonly<Record<Profile, Block>> = {
   },
   document: {
     ...COMMON,
-    'content-security-policy': "default-src 'none'; script-src 'strict-dynamic'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    'content-security-policy': "default-src 'none'; script-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     'referrer-policy': 'strict-origin-when-cross-origin',
   },
 }
@@ -201,13 +201,13 @@ export function takeNonce (block: Block, body: string): { block: Block, nonce: s
   const nonce = /<script nonce="([A-Za-z0-9+/]{22}==)">/.exec(body)?.[1]
   const csp = block['content-security-policy']
   if (nonce === undefined || csp === undefined) return { block, nonce }
-  return { block: { ...block, 'content-security-policy': csp.replace(`script-src 'nonce-${nonce}' `, 'script-src ').replace(`style-src 'self' 'nonce-${nonce}'`, "style-src 'self'") }, nonce }
+  return { block: { ...block, 'content-security-policy': csp.replace(`script-src 'nonce-${nonce}' 'strict-dynamic'`, "script-src 'none'").replace(`style-src 'self' 'nonce-${nonce}'`, "style-src 'self'") }, nonce }
 }
 
 /** In the document profile plain HTTP resources are upgraded, where the page itself is no plain HTTP. */
 export function inScheme (block: Block, isSecure: boolean): Block {
   const csp = block['content-security-policy']
   if (!isSecure || csp === undefined) return block
-  const upgraded = !csp.includes('strict-dynamic') ? csp : csp.endsWith('; sandbox') ? csp.replace(/; sandbox$/, '; upgrade-insecure-requests; sandbox') : `${csp}; upgrade-insecure-requests`
+  const upgraded = !csp.includes('script-src') ? csp : csp.endsWith('; sandbox') ? csp.replace(/; sandbox$/, '; upgrade-insecure-requests; sandbox') : `${csp}; upgrade-insecure-requests`
   return { ...block, 'strict-transport-security': HSTS, 'content-security-policy': upgraded }
 }
