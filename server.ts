@@ -8,6 +8,8 @@ import { resolveHeadersPolicy } from './plugins/headers.js'
 import { resolveTransportOptions } from './plugins/transport.js'
 import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
 
+export type { ServerInput, ServerOutput } from './lib/transport/tls.js'
+
 /** Constructor options that the suite must own to keep what it promises. */
 const OWNED: Readonly<Record<string, string>> = {
   trustProxy: 'Declare the proxies in transport.proxies: `true` and hop counts believe whatever a client writes into X-Forwarded-For.',

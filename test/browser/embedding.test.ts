@@ -15,7 +15,7 @@ function addRoutes (app: FastifyInstance, evil: string): void {
     '/by-x-frame-options': { contentSecurityPolicy: false as const },
     '/framable': { xFrameOptions: false as const, contentSecurityPolicy: allowed },
     '/with-opener': { crossOriginOpenerPolicy: false as const },
-    '/features': { permissionsPolicy: { geolocation: ["'self'"] } },
+    '/features': { permissionsPolicy: { geolocation: ['self'] } },
   }
   for (const [path, headers] of Object.entries(pages)) app.get(path, { security: { headers } }, async (_request, reply) => reply.type('text/html').send(html('<h1>page</h1>')))
   for (const [path, headers] of [['/image.svg', {}], ['/open.svg', { crossOriginResourcePolicy: { policy: 'cross-origin' as const } }]] as const) {

@@ -76,3 +76,10 @@ promise('what a page asks for by http comes by https, and without upgrade-insecu
     t.equal(await page.evaluate('window.loaded'), loaded, path)
   }
 })
+
+promise('browsers come with all of .dev on their HSTS list, as the Observatory is told that it is', async (t, { page }) => {
+  const asked: string[] = []
+  page.on('request', (request) => { asked.push(request.url()) })
+  await t.rejects(page.goto('http://tracker.bulwark-example.dev/'), /ERR_NAME_NOT_RESOLVED/)
+  t.same(asked, ['http://tracker.bulwark-example.dev/', 'https://tracker.bulwark-example.dev/'])
+})

@@ -12,7 +12,7 @@ const URL_OF_REPORTS = 'https://reports.example.com/csp'
 const ROWS: Readonly<Record<string, Row>> = {
   profile: choice('document', 'api'),
   contentSecurityPolicy: offOr({ directives: { 'img-src': ["'self'"] } }, 'object'),
-  'contentSecurityPolicy.directives': { good: [{ 'default-src': ["'self'"], 'form-action': false }, {}], fine: ['object'], bad: [{ 'img-src': "'self'" }, { 'img-src': ['self'] }, { 'img-src': ['a;b'] }, { 'img-src': ['a,b'] }, { '': [] }, { 'a b': [] }, { 'a\r\nb': [] }, { 'img-src': [5] }, { 'img-src': true }] },
+  'contentSecurityPolicy.directives': { good: [{ 'default-src': ["'self'"], 'form-action': false }, {}], fine: ['object'], bad: [{ formAction: false }, { 'img-scr': [] }, { 'img-src': [''] }, { 'img-src': ['a\r\nx: y'] }, { 'img-src': "'self'" }, { 'img-src': ['self'] }, { 'img-src': ['a;b'] }, { 'img-src': ['a,b'] }, { '': [] }, { 'a b': [] }, { 'a\r\nb': [] }, { 'img-src': [5] }, { 'img-src': true }] },
   'contentSecurityPolicy.extend': { good: [{ 'img-src': ['data:'] }, {}], fine: ['object'], bad: [{ 'img-src': false }, { 'img-src': 'data:' }, { 'img-src': ['a;b'] }] },
   'contentSecurityPolicy.reportOnly': offOr({ directives: { 'img-src': ["'self'"] } }, 'object'),
   'contentSecurityPolicy.reportOnly.directives': { good: [{ 'img-src': ["'self'"] }], fine: ['object'], bad: [{ 'img-src': ['self'] }, { 'a b': [] }] },
@@ -21,7 +21,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   'reporting.endpoint': { good: [URL_OF_REPORTS], bad: ['', '//evil.example', 'http://reports.example.com', 'https://a:b@c.example', 'https://c.example/a b', 'https://c.example/\r\nx', '/a/../b', '/:id'] },
   'reporting.group': { good: ['group-1', 'a', 'a'.repeat(64)], fine: ['text'], beside: { endpoint: URL_OF_REPORTS }, bad: ['', 'A', '1a', 'a b', 'a\r\n', 'a'.repeat(65)] },
   strictTransportSecurity: offOr({ maxAge: 60 }, 'object'),
-  'strictTransportSecurity.maxAge': { good: [60, 0, Number.MAX_SAFE_INTEGER], fine: ['number'], bad: [-1, 1.5, Infinity, '60'] },
+  'strictTransportSecurity.maxAge': { good: [60, 0, 2 ** 31 - 1], fine: ['number'], bad: [-1, 1.5, 2 ** 31, 1e300, Infinity, '60'] },
   'strictTransportSecurity.includeSubDomains': { good: [false, true], fine: either },
   'strictTransportSecurity.preload': { good: [true, false], fine: either },
   xFrameOptions: offOr({ action: 'sameorigin' }),
@@ -36,7 +36,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   'crossOriginEmbedderPolicy.policy': choice('credentialless', 'require-corp', 'unsafe-none'),
   xContentTypeOptions: { good: [false], fine: ['false'] },
   originAgentCluster: { good: [false], fine: ['false'] },
-  permissionsPolicy: { good: [{ camera: ['self'] }, { camera: [] }, { camera: ['*'] }, false], fine: ['false', 'object'], bad: [{ Camera: [] }, { 'a b': [] }, { camera: 'self' }, { camera: [5] }, { camera: false }, { '': [] }] },
+  permissionsPolicy: { good: [{ camera: ['self'] }, { camera: [] }, { camera: ['*'] }, false], fine: ['false', 'object'], bad: [{ camra: [] }, { camera: ["'self'"] }, { camera: ['https://a" b'] }, { camera: [''] }, { camera: ['a\r\nx: y'] }, { Camera: [] }, { 'a b': [] }, { camera: 'self' }, { camera: [5] }, { camera: false }, { '': [] }] },
   cacheControl: { good: [false, 'no-store'], fine: ['false'], bad: ['', 'public', 'no-store\r\n', 'No-Store'] },
 }
 

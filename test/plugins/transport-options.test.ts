@@ -9,6 +9,8 @@ const APP = 'https://app.example.com'
 const ROWS: Readonly<Record<string, Row>> = {
   proxies: { good: ['none'], bad: ['', 'None', 'true', [''], ['x'], ['10.0.0.0/33'], ['0.0.0.0/0'], ['::/0'], ['10.0.0.0/8/8'], ['10.0.0.0/-1'], ['10.0.0.1\r\n'], [5], [null], ['*']] },
   hosts: { good: [['www.example.com'], ['EXAMPLE.com', '127.0.0.1', '[::1]']], bad: ['www.example.com', [''], ['*'], ['*.example.com'], ['a:80'], ['https://a.example'], ['a.example/'], ['a b'], ['a\r\nb'], [5]] },
+  // Without a proxy that could send the header, true is refused.
+  forwardedHost: { good: [false], fine: ['false'], bad: [true, 'true', 1] },
   https: { good: ['require', 'off'], bad: ['', 'Require', 'on', 'off\r\n'] },
   methods: { good: [['GET', 'HEAD']], bad: ['GET', [''], ['get'], ['TRACE'], ['TRACK'], ['CONNECT'], ['G E T'], ['GET\r\n'], [5]] },
   redirects: { good: [[APP], []], fine: ['list'], bad: [APP, [''], [`${APP}/`], ['*'], ['https://*.example.com'], [`${APP}\r\n`], ['javascript:alert(1)'], [5]] },
