@@ -32,7 +32,7 @@ declare module '../lib/policy/types.js' {
 declare module 'fastify' {
   interface FastifyReply {
     /**
-     * The nonce of this response (128 bits, base64), made when it is first read; from then on the CSP header carries it.
+     * The nonce of this response (144 bits, base64), made when it is first read; from then on the CSP header carries it.
      * Throws when the route's CSP has no `'nonce'` source, or after the headers were sent.
      */
     readonly cspNonce: string
@@ -117,7 +117,7 @@ function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
   return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined || reply.hasHeader('set-cookie')
 }
 
-/** 128 bits, as CSP3, section 7.1 asks at least. */
+/** CSP3, section 7.1 asks for 128 bits at least. */
 const createNonce = createRandomSource('base64')
 
 function readNonce (this: FastifyReply): string {

@@ -32,7 +32,7 @@ const get = (url: string, headers: Readonly<Record<string, string>> = {}): Promi
 const getFrom = (server: App, url: string, headers: Readonly<Record<string, string>> = {}): Promise<LightMyRequestResponse> =>
   server.inject({ url, headers: { host: 'localhost', ...headers } })
 
-const NONCE = /^[A-Za-z0-9+/]{22}==$/
+const NONCE = /^[A-Za-z0-9+/]{24}$/
 
 function policyOf (nonce: string): string {
   return [

@@ -196,9 +196,9 @@ export async function build (t: Test, profile: Profile): Promise<{ app: FastifyI
   return { app, token: login.cookies.map(({ name, value }) => `${name}=${value}`).join('; ') }
 }
 
-/** A nonce of 128 bits, taken out of the policy so that the rest can be compared. */
+/** A nonce of 144 bits, taken out of the policy so that the rest can be compared. */
 export function takeNonce (block: Block, body: string): { block: Block, nonce: string | undefined } {
-  const nonce = /<script nonce="([A-Za-z0-9+/]{22}==)">/.exec(body)?.[1]
+  const nonce = /<script nonce="([A-Za-z0-9+/]{24})">/.exec(body)?.[1]
   const csp = block['content-security-policy']
   if (nonce === undefined || csp === undefined) return { block, nonce }
   return { block: { ...block, 'content-security-policy': csp.replace(`script-src 'nonce-${nonce}' 'strict-dynamic'`, "script-src 'none'").replace(`style-src 'self' 'nonce-${nonce}'`, "style-src 'self'") }, nonce }
