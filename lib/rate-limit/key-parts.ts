@@ -54,7 +54,7 @@ function resolvePart (part: unknown, where: string, problems: Problem[]): KeyPar
     return null
   }
   if (isPlainObject(part)) {
-    const [[kind = '', name] = [], ...more] = Object.entries(part).filter(([, value]) => value !== undefined)
+    const [[kind, name] = ['', undefined], ...more] = Object.entries(part).filter(([, value]) => value !== undefined)
     if (more.length === 0 && typeof name === 'string' && name !== '') {
       if (kind === 'body') return Object.freeze({ body: name })
       if (kind === 'header' && isHeaderName(name)) return Object.freeze({ header: name.toLowerCase() })

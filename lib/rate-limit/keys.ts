@@ -109,7 +109,17 @@ function encodeHeader (type: string, value: string | readonly string[] | undefin
 function readBody (body: unknown, name: string): string {
   if (typeof body !== 'object' || body === null || !Object.hasOwn(body, name)) return ABSENT
   const value: unknown = Reflect.get(body, name)
-  return typeof value === 'string' ? encode('b', normalize(value)) : ABSENT
+  const text = asText(Array.isArray(value) && value.length === 1 ? value[0] : value)
+  return text === null ? ABSENT : encode('b', normalize(text))
+}
+
+/**
+ * Fastify's validator makes text of a number, and of a list of one, after the limits were asked: such a spelling must not be another
+ * caller than its text.
+ */
+function asText (value: unknown): string | null {
+  if (typeof value === 'string') return value
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null
 }
 
 /**

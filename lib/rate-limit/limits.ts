@@ -184,7 +184,7 @@ function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: stri
     problems.push({ path: `${where}.penalty`, message: 'A shadow limit never refuses, so it never bans.', mend: 'Leave penalty out, or set mode to \'enforce\'.' })
   }
   if (limit.expose === true && parts.some(isBodyPart)) {
-    problems.push({ path: `${where}.expose`, message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.', mend: 'Leave expose out: a limit with a body part is never shown.' })
+    problems.push({ path: `${where}.expose`, message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.', mend: 'Leave expose out: a limit with a body part stays hidden.' })
   } else if (limit.expose === true && shadow) {
     problems.push({ path: `${where}.expose`, message: 'A shadow limit refuses nobody, so a client has nothing to heed.', mend: 'Leave expose out, or set mode to \'enforce\'.' })
   }

@@ -65,7 +65,8 @@ function unlessSkipped (run: Step, phase: PhasePlan, plan: RoutePlan, { live, st
     const rest = phase.limits.filter((_limit, index) => skipped[index] !== true)
     if (rest.length === 0) return () => undefined
     const left = planPhase(phase.phase, rest, (limit) => keys.get(limit) ?? live.keyOf(limit))
-    const deciding = limitSteps({ ...plan, phases: [left] }, steps).find((step) => step.phase === phase.phase)
+    const phases = plan.phases.map((one) => one === phase ? left : one)
+    const deciding = limitSteps({ ...plan, phases }, steps).find((step) => step.phase === phase.phase)
     return (deciding as { run: Step }).run
   }
   return function limitUnlessSkipped (request, reply) {

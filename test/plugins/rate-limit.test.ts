@@ -143,7 +143,7 @@ test('six spellings of one e-mail address and malformed ones share a bucket each
     t.equal((await app.inject(login(email))).statusCode, 401)
   }
   t.equal((await app.inject(login('USER@example.com\n'))).statusCode, 429)
-  const malformed = await Promise.all([undefined, null, 7, [], {}, true].map((email) => app.inject(login(email))))
+  const malformed = await Promise.all([undefined, null, ['a', 'b'], [], {}, [[]]].map((email) => app.inject(login(email))))
   t.equal(malformed.filter(({ statusCode }) => statusCode === 429).length, 1)
   t.equal(seen.guesses, 10)
 })

@@ -9,7 +9,8 @@ interface Caller { ip?: string | undefined, body?: unknown, headers?: Record<str
 const secret = deriveKeySecret('a secret of the test, long enough to be one')
 
 function keyer (by: KeyPart | readonly KeyPart[], more: Record<string, unknown> = {}, name = 'p'): (caller: Caller) => string {
-  return keyers(name, { limit: 5, window: '1m', by, ...more })[0] as (caller: Caller) => string
+  const [key = () => 'the test wrote no limit'] = keyers(name, { limit: 5, window: '1m', by, ...more })
+  return key
 }
 
 function keyers (name: string, ...limits: Record<string, unknown>[]): ((caller: Caller) => string)[] {
@@ -38,11 +39,19 @@ test('six spellings of one e-mail address are one caller', (t) => {
 test('malformed body values share one bucket, per the other parts', (t) => {
   const key = keyer(['ip', { body: 'email' }])
   const inherited = Object.create({ email: 'a@b.c' }) as object
-  const bodies = [undefined, null, 'text', 7, [], {}, { email: null }, { email: 7 }, { email: ['a@b.c'] }, { email: { a: 1 } }, { email: true }, inherited, { Email: 'a@b.c' }]
+  const bodies = [undefined, null, 'text', 7, [], {}, { email: null }, { email: [] }, { email: ['a@b.c', 'a@b.c'] }, { email: [['a@b.c']] }, { email: { a: 1 } }, inherited, { Email: 'a@b.c' }]
   t.equal(new Set(bodies.map((body) => key({ body }))).size, 1)
   t.not(key({ body: {} }), key({ body: {}, ip: '192.0.2.2' }))
   t.not(key({ body: {} }), key({ body: { email: '' } }))
   t.not(key({ body: {} }), key({ body: { email: '-' } }))
+  t.end()
+})
+
+test('what the validator will turn into text counts as that text', (t) => {
+  const key = keyer({ body: 'email' })
+  for (const [value, text] of [[['A@b.c'], 'a@b.c'], [7, '7'], [[7], '7'], [true, 'true'], [1e21, '1e+21']] as const) {
+    t.equal(key({ body: { email: value } }), key({ body: { email: text } }), JSON.stringify(value))
+  }
   t.end()
 })
 
