@@ -1,3 +1,5 @@
+import { rememberRecent } from './recent.js'
+
 const ZERO = 48
 const NINE = 57
 const LOWER_A = 97
@@ -18,6 +20,32 @@ export function addressPrefix (address: string): string {
   if (!address.includes(':') || !parseGroups(address)) return address
   if (isMapped()) return mappedIPv4()
   return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
+}
+
+/**
+ * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many others at most. A
+ * known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a /64 costs no more than one who
+ * stays.
+ */
+export function rememberPrefixes (make: (prefix: string) => string, bits: number): (address: string) => string {
+  const highs = new Int32Array(1 << bits)
+  const lows = new Int32Array(1 << bits)
+  const made = new Array<string>(1 << bits).fill('')
+  const ofText = rememberRecent(make, 1 << bits)
+  return function recall (address) {
+    if (!address.includes(':') || !parseGroups(address)) return ofText(address)
+    if (isMapped()) return ofText(mappedIPv4())
+    const [a = 0, b = 0, c = 0, d = 0] = [groups[0], groups[1], groups[2], groups[3]]
+    const high = a << 16 | b
+    const low = c << 16 | d
+    const mixed = Math.imul(Math.imul(high, 0x9e3779b1) ^ low ^ low >>> 16, 0x85ebca6b)
+    const slot = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)
+    const known = made[slot] as string
+    if (known !== '' && highs[slot] === high && lows[slot] === low) return known
+    highs[slot] = high
+    lows[slot] = low
+    return made[slot] = make(`${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`)
+  }
 }
 
 /** An IPv4 address out of its IPv6 form, and an IPv6 one without its zone; anything else as it is. */

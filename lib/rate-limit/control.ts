@@ -42,19 +42,19 @@ export interface LimitsApi {
   readonly policies: readonly string[]
   readonly store: 'memory' | 'redis'
   /** How a policy (`login`) or one limit of it (`login:3`) stands to a caller; counts nothing. */
-  inspect (policy: string, caller: Caller): Promise<readonly LimitState[]>
+  readonly inspect: (policy: string, caller: Caller) => Promise<readonly LimitState[]>
   /** Forgets the caller's counts, refusals and bans. */
-  reset (policy: string, caller: Caller): Promise<void>
+  readonly reset: (policy: string, caller: Caller) => Promise<void>
   /** Refuses the caller for so long, whatever the counts. */
-  ban (policy: string, caller: Caller, duration: Duration): Promise<void>
+  readonly ban: (policy: string, caller: Caller, duration: Duration) => Promise<void>
   /** Lifts a ban and keeps the counts. */
-  unban (policy: string, caller: Caller): Promise<void>
+  readonly unban: (policy: string, caller: Caller) => Promise<void>
   /**
    * Puts other policies in force, as the `policies` option would, without a restart.
    * @throws BulwarkConfigError, and changes nothing, when something is wrong with them.
    */
-  reload (policies: Readonly<Record<string, Limit | readonly Limit[]>>): void
-  counters (): LimitCounters
+  readonly reload: (policies: Readonly<Record<string, Limit | readonly Limit[]>>) => void
+  readonly counters: () => LimitCounters
 }
 
 export interface ControlContext {

@@ -1,8 +1,7 @@
 import { hash, hkdfSync, randomBytes } from 'node:crypto'
-import { addressPrefix, isShort } from './address.js'
+import { addressPrefix, isShort, rememberPrefixes } from './address.js'
 import { isBodyPart, type KeyPart } from './key-parts.js'
 import type { ResolvedLimit } from './limits.js'
-import { rememberRecent } from './recent.js'
 
 /** What a key is made of: a request, or a caller that the app describes. */
 export interface KeySource {
@@ -21,7 +20,7 @@ const KEY_LENGTH = 22
 const MAX_BODY_VALUE = 256
 /** Bounds the work that a megabyte of "e-mail" can cause; NFKC may lengthen or shorten what it is given. */
 const MAX_RAW_BODY_VALUE = 4 * MAX_BODY_VALUE
-const RECENT_ADDRESSES = 2048
+const RECENT_ADDRESS_BITS = 12
 
 /** A key of its own for the limiter: a leak of one says nothing of the other (RFC 5869). `null` draws a random one. */
 export function deriveKeySecret (secret: string | null): string {
@@ -55,9 +54,7 @@ function compileKey (secret: string, { policy, position, quota, parts }: Resolve
   const after = spreads ? `}${shape}` : shape
   const keyOf = (caller: string): string => before + hash('sha256', head + caller, 'base64url').slice(0, KEY_LENGTH) + after
   if (parts.length === 1 && parts[0] === 'ip') {
-    // Two memories: a caller who walks through a /64 misses the first and finds the second.
-    const ofPrefix = rememberRecent((prefix) => keyOf(encode('i', prefix)), RECENT_ADDRESSES)
-    const ofAddress = rememberRecent((address) => ofPrefix(addressPrefix(address)), RECENT_ADDRESSES)
+    const ofAddress = rememberPrefixes((prefix) => keyOf(encode('i', prefix)), RECENT_ADDRESS_BITS)
     return function addressKey ({ ip }) { return isShort(ip) ? ofAddress(ip) : keyOf(encodeAddress(ip)) }
   }
   const readers = parts.map((part) => compilePart(part, apiKeyHeader))
