@@ -39,12 +39,18 @@ export function rememberPrefixes (make: (prefix: string) => string, bits: number
     const high = a << 16 | b
     const low = c << 16 | d
     const mixed = Math.imul(Math.imul(high, 0x9e3779b1) ^ low ^ low >>> 16, 0x85ebca6b)
-    const slot = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)
-    const known = made[slot] as string
-    if (known !== '' && highs[slot] === high && lows[slot] === low) return known
-    highs[slot] = high
-    lows[slot] = low
-    return made[slot] = make(`${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`)
+    // Two places for each prefix, so that two frequent ones do not drive each other out.
+    const first = (Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)) & ~1
+    for (let slot = first; slot <= first + 1; slot++) {
+      const known = made[slot] as string
+      if (known !== '' && highs[slot] === high && lows[slot] === low) return known
+    }
+    highs[first + 1] = highs[first] as number
+    lows[first + 1] = lows[first] as number
+    made[first + 1] = made[first] as string
+    highs[first] = high
+    lows[first] = low
+    return made[first] = make(`${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`)
   }
 }
 

@@ -144,6 +144,13 @@ test('an instance that knows its policies refuses other names at compile time', 
   const typed = app.withTypeProvider<SecurityTypeProvider<LooseShape & { policies: BuiltInPolicy | 'tiny' }>>()
   typed.get('/fine', { security: { rateLimit: ['tiny', 'global'] } }, async () => 'ok')
   typed.get('/only', { security: { rateLimit: { only: ['auth'] } } }, async () => 'ok')
+  typed.get('/own', async (request) => {
+    await request.rateLimit.consume('tiny', { cost: 1 })
+    // @ts-expect-error the instance has no such policy to ask for
+    await request.rateLimit.consume('tinny').catch(() => {})
+    // @ts-expect-error nor to give back
+    return await request.rateLimit.reward('tinny').catch(() => 'ok')
+  })
   // @ts-expect-error the instance has no such policy
   typed.get('/typo', { security: { rateLimit: ['tinny'] } }, async () => 'ok')
   t.equal((await bootProblems(() => app.ready())).length, 1)

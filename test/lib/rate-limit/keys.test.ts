@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify'
 import { test } from 'tap'
 import { compileKeys, deriveKeySecret, normalize } from '../../../lib/rate-limit/keys.js'
 import { resolvePolicies, type KeyPart } from '../../../lib/rate-limit/limits.js'
