@@ -70,9 +70,9 @@ end
 
 function give_back.gcra(key, q)
   local tat = tonumber(redis.call('GET', key) or '')
-  if not tat then return end
-  local left = tat - q.cost * q.unit - now_us
-  if left > 0 then put(key, whole(now_us + left), math.ceil(left / 1000)) else redis.call('DEL', key) end
+  if not tat or tat <= now_us then return end
+  local left = math.max(0, tat - q.cost * q.unit - now_us)
+  put(key, whole(now_us + left), math.ceil(left / 1000))
 end
 
 function give_back.fixed(key, q, mark)
@@ -101,7 +101,7 @@ for _, key in ipairs(KEYS) do
   local name = key .. ':b'
   local rest = string.match(redis.call('GET', name) or '', '^%d+(:.*)$')
   if rest or ms > 0 then
-    put(name, whole(now + ms) .. (rest or ':0:0:'), math.max(ms, redis.call('PTTL', name) - MARGIN_MS))
+    put(name, whole(ms > 0 and now + ms or 0) .. (rest or ':0:0:'), math.max(ms, redis.call('PTTL', name) - MARGIN_MS))
   end
 end
 return 1
