@@ -35,7 +35,8 @@ export class RedisStore implements LimitStore {
   readonly #now: (() => number) | undefined
   readonly #encoded = new WeakMap<readonly Quota[], string>()
   readonly #serverClock = new ServerClock()
-  #turn: 'none' | 'open' | 'corked' = 'none'
+  #inFlight = 0
+  #corked = false
 
   constructor (client: ScriptClient, options: RedisStoreOptions) {
     this.#client = client
@@ -102,32 +103,32 @@ export class RedisStore implements LimitStore {
     for (const key of keys) args.push(this.#prefix + key)
     args.push(quotas, this.#now?.() ?? REDIS_CLOCK)
     for (const arg of more) args.push(arg)
+    this.#shareWrite()
+    this.#inFlight++
     try {
-      this.#shareWrite()
       return await this.#client.evalsha(script.sha, keys.length, ...args)
     } catch (error) {
       // Only this error promises that nothing ran (a new or flushed Redis); after any other a repeat could count twice.
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
       return await this.#client.eval(script.lua, keys.length, ...args)
+    } finally {
+      this.#inFlight--
     }
   }
 
   /**
-   * The first command of a turn of the event loop goes out at once; the others wait for the turn's end in the socket and share
-   * one write. ioredis' own pipelining waits for the end of the turn and then for the pipeline before it.
+   * A lone command goes out at once. While others are under way, those of one turn of the event loop wait for its end in the
+   * socket and share one write. ioredis' own pipelining would wait for the pipeline before it as well.
    */
   #shareWrite (): void {
-    if (this.#turn === 'corked') return
-    if (this.#turn === 'none') {
-      this.#turn = 'open'
-      setImmediate(() => { this.#turn = 'none' })
-      return
-    }
     const { stream } = this.#client
-    if (stream === undefined) return
-    this.#turn = 'corked'
+    if (this.#inFlight === 0 || this.#corked || stream === undefined) return
+    this.#corked = true
     stream.cork()
-    setImmediate(() => { stream.uncork() })
+    setImmediate(() => {
+      this.#corked = false
+      stream.uncork()
+    })
   }
 }
 

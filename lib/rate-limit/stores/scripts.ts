@@ -57,7 +57,7 @@ read_all()
 return answer_all(${ADMITTED})
 `)
 
-/** ARGV[3] and on: one mark a key, -1 where there is nothing to give back. No write here creates a key or lengthens its life. */
+/** ARGV[3] and on: one mark a key, -1 where there is nothing to give back. No write here creates a key. */
 export const GIVE_BACK = script(`${COMMON}
 local give_back = {}
 
@@ -79,7 +79,7 @@ function give_back.fixed(key, q, mark)
   local number, count = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)$')
   if number ~= mark then return end
   local left = (tonumber(number) + 1) * q.window - now
-  if left > 0 then put(key, number .. ':' .. whole(math.max(0, tonumber(count) - q.cost)), math.min(left, q.window)) end
+  put(key, number .. ':' .. whole(math.max(0, tonumber(count) - q.cost)), math.max(0, math.min(left, q.window)))
 end
 
 for i, key in ipairs(KEYS) do

@@ -9,7 +9,7 @@ import { ALGORITHMS, arbitrarySteps, atCost, CALLERS, SHAPES, type Step } from '
 import { ReferenceStore } from './oracle-reference.js'
 
 const RUNS = 20
-const STEPS = 300
+const STEPS = 260
 const START = 1_000_000_000
 const ACTIONS: readonly Step['action'][] = ['peek', 'giveBack', 'reset', 'ban', 'unban']
 const PENALTY = { after: 3, withinMs: 20_000, bansMs: [2000, 9000] }
@@ -104,7 +104,7 @@ test('Redis', async (t) => {
       const marks: number[] = []
       clock.now = START
       for (const step of steps) {
-        clock.now += step.advance
+        clock.now += Math.max(0, step.advance)
         await act(store, atCost(quota, step.cost), step, marks)
         const keys = await client.keys(`${space}*`)
         for (const key of keys) {
@@ -135,21 +135,17 @@ test('Redis', async (t) => {
     const store = new RedisStore(own, { prefix: `${prefix}writes:`, deadlineMs: 10_000 })
     const set = [createQuota('exact', 100, 10_000, false), createQuota('sliding', 100, 10_000, false), createQuota('gcra', 100, 10_000, false)]
     await store.consume(set, ['a', 'b', 'c'])
-    const calls = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0)
-    t.type(await calls(), 'number')
     const sent: string[] = []
-    const { sendCommand } = own
-    own.sendCommand = function (command, stream) {
+    const sendCommand = own.sendCommand.bind(own)
+    own.sendCommand = (command, stream) => {
       sent.push(command.name)
-      return sendCommand.call(own, command, stream) as unknown
+      return sendCommand(command, stream)
     }
-    const before = own.stream.bytesWritten
     const verdicts = Array.from({ length: 20 }, () => store.consume(set, ['a', 'b', 'c']))
     t.equal(own.stream.writableCorked, 1, 'what follows the first waits for the end of the turn')
     await Promise.all(verdicts)
     t.equal(own.stream.writableCorked, 0)
     t.same(sent, Array.from({ length: 20 }, () => 'evalsha'))
-    t.ok(own.stream.bytesWritten > before)
   })
 })
 
@@ -196,5 +192,5 @@ function act (store: LimitStore, quota: Quota, { action, caller, pick }: Step, m
 }
 
 function normal (result: unknown): string {
-  return JSON.stringify(result, (key, value: unknown) => key === 'banned' && value === false ? undefined : value) ?? 'nothing'
+  return JSON.stringify({ result }, (key, value: unknown) => key === 'banned' && value === false ? undefined : value)
 }
