@@ -43,8 +43,10 @@ test('200 parallel wrong passwords at two instances run the handler at most five
   t.equal(answers.filter(({ statusCode }) => statusCode === 429).length, 195)
   t.same(first.events.filter(({ name }) => name === 'store_unavailable'), [])
 
-  t.same(await statuses(first.app, 6, login('other@example.com', 'right')), [200, 200, 200, 200, 200, 200])
-  t.same(await statuses(second.app, 6, login('other@example.com')), [401, 401, 401, 401, 401, 429])
+  // From another address, because an instance may remember for a second that this one was full of attempts under way.
+  const other = '198.51.100.8'
+  t.same(await statuses(first.app, 6, login('other@example.com', 'right', other)), [200, 200, 200, 200, 200, 200])
+  t.same(await statuses(second.app, 6, login('other@example.com', 'wrong', other)), [401, 401, 401, 401, 401, 429])
 })
 
 test('other secrets or prefixes mean other counts, and keys show nobody', async (t) => {
@@ -141,8 +143,8 @@ test('a Redis that breaks every script is an outage, not a 500', async (t) => {
     await client.del(key)
     await client.set(key, 'not a list', 'EX', 60)
   }
-  t.same(await statuses(app, 3, { url: '/' }), [404, 404, 429])
-  t.equal(events[0]?.name, 'store_unavailable')
+  t.same(await statuses(app, 5, { url: '/' }), [404, 404, 429, 429, 429])
+  t.same(events.filter(({ name }) => name.startsWith('store')).map(({ name }) => name), ['store_unavailable'])
 })
 
 test('an unreachable Redis stops the boot without showing its URL', async (t) => {
