@@ -293,7 +293,7 @@ test('while the store is silent one request at a time waits for it, and open non
   for (let count = 0; count < 5; count++) t.match(engine.decide(set, ['k']), { source: 'fallback' })
   t.same(transitions, [])
   for (let count = 0; count < 2; count++) waiting.shift()?.(new DeadlineExceeded('late'))
-  await Promise.all(inFlight)
+  await Promise.all(inFlight.map(async (decision) => decision))
   waiting.shift()?.(new DeadlineExceeded('late'))
   await trial
   t.same(transitions, [], 'four')
