@@ -8,7 +8,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { startRedis } from '../dist/test/lib/rate-limit/redis-server.js'
 import { CircuitBreaker } from '../dist/lib/rate-limit/breaker.js'
 import { DenyCache } from '../dist/lib/rate-limit/deny-cache.js'
+import { LimitEngine } from '../dist/lib/rate-limit/engine.js'
 import { createQuota } from '../dist/lib/rate-limit/quota.js'
+import { MemoryStore } from '../dist/lib/rate-limit/stores/memory.js'
 import { rateLimit } from '../dist/plugins/rate-limit.js'
 import { securityOf } from '../dist/lib/policy/install.js'
 
@@ -116,6 +118,13 @@ const denied = new DenyCache()
 for (const key of keys) denied.remember(quota, key, { room: false, used: 5, waitMs: 900_000, mark: -1 }, performance.now(), false)
 perCall('deny cache, hit', 1_000_000, (turn) => denied.find(quota, keys[turn % 5000]))
 perCall('deny cache, miss', 1_000_000, (turn) => denied.find(quota, `other${turn % 5000}`))
+const set = { quotas: [quota, createQuota('sliding', 100, 900_000, false)], onOutage: ['local', 'local'] }
+const silent = { kind: 'redis', consume: async () => { throw new Error('not asked') }, close () {} }
+const engine = new LimitEngine(silent, new MemoryStore(), () => {}, { denyCache: denied })
+const pairs = keys.map((key) => [key, `${key}2`])
+perCall('decide, out of the cache', 1_000_000, (turn) => engine.decide(set, pairs[turn % 5000]))
+const local = new LimitEngine(new MemoryStore(), new MemoryStore(), () => {})
+perCall('decide, in memory', 300_000, (turn) => local.decide(set, pairs[turn % 5000]))
 const breaker = new CircuitBreaker()
 perCall('breaker, closed', 1_000_000, () => breaker.succeeded(breaker.enter()))
 for (let count = 0; count < 5; count++) breaker.failed(breaker.enter(), false)

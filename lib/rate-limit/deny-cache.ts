@@ -6,27 +6,30 @@ const MAX_AGE_MS = 10_000
 /** A failure-counting limit has room again whenever an attempt of its own caller succeeds, here or at another instance. */
 const MAX_AGE_OF_FAILURES_MS = 1000
 
-interface Denial {
-  /** Of this very limit: changed limits are new quotas, which no old denial speaks for. */
+interface Remembered {
+  /** Of this very limit: changed limits are new quotas, which no old answer speaks for. */
   readonly quota: Quota
+  readonly room: boolean
   readonly used: number
   readonly banned: boolean
   /** Until then the answer holds. */
   readonly validUntil: number
-  /** Waiting until then succeeds. */
-  readonly roomAt: number
+  /** Waiting until then succeeds; with room, a unit more is free then. */
+  readonly freeAt: number
 }
 
 /**
- * Remembers whom the shared store refused, so that a blocked flood costs it no command. Holds at most twice `capacity` denials in
- * two generations: when the young one is full it becomes the old one, and the old one is dropped. Constant time, no timers, no
- * scans; a denial that is dropped too early costs one question.
+ * Remembers what the shared store said when it refused a request, so that a blocked flood costs it no command. It also remembers
+ * which other limits of that request had room: without them nobody could say how long to wait for all.
+ *
+ * Holds at most twice `capacity` keys in two generations: when the young one is full it becomes the old one, and the old one
+ * is dropped. Constant time, no timers, no scans; what is dropped too early costs one question.
  */
 export class DenyCache {
   readonly #capacity: number
   readonly #now: () => number
-  #young = new Map<string, Denial>()
-  #old = new Map<string, Denial>()
+  #young = new Map<string, Remembered>()
+  #old = new Map<string, Remembered>()
 
   /** `now` answers milliseconds that never run backwards; by default the process' monotonic clock. */
   constructor ({ capacity = DEFAULT_CAPACITY, now = () => performance.now() }: { readonly capacity?: number, readonly now?: () => number } = {}) {
@@ -38,31 +41,34 @@ export class DenyCache {
     return this.#young.size + this.#old.size
   }
 
-  /** What the store would answer for a key that it is known to refuse; null when it must be asked. */
+  /** What the store would answer; null when it must be asked. */
   find (quota: Quota, key: string): Reading | null {
-    const denial = this.#young.get(key) ?? this.#old.get(key)
-    if (denial?.quota !== quota) return null
+    const known = this.#young.get(key) ?? this.#old.get(key)
+    if (known?.quota !== quota) return null
     const now = this.#now()
-    if (now >= denial.validUntil) return null
-    const { used, banned } = denial
-    return { room: false, used, waitMs: Math.ceil(denial.roomAt - now), mark: NOT_COUNTED, ...(banned && { banned }) }
+    if (now >= known.validUntil) return null
+    const { room, used, banned } = known
+    return { room, used, waitMs: Math.max(1, Math.ceil(known.freeAt - now)), mark: NOT_COUNTED, ...(banned && { banned }) }
   }
 
-  /** Remembers a refusal by the store, which was asked at `askedAt` on this cache's clock and has just answered. */
+  /** Remembers the reading of a refused request; the store was asked at `askedAt` on this cache's clock and has just answered. */
   remember (quota: Quota, key: string, reading: Reading, askedAt: number, countsFailures: boolean): void {
-    const banned = reading.banned === true
+    const { room, used, waitMs, banned = false } = reading
     // The store must see each refusal that may lead to a ban.
-    if (reading.room || quota.shadow || (quota.penalty !== null && !banned)) return
-    // When in between it decided is not known: the denial ends by the earliest moment, and Retry-After names the latest.
-    const maxAgeMs = countsFailures && !banned ? MAX_AGE_OF_FAILURES_MS : MAX_AGE_MS
-    const validUntil = askedAt + Math.min(reading.waitMs, maxAgeMs)
+    if (quota.shadow || (quota.penalty !== null && !room && !banned)) {
+      this.forget(key)
+      return
+    }
+    const maxAgeMs = countsFailures && !room && !banned ? MAX_AGE_OF_FAILURES_MS : MAX_AGE_MS
+    // When in between the store decided is not known: a refusal ends by the earliest moment, and Retry-After names the latest.
+    const validUntil = askedAt + (room ? maxAgeMs : Math.min(waitMs, maxAgeMs))
     const now = this.#now()
     if (validUntil <= now) return
     if (this.#young.size >= this.#capacity) {
       this.#old = this.#young
       this.#young = new Map()
     }
-    this.#young.set(key, { quota, used: reading.used, banned, validUntil, roomAt: now + reading.waitMs })
+    this.#young.set(key, { quota, room, used, banned, validUntil, freeAt: now + waitMs })
   }
 
   forget (key: string): void {

@@ -153,6 +153,8 @@ export class LimitEngine {
     this.#answered(ticket, askedAt)
     const decision = decisionOf(verdict, 'store', this.#store)
     if (!verdict.admitted) this.#remember(set, keys, decision, askedAt)
+    // What was remembered of these callers' other limits has changed.
+    else if (this.#denied.size > 0) this.#forget(keys)
     return decision
   }
 
@@ -168,17 +170,19 @@ export class LimitEngine {
     this.#forget(keys.filter((_key, index) => marks[index] !== NOT_COUNTED))
   }
 
-  /** The refusal that the store would repeat. A limit of the set that it was not asked about has no reading. */
+  /** The refusal that the store would repeat; null unless all is known that may refuse the request, and so how long to wait. */
   #recall ({ quotas }: LimitSet, keys: readonly string[]): Decision | null {
     if (this.#denied.size === 0) return null
-    let readings: (Reading | null)[] | null = null
+    const readings: (Reading | null)[] = []
+    let refused = false
     for (let index = 0; index < quotas.length; index++) {
-      const found = this.#denied.find(quotas[index] as Quota, keys[index] as string)
-      if (found === null) continue
-      readings ??= quotas.map(() => null)
-      readings[index] = found
+      const quota = quotas[index] as Quota
+      const found = quota.shadow ? null : this.#denied.find(quota, keys[index] as string)
+      if (found === null && !quota.shadow) return null
+      if (found?.room === false) refused = true
+      readings.push(found)
     }
-    return readings === null ? null : { outcome: 'refused', source: 'deny-cache', readings, store: this.#store }
+    return refused ? { outcome: 'refused', source: 'deny-cache', readings, store: this.#store } : null
   }
 
   #remember (set: LimitSet, keys: readonly string[], decision: Decision, askedAt: number): void {

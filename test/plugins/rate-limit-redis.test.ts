@@ -8,6 +8,9 @@ import { redisUrl, uniquePrefix } from '../helpers/redis.js'
 import { addLogin, bootProblems, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { startRedis, type OwnRedis } from '../lib/rate-limit/redis-server.js'
 
+/** Of three commands that waited in the socket of a stopped Redis, those that count when it wakes up. 0 once every command says until when it is valid. */
+const LATE_COUNTS = 3
+
 const keySecret = 'the secret of the test, thirty-two characters or more'
 
 /** Options of instances that share one Redis; the deadline is long, because a busy test machine is no outage. */
@@ -103,7 +106,7 @@ test('a Redis that hangs costs each request the deadline, and what it was asked 
   t.same(answers.map(({ statusCode }) => statusCode), [200, 200, 200])
   server.resume()
   await wait(50)
-  t.match((await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'], /"global";r=5;/)
+  t.match((await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'], new RegExp(`"global";r=${8 - LATE_COUNTS};`))
 })
 
 test('closed limits answer 503 with Retry-After, open ones admit, and no text of Redis leaves the process', async (t) => {

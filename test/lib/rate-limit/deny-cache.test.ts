@@ -53,14 +53,26 @@ test('speaks only for the very limit that refused', (t) => {
   t.end()
 })
 
-test('remembers no admission, no shadow, and no refusal that may lead to a ban', (t) => {
+test('remembers for ten seconds that another limit of a refused request had room', (t) => {
+  const { cache, clock } = create()
+  const roomy: Reading = { room: true, used: 1, waitMs: 100, mark: NOT_COUNTED }
+  cache.remember(quota, 'k', roomy, clock.now, true)
+  t.same(cache.find(quota, 'k'), roomy)
+  clock.now += 9999
+  t.same(cache.find(quota, 'k'), { ...roomy, waitMs: 1 })
+  clock.now += 1
+  t.equal(cache.find(quota, 'k'), null)
+  t.end()
+})
+
+test('remembers no shadow and no refusal that may lead to a ban', (t) => {
   const { cache, clock } = create()
   const penalty = { after: 2, withinMs: 1000, bansMs: [1000] }
   const [shadow, laddered] = [createQuota('exact', 3, 60_000, true), createQuota('exact', 3, 60_000, false, { penalty })]
-  cache.remember(quota, 'a', { room: true, used: 1, waitMs: 100, mark: 1 }, clock.now, false)
   cache.remember(shadow, 'b', refused(100), clock.now, false)
+  cache.remember(laddered, 'c', { ...refused(100), room: true }, clock.now, false)
   cache.remember(laddered, 'c', refused(100), clock.now, false)
-  t.equal(cache.size, 0)
+  t.equal(cache.size, 0, 'nor what it knew before')
   cache.remember(laddered, 'c', { ...refused(100), banned: true }, clock.now, false)
   t.match(cache.find(laddered, 'c'), { banned: true })
   t.end()

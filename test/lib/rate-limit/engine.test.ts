@@ -262,17 +262,26 @@ test('the memory store is asked each time: it is as fast, and sees each reset at
   t.end()
 })
 
-test('of several limits each blocked one is remembered, a shadow never', async (t) => {
+test('a refusal is repeated only while all that may refuse is known: what is blocked, and what had room', async (t) => {
   const store = new ScriptedStore('redis')
   const engine = new LimitEngine(store, new LocalScript(), () => {}, { now: () => 0 })
   const [first, second, shadow] = [createQuota('exact', 2, 60_000, false), createQuota('exact', 2, 60_000, false), createQuota('exact', 2, 60_000, true)]
-  store.readings = [refusal(5000), refusal(9000), refusal(20_000)]
-  await engine.decide({ quotas: [first, second, shadow], onOutage: ['local', 'local', 'local'] }, ['a', 'b', 'c'])
-  t.match(engine.decide({ quotas: [first, second, shadow], onOutage: ['local', 'local', 'local'] }, ['a', 'b', 'c']), { outcome: 'refused', readings: [{ waitMs: 5000 }, { waitMs: 9000 }, null] })
-  t.match(engine.decide({ quotas: [shadow, second], onOutage: ['local', 'local'] }, ['c', 'b']), { readings: [null, { waitMs: 9000 }] })
-  store.readings = [refusal(20_000), { room: true, used: 1, waitMs: 1, mark: 1 }]
-  t.match(await engine.decide({ quotas: [shadow, first], onOutage: ['local', 'local'] }, ['c', 'another']), { source: 'store' })
-  t.equal(store.asked.length, 2)
+  const roomy: Reading = { room: true, used: 1, waitMs: 7, mark: NOT_COUNTED }
+  const all: LimitSet = { quotas: [first, second, shadow], onOutage: ['local', 'local', 'local'] }
+  const decide = async (set: LimitSet, ...keys: string[]): Promise<Decision> => await engine.decide(set, keys)
+  store.readings = [refusal(5000), roomy, refusal(20_000)]
+  await decide(all, 'a', 'b', 'c')
+  t.match(await decide(all, 'a', 'b', 'c'), { source: 'deny-cache', outcome: 'refused', readings: [{ waitMs: 5000 }, { room: true, used: 1 }, null] })
+  t.match(await decide({ quotas: [first], onOutage: ['local'] }, 'a'), { source: 'deny-cache' })
+  store.readings = [roomy, refusal(9000)]
+  t.match(await decide({ quotas: [second, first], onOutage: ['local', 'local'] }, 'another', 'a'), { source: 'store' }, 'of another key of the second nothing is known')
+  store.readings = [{ ...roomy, mark: 1 }]
+  t.match(await decide({ quotas: [second], onOutage: ['local'] }, 'b'), { source: 'store' }, 'what had room is not refused')
+  store.readings = [refusal(3000), refusal(90_000), roomy]
+  t.match(await decide(all, 'a', 'b', 'c'), { source: 'store' }, 'what was admitted may have filled the second')
+  t.match(await decide(all, 'a', 'b', 'c'), { source: 'deny-cache', readings: [{ waitMs: 3000 }, { waitMs: 90_000 }, null] })
+  store.readings = [roomy]
+  t.match(await decide({ quotas: [shadow], onOutage: ['local'] }, 'c'), { source: 'store' })
 })
 
 test('while the store is silent one request at a time waits for it, and open none does', async (t) => {
