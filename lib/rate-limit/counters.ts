@@ -27,7 +27,7 @@ export interface LatencySummary {
   readonly maxMs: number
 }
 
-export interface LimiterCounts {
+export type LimiterCounts = {
   readonly policies: Readonly<Record<string, Readonly<PolicyCounts>>>
   readonly store: {
     readonly breaker: BreakerState

@@ -258,7 +258,7 @@ test('the memory store is asked each time: it is as fast, and sees each reset at
   const set = setOf('local')
   for (let count = 0; count < 4; count++) t.match(engine.decide(set, ['k']), { source: 'store' })
   t.equal(engine.denyCache.size, 0)
-  t.same(engine.counters().store, { breaker: 'closed', failures: 0, evictions: null, latency: { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 } })
+  t.match(engine.counters().store, { breaker: 'closed', failures: 0, latency: { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 } })
   t.end()
 })
 
@@ -385,6 +385,15 @@ test('the counters say what became of the requests of each policy', async (t) =>
   })
   compileTally(counters, limits, new Set(['p']))({ outcome: 'admitted', source: 'store', readings: [room(1), room(1), room(1)], store })
   t.match(counters.snapshot(), { p: { allowed: 2 }, other: { allowed: 3 } }, 'a later step has the last word on p')
+})
+
+test('evictions are those of the memory that is in use, where it counts them', (t) => {
+  class Crowded extends LocalScript { readonly evictions = 7 }
+  const evictions = (store: LimitStore, fallback: LocalStore): number | null => new LimitEngine(store, fallback, () => {}).counters().store.evictions
+  t.equal(evictions(new Crowded(), new LocalScript()), 7)
+  t.equal(evictions(new ScriptedStore('redis'), new Crowded()), 7)
+  t.equal(evictions(new ScriptedStore('redis'), new LocalScript()), null)
+  t.end()
 })
 
 test('the histogram stays within a fifth of the true values', (t) => {
