@@ -120,7 +120,7 @@ test('a Redis that stops under load costs a deadline at most, then nothing; it i
   t.ok(admitted([...first, ...open], 'attacker') <= LIMIT, 'the attacker is held to the local limit')
   t.comment(`first 300 ms: p99 ${quantile(first, 0.99).toFixed(1)} ms; open: p50 ${quantile(open, 0.5).toFixed(2)} ms, p99 ${quantile(open, 0.99).toFixed(1)} ms of ${open.length}`)
   t.ok(quantile([...first, ...open], 0.99) < DEADLINE_MS + NOISE_MS)
-  t.ok(quantile(open, 0.5) < DEADLINE_MS, 'open, most wait for nobody')
+  t.ok(quantile(open, 0.5) < NOISE_MS, 'open, most wait for nobody')
   t.ok(process.memoryUsage().heapUsed - heapBefore < 60_000_000)
 
   await wait(100)

@@ -3,7 +3,6 @@ import { test, type Test } from 'tap'
 import { addSection, securityOf } from '../../../lib/policy/install.js'
 import { defineSection } from '../../../lib/policy/section.js'
 import { LimitEngine } from '../../../lib/rate-limit/engine.js'
-import { compileKey, deriveKeySecret } from '../../../lib/rate-limit/keys.js'
 import { resolvePolicies } from '../../../lib/rate-limit/limits.js'
 import { planRoute } from '../../../lib/rate-limit/plan.js'
 import { kLimits, limitSteps } from '../../../lib/rate-limit/steps.js'
@@ -53,7 +52,6 @@ async function build (t: Test, names: readonly string[]): Promise<Bench> {
   const now = (): number => clock.now
   const store = new DistantStore(now)
   const engine = new LimitEngine(store, new MemoryStore({ now }), () => {}, { now })
-  const secret = deriveKeySecret(null)
   const app = Fastify()
   t.teardown(() => app.close())
   securityOf(app)
@@ -63,7 +61,7 @@ async function build (t: Test, names: readonly string[]): Promise<Bench> {
     hooks: ['preValidation', 'onResponse', 'onRequestAbort'],
     resolve: (base) => base,
     compile: (_names, route, problems) => limitSteps(
-      planRoute(names.flatMap((name) => POLICIES.get(name) ?? []), (limit) => compileKey(secret, limit), route, problems),
+      planRoute(names.flatMap((name) => POLICIES.get(name) ?? []), (limit) => () => limit.item, route, problems),
       { engine, failureStatuses: new Set([401]), emit: () => {} },
     ),
   }), names)
