@@ -3,6 +3,7 @@ import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import { assertNoProblems, SecurityError, type Problem } from '../errors.js'
 import { checkOptions } from '../options.js'
 import { sourceOf, type Caller } from './caller.js'
+import type { LimiterCounts } from './counters.js'
 import type { Decision, LimitSet } from './engine.js'
 import { resolvePolicies, type Limit, type Policies, type ResolvedLimit } from './limits.js'
 import type { LivePolicies } from './live.js'
@@ -10,8 +11,7 @@ import type { Quota, Reading } from './quota.js'
 
 export type { Caller } from './caller.js'
 
-/** What the limiter has done since it started; see docs/rate-limit.md. */
-export type LimitCounters = Readonly<Record<string, unknown>>
+export type { LimiterCounts as LimitCounters } from './counters.js'
 
 /** What control asks of the engine. */
 export interface LimitsPort {
@@ -20,7 +20,7 @@ export interface LimitsPort {
   peek (set: LimitSet, keys: readonly string[]): readonly (Reading | null)[] | Promise<readonly (Reading | null)[]>
   reset (keys: readonly string[]): undefined | Promise<void>
   ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
-  counters (): LimitCounters
+  counters (): LimiterCounts
 }
 
 /** How one limit stands to one caller. */
@@ -54,7 +54,7 @@ export interface LimitsApi {
    * @throws BulwarkConfigError, and changes nothing, when something is wrong with them.
    */
   readonly reload: (policies: Readonly<Record<string, Limit | readonly Limit[]>>) => void
-  readonly counters: () => LimitCounters
+  readonly counters: () => LimiterCounts
 }
 
 export interface ControlContext {

@@ -3,7 +3,7 @@ import { BulwarkConfigError, type Problem } from '../errors.js'
 import { addSection, publish, securityOf } from '../policy/install.js'
 import type { SecurityRoot } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
-import { createControl, type LimitsApi, type LimitsPort } from './control.js'
+import { createControl, type LimitsApi } from './control.js'
 import { LimitEngine } from './engine.js'
 import { deriveKeySecret } from './keys.js'
 import type { Policies } from './limits.js'
@@ -38,7 +38,7 @@ export async function setUpRateLimit (app: FastifyInstance, settings: RateLimitS
   const { root } = securityOf(app)
   const { networks, failureStatuses, allow } = settings
   if (allow.length > 0) app.log.warn({ ranges: allow }, 'no rate limit holds these address ranges')
-  const { engine, port } = await openEngine(app, settings, root, open)
+  const engine = await openEngine(app, settings, root, open)
   const live = new LivePolicies(settings.policies, deriveKeySecret(settings.keySecret), settings.apiKeyHeader)
   const emit: RequestLimiterContext['emit'] = (event, request) => { root.emit(event, request) }
   const context = { live, networks, steps: { engine, failureStatuses, emit } }
@@ -53,14 +53,16 @@ export async function setUpRateLimit (app: FastifyInstance, settings: RateLimitS
     },
     compile: (names, route, found) => routeSteps(names, route, context, found),
   }), BASE)
-  decorateRequests(app, { live, port, networks, emit })
+  // Whoever was refused under the old limits asks the store again.
+  live.onReplace(() => () => { engine.denyCache.clear() })
+  decorateRequests(app, { live, port: engine, networks, emit })
   const check = (policies: Policies): readonly Problem[] => app.hasRequestDecorator('auth') ? [] : problemsWithoutAuth(policies)
-  publish(securityOf(app), 'limits', createControl({ live, port, store: settings.redis === null ? 'memory' : 'redis', check }))
+  publish(securityOf(app), 'limits', createControl({ live, port: engine, store: settings.redis === null ? 'memory' : 'redis', check }))
   // Only when ready is it known whether an auth plugin was loaded.
   root.readyChecks.push((found) => { found.push(...check(live.policies)) })
 }
 
-async function openEngine (app: FastifyInstance, settings: RateLimitSettings, root: SecurityRoot, open: OpenStore): Promise<{ engine: LimitEngine, port: LimitsPort }> {
+async function openEngine (app: FastifyInstance, settings: RateLimitSettings, root: SecurityRoot, open: OpenStore): Promise<LimitEngine> {
   const fallbacks = [...new Set([...settings.policies.values()].flat().map(({ onOutage }) => onOutage))].sort().join(', ')
   const opened = await open(settings).catch((error: unknown): never => {
     throw new BulwarkConfigError([{
@@ -77,19 +79,7 @@ async function openEngine (app: FastifyInstance, settings: RateLimitSettings, ro
     opened.close()
     done()
   })
-  return { engine, port: portOf(engine, opened.store) }
-}
-
-/** The engine's own methods take this place as soon as it has them. */
-function portOf (engine: LimitEngine, store: LimitStore): LimitsPort {
-  return {
-    decide: (set, keys) => engine.decide(set, keys),
-    giveBack: (set, keys, decision, held) => engine.giveBack(set, keys, decision, held),
-    peek: (set, keys) => store.peek(set.quotas, keys),
-    reset: (keys) => store.reset(keys),
-    ban: (keys, durationMs) => store.ban(keys, durationMs),
-    counters: () => ({}),
-  }
+  return engine
 }
 
 function decorateRequests (app: FastifyInstance, context: RequestLimiterContext): void {
