@@ -25,7 +25,7 @@ export type { BuiltInPolicy, KeyPart, Limit, OnOutage, Skip } from '../lib/rate-
 export type { Consumed, ConsumeOptions, RequestLimiter } from '../lib/rate-limit/request-limiter.js'
 
 export const RateLimitOptionsSchema = Type.Object({
-  policies: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth and login replace the built-in policies.' })),
+  policies: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth, login and reports replace the built-in policies.' })),
   redis: Type.Optional(Type.Unsafe<string | Redis | false>(Type.Unknown({ description: 'A redis:// or rediss:// URL, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true lets production count in memory: right when exactly one process serves.' })),
   keySecret: Type.Optional(Type.String({ minLength: 32, description: 'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.' })),

@@ -42,13 +42,15 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
 
 /**
  * Gives the route its policy once every plugin is loaded, because most of them are after this one: nobody signs in to
- * report, and a report is no request that a page forges. The scope's rate limits and hosts hold. Until then the record is
- * held back, so that no plugin in between compiles it as an ordinary route.
+ * report, and a report is no request that a page forges. It has a rate limit of its own; the scope's hosts hold. Until then the
+ * record is held back, so that no plugin in between compiles it as an ordinary route.
  */
 function openToBrowsers (root: SecurityRoot, record: RouteRecord, problems: Problem[]): void {
   root.routes.push(record)
-  const { sections } = record.scope
-  const policy = resolvePolicy(sections, sections.has('csrf') ? { csrf: false } : {}, `${record.info.label} security`, problems)
+  const { scope } = record
+  const { sections } = scope
+  const written = { ...(scope.isOn('csrf') && { csrf: false }), ...(scope.isOn('rateLimit') && { rateLimit: { only: ['reports'] } }) }
+  const policy = resolvePolicy(sections, written, `${record.info.label} security`, problems)
   const { auth } = policy
   // The resolved form, because what `publicRoute` makes belongs to another plugin. False: that plugin is turned off.
   const opened = auth !== undefined && isPlainObject(auth) ? { ...policy, auth: Object.freeze({ ...auth, access: 'public' as const, why: WHY_PUBLIC, roles: Object.freeze([]), freshSeconds: null }) } : policy

@@ -89,7 +89,7 @@ export interface ResolvedLimit {
 
 export type Policies = ReadonlyMap<string, readonly ResolvedLimit[]>
 
-export type BuiltInPolicy = 'global' | 'auth' | 'login'
+export type BuiltInPolicy = 'global' | 'auth' | 'login' | 'reports'
 
 /**
  * The sign-in policy has three limits because each alone leaves a door open: one address tries many passwords of one
@@ -104,6 +104,8 @@ const BUILT_IN: Readonly<Record<BuiltInPolicy, Limit | readonly Limit[]>> = Obje
     { limit: 30, window: '15m', by: 'ip', count: 'failures' },
     { limit: 100, window: '1h', by: { body: 'email' }, count: 'failures', mode: 'shadow' },
   ],
+  // Apart from `global`: a page that breaks its own policy must not use up its visitor's requests.
+  reports: { limit: 100, window: '15m', by: 'ip' },
 })
 
 /** No `:` in a policy's name, so that `login:2` can only be the second limit of `login`. */

@@ -186,11 +186,11 @@ async function suite (t: Test, definition: SecurityDefinition): Promise<{ app: F
   return { app: app as unknown as FastifyInstance, seen: record(app) }
 }
 
-test('under the suite the endpoint is public, takes no cookie for a signature, and counts against the limits', async (t) => {
+test('under the suite the endpoint is public, takes no cookie for a signature, and has a limit of its own', async (t) => {
   const { app, seen } = await suite(t, defineSecurity({
     env: { schema: secret, source: {} },
     headers: { reporting },
-    rateLimit: { policies: { global: { limit: 3, window: '1h', by: 'ip' } } },
+    rateLimit: { policies: { reports: { limit: 3, window: '1h', by: 'ip' } } },
     auth: { roles: ['user'], authenticate: async () => null, loadUser: async () => null },
     defaults: { auth: { roles: ['user'] }, csrf: 'always' },
   }))
@@ -204,7 +204,7 @@ test('under the suite the endpoint is public, takes no cookie for a signature, a
   assertHeaders(t, limited.headers as Record<string, string>, { 'x-frame-options': 'DENY' })
   t.equal(seen.length, 1)
   const posture = app.security.posture().routes.find(({ url }) => url === PATH)
-  t.match(posture?.security, { auth: { access: 'public', why: String, roles: [] }, csrf: false, rateLimit: ['global'] })
+  t.match(posture?.security, { auth: { access: 'public', why: String, roles: [] }, csrf: false, rateLimit: ['reports'] })
 })
 
 test('with the other plugins turned off, or roles required everywhere, the endpoint still works', async (t) => {

@@ -22,7 +22,7 @@ test('boot names every route whose policies cannot work', async (t) => {
   const problems = await bootProblems(() => app.ready())
   const of = (path: string): Problem[] => problems.filter((problem) => problem.path === path)
   t.match(of('GET /typo security.rateLimit'), [{ mend: 'Did you mean "tiny"?' }])
-  t.match(of('GET /unknown security.rateLimit'), [{ mend: /Known: global, auth, login, tiny/ }])
+  t.match(of('GET /unknown security.rateLimit'), [{ mend: /Known: global, auth, login, reports, tiny/ }])
   t.match(of('GET /bodyless security.rateLimit'), [{ message: /"login".*"email".*no body/ }])
   t.match(of('POST /no-email security.rateLimit'), [{ message: /body schema/ }])
   t.match(of('POST /not-text security.rateLimit'), [{ message: /as text/ }])

@@ -126,10 +126,10 @@ test('reload puts new numbers in force without a restart, with the counts there 
   t.same(await statuses(app, 2, { url: '/' }), [200, 429], 'another window starts at zero')
   limits.reload({ global: { limit: 1, window: '2h', by: 'ip', skip: () => true, cost: 1, onOutage: 'open', penalty: { after: 1, within: '1m', bans: ['1m'] } }, ...same, fresh: tiny.tiny })
   t.same(await statuses(app, 2, { url: '/' }), [200, 200])
-  t.same(limits.policies, ['global', 'auth', 'login', 'fresh'])
+  t.same(limits.policies, ['global', 'auth', 'login', 'reports', 'fresh'])
   t.match(await limits.inspect('fresh', { ip: REMOTE }), [{ used: 0 }])
   limits.reload({ global: tiny.tiny, ...same })
-  t.same(limits.policies, ['global', 'auth', 'login'], 'what no route uses may go')
+  t.same(limits.policies, ['global', 'auth', 'login', 'reports'], 'what no route uses may go')
   t.ok(store.stamps.size > 0)
 })
 

@@ -23,7 +23,7 @@ test('nothing written limits every address to 100 requests in 15 minutes', async
   t.same(new Set(await statuses(app, 99, { url: '/' })), new Set([200]))
   t.same(await statuses(app, 2, { url: '/' }), [429, 429])
   t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [200])
-  t.same(app.security.limits.policies, ['global', 'auth', 'login'])
+  t.same(app.security.limits.policies, ['global', 'auth', 'login', 'reports'])
   t.equal(app.security.limits.store, 'memory')
 })
 

@@ -127,6 +127,7 @@ test('boundaries and defaults are as documented', (t) => {
     'login exact 5/900000 limit-body failures local',
     'login:2 exact 30/900000 limit-address failures local',
     'login:3 sliding 100/3600000 limit-body failures shadow local',
+    'reports sliding 100/900000 limit-address local',
     'small exact 64/1 limit-address local',
     'large sliding 65/31622400000 limit-user local',
     'exact exact 1000/60000 limit-address local',
