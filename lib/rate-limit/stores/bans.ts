@@ -1,5 +1,5 @@
 import type { Penalty } from '../quota.js'
-import { BAN, BLOCKS, FULL, REFUSALS } from './slots.js'
+import { BAN, BLOCKS, FULL, LADDER, REFUSALS } from './slots.js'
 import type { Table } from './table.js'
 
 /** Refusals and bans, each in a slot of the same table beside the counts, so that they are bounded with them. */
@@ -23,8 +23,7 @@ export class Bans {
   /** Notes a refusal. Gives the end of the ban that it leads to, zero when to none. */
   refuse (a: number, b: number, { after, withinMs, bansMs }: Penalty, now: number): number {
     const { slots, logs } = this.#table
-    let slot = slots.find(a, b, REFUSALS)
-    if (slot === -1) slot = this.#table.claim(a, b, REFUSALS, now)
+    const slot = this.#slot(a, b, REFUSALS, now)
     logs.add(slot, withinMs, 1, 1, now)
     logs.read(slot, withinMs, after, 0, now)
     if (logs.used < after) {
@@ -33,27 +32,31 @@ export class Bans {
       return 0
     }
     this.#table.drop(slot)
-    let ban = slots.find(a, b, BAN)
-    const earlier = ban !== -1 && now < slots.stamp(ban) + withinMs ? slots.total(ban) : 0
+    const ladder = this.#slot(a, b, LADDER, now)
+    const earlier = now < slots.stamp(ladder) ? slots.total(ladder) : 0
     const end = now + (bansMs[Math.min(earlier, bansMs.length - 1)] ?? 0)
-    if (ban === -1) ban = this.#table.claim(a, b, BAN, now)
-    slots.setStamp(ban, end)
-    slots.setTotal(ban, earlier + 1)
-    slots.setSpan(ban, withinMs)
-    slots.setLoad(ban, BLOCKS)
+    slots.setTotal(ladder, earlier + 1)
+    slots.setStamp(ladder, end + withinMs)
+    slots.setLoad(ladder, FULL)
+    this.set(a, b, end - now, now)
     return end
   }
 
-  /** Sets or, with zero, lifts a ban by hand. It leaves the number of earlier bans as it is. */
+  /** Sets or, with zero, lifts a ban. The ladder of a penalty stays as it is. */
   set (a: number, b: number, durationMs: number, now: number): void {
     const { slots } = this.#table
-    let slot = slots.find(a, b, BAN)
-    if (slot === -1) {
-      if (durationMs === 0) return
-      slot = this.#table.claim(a, b, BAN, now)
+    if (durationMs > 0) {
+      const slot = this.#slot(a, b, BAN, now)
+      slots.setStamp(slot, now + durationMs)
+      slots.setLoad(slot, BLOCKS)
+      return
     }
-    slots.setStamp(slot, durationMs === 0 ? Math.min(now, slots.stamp(slot)) : now + durationMs)
-    slots.setLoad(slot, BLOCKS)
-    if (slots.endsAt(slot) <= now) this.#table.drop(slot)
+    const slot = slots.find(a, b, BAN)
+    if (slot !== -1) this.#table.drop(slot)
+  }
+
+  #slot (a: number, b: number, kind: number, now: number): number {
+    const slot = this.#table.slots.find(a, b, kind)
+    return slot === -1 ? this.#table.claim(a, b, kind, now) : slot
   }
 }

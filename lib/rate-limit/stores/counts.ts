@@ -1,5 +1,5 @@
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
-import { BLOCKS, EXACT, FIXED, FULL, GCRA, MAX_TOTAL, SLIDING } from './slots.js'
+import { BLOCKS, EXACT, FIXED, FULL, GCRA, MAX_TOTAL, SLIDING, type Slots } from './slots.js'
 import type { Table } from './table.js'
 
 /** No slot. */
@@ -28,7 +28,7 @@ export class Counts {
 
   read (slot: number, quota: Quota, now: number): Reading {
     if (slot === NONE) return { room: true, used: 0, waitMs: quota.windowMs, mark: NOT_COUNTED }
-    this.#measure(slot, quota, quota.cost, now)
+    this.#measure(slot, quota, now)
     return { room: this.#room, used: this.#used, waitMs: this.#waitMs, mark: NOT_COUNTED }
   }
 
@@ -36,26 +36,27 @@ export class Counts {
   add (slot: number, quota: Quota, now: number, reading: Reading): void {
     const { slots, logs } = this.#table
     const { algorithm, windowMs, bucketMs } = quota
-    const cost = costOf(quota)
-    if (algorithm === 'exact') {
-      reading.mark = logs.add(slot, windowMs, 1, cost, now)
-    } else if (algorithm === 'sliding') {
-      reading.mark = Math.floor(logs.add(slot, windowMs, bucketMs, cost, now) / bucketMs)
-    } else if (algorithm === 'gcra') {
-      slots.setMicros(slot, Math.max(slots.micros(slot), now * 1000) + quota.cost * intervalOf(windowMs, quota.limit))
+    const before = reading.used
+    reading.used += quota.cost
+    if (algorithm === 'gcra') {
+      const micros = Math.max(slots.micros(slot), now * 1000) + quota.cost * drainMicros(quota)
+      slots.setMicros(slot, micros)
+      reading.waitMs = waitForNext(micros - now * 1000, reading.used, quota)
       reading.mark = now
-    } else {
+    } else if (algorithm === 'fixed') {
       const at = Math.max(now, slots.stamp(slot))
-      const number = Math.floor(at / windowMs)
-      slots.setTotal(slot, cost + (Math.floor(slots.stamp(slot) / windowMs) === number ? slots.total(slot) : 0))
       slots.setStamp(slot, at)
-      reading.mark = number
+      slots.setTotal(slot, before + costOf(quota))
+      reading.mark = Math.floor(at / windowMs)
+      reading.waitMs = (reading.mark + 1) * windowMs - now
+    } else {
+      const width = algorithm === 'exact' ? 1 : bucketMs
+      const at = logs.add(slot, windowMs, width, costOf(quota), now)
+      reading.mark = Math.floor(at / width)
+      if (before === 0) reading.waitMs = at + windowMs - now
     }
     slots.setSpan(slot, windowMs)
-    this.#measure(slot, quota, 0, now)
-    reading.used = this.#used
-    reading.waitMs = this.#waitMs
-    this.#weigh(slot, quota)
+    weigh(slots, slot, quota, reading.used)
   }
 
   /** Takes the request that `mark` names out again, unless it has left the window already. */
@@ -73,23 +74,23 @@ export class Counts {
       }
     } else if (algorithm === 'gcra') {
       const micros = slots.micros(slot)
-      if (micros > now * 1000) slots.setMicros(slot, Math.max(now * 1000, micros - quota.cost * intervalOf(windowMs, quota.limit)))
+      if (micros > now * 1000) slots.setMicros(slot, Math.max(now * 1000, micros - quota.cost * drainMicros(quota)))
     } else if (Math.floor(slots.stamp(slot) / windowMs) === mark) {
       slots.setTotal(slot, Math.max(0, slots.total(slot) - cost))
     }
-    this.#measure(slot, quota, 0, now)
-    this.#weigh(slot, quota)
+    this.#measure(slot, quota, now)
+    weigh(slots, slot, quota, this.#used)
   }
 
-  /** Whether `cost` units more have room, how many are used, and how long to wait. */
-  #measure (slot: number, quota: Quota, cost: number, now: number): void {
+  #measure (slot: number, quota: Quota, now: number): void {
     const { slots, logs } = this.#table
     const { algorithm, windowMs } = quota
     if (algorithm === 'gcra') {
-      this.#measureGcra(slots.micros(slot), quota, cost, now)
+      this.#measureGcra(slots.micros(slot), quota, now)
       return
     }
     const limit = Math.min(quota.limit, MAX_TOTAL)
+    const cost = costOf(quota)
     if (algorithm === 'fixed') {
       const number = Math.floor(Math.max(now, slots.stamp(slot)) / windowMs)
       this.#used = Math.floor(slots.stamp(slot) / windowMs) === number ? slots.total(slot) : 0
@@ -102,25 +103,21 @@ export class Counts {
     this.#room = this.#used + cost <= limit
   }
 
-  #measureGcra (micros: number, { windowMs, limit, burst }: Quota, cost: number, now: number): void {
-    const interval = intervalOf(windowMs, limit)
-    const ahead = Math.max(micros - now * 1000, 0)
-    const missing = ahead + (cost - burst) * interval
-    this.#used = Math.ceil(ahead / interval)
-    this.#room = missing <= 0
-    if (missing > 0) this.#waitMs = Math.ceil(missing / 1000)
-    else this.#waitMs = this.#used === 0 ? windowMs : Math.max(1, Math.ceil((ahead - (this.#used - 1) * interval) / 1000))
+  #measureGcra (micros: number, quota: Quota, now: number): void {
+    const drain = drainMicros(quota)
+    const queue = Math.max(micros - now * 1000, 0)
+    const excess = queue + (quota.cost - quota.burst) * drain
+    this.#used = Math.ceil(queue / drain)
+    this.#room = excess <= 0
+    this.#waitMs = excess > 0 ? Math.ceil(excess / 1000) : waitForNext(queue, this.#used, quota)
   }
+}
 
-  /** How much would be lost with the slot, after `#measure` with no cost. */
-  #weigh (slot: number, quota: Quota): void {
-    const { slots } = this.#table
-    const used = this.#used
-    const size = quota.algorithm === 'gcra' ? quota.burst : Math.min(quota.limit, MAX_TOTAL)
-    // A shadow limit blocks nobody.
-    if (used + quota.cost > size) slots.setLoad(slot, quota.shadow ? FULL : BLOCKS)
-    else slots.setLoad(slot, Math.min(FULL - 1, Math.floor(used / size * FULL)))
-  }
+/** Says how much would be lost with the slot. A shadow limit blocks nobody. */
+function weigh (slots: Slots, slot: number, quota: Quota, used: number): void {
+  const size = quota.algorithm === 'gcra' ? quota.burst : Math.min(quota.limit, MAX_TOTAL)
+  if (used + quota.cost > size) slots.setLoad(slot, quota.shadow ? FULL : BLOCKS)
+  else slots.setLoad(slot, Math.min(FULL - 1, Math.floor(used / size * FULL)))
 }
 
 /** More than 2²⁸ a window are not counted in memory: such a limit is held to that number, hence stricter. */
@@ -128,7 +125,11 @@ function costOf (quota: Quota): number {
   return Math.min(quota.cost, MAX_TOTAL)
 }
 
-/** Microseconds a unit, rounded up: no window gets more than the limit and the burst. */
-function intervalOf (windowMs: number, limit: number): number {
+/** Microseconds in which a unit drains, rounded up: no window gets more than the limit and the burst. */
+function drainMicros ({ windowMs, limit }: Quota): number {
   return Math.ceil(windowMs * 1000 / limit)
+}
+
+function waitForNext (queue: number, used: number, quota: Quota): number {
+  return used === 0 ? quota.windowMs : Math.ceil((queue - (used - 1) * drainMicros(quota)) / 1000)
 }

@@ -2,7 +2,7 @@ import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
 import { Bans } from './bans.js'
 import { Counts, kindOf, NONE } from './counts.js'
 import { Fingerprint } from './fingerprint.js'
-import { BAN, EXACT } from './slots.js'
+import { EXACT, LADDER } from './slots.js'
 import type { LimitStore, Verdict } from './store.js'
 import { Table } from './table.js'
 
@@ -38,7 +38,7 @@ export class MemoryStore implements LimitStore {
     this.#bans = new Bans(this.#table)
   }
 
-  /** Slots in use: keys, and beside them one each for the refusals and the ban of a punished one. */
+  /** Slots in use: one a key, and one each for the refusals, the ban and the past bans of a punished one. */
   get size (): number {
     return this.#table.slots.size
   }
@@ -89,7 +89,7 @@ export class MemoryStore implements LimitStore {
   reset (keys: readonly string[]): undefined {
     for (const key of keys) {
       this.#fingerprint.take(key)
-      for (let kind = EXACT; kind <= BAN; kind++) {
+      for (let kind = EXACT; kind <= LADDER; kind++) {
         const slot = this.#table.slots.find(this.#fingerprint.a, this.#fingerprint.b, kind)
         if (slot !== NONE) this.#table.drop(slot)
       }

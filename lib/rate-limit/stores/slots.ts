@@ -5,8 +5,10 @@ export const GCRA = 3
 export const FIXED = 4
 /** Refusals of a limit with a penalty; a log, as `EXACT` is. */
 export const REFUSALS = 5
-/** The stamp is the end of the ban, the total the number of bans so far, the span how long that is remembered. */
+/** The stamp is the end of the ban. */
 export const BAN = 6
+/** The total is the number of bans so far, the stamp the time until which that is remembered. */
+export const LADDER = 7
 
 export const WAYS = 16
 /** Loads from 0 (hardly used) to 14; `BLOCKS` refuses its caller. */

@@ -1,5 +1,5 @@
 import { Logs } from './logs.js'
-import { BAN, BLOCKS, FIXED, FULL, GCRA, MAX_TOTAL, Slots, WAYS } from './slots.js'
+import { BAN, BLOCKS, EXACT, FIXED, FULL, GCRA, MAX_TOTAL, REFUSALS, SLIDING, Slots, WAYS } from './slots.js'
 
 /** Slots and logs under one roof: who gets a slot, and who goes for it. */
 export class Table {
@@ -71,6 +71,6 @@ export class Table {
   }
 }
 
-export function hasLog (kind: number): boolean {
-  return kind !== GCRA && kind !== BAN && kind !== FIXED
+function hasLog (kind: number): boolean {
+  return kind === EXACT || kind === SLIDING || kind === REFUSALS
 }
