@@ -113,10 +113,11 @@ export class Counts {
   }
 }
 
-/** Says how much would be lost with the slot. A shadow limit blocks nobody. */
+/** Says how much would be lost with the slot: of a shadow limit a report, which is nothing beside a refusal. */
 function weigh (slots: Slots, slot: number, quota: Quota, used: number): void {
   const size = quota.algorithm === 'gcra' ? quota.burst : Math.min(quota.limit, MAX_TOTAL)
-  if (used + quota.cost > size) slots.setLoad(slot, quota.shadow ? FULL : BLOCKS)
+  if (quota.shadow) slots.setLoad(slot, 0)
+  else if (used + quota.cost > size) slots.setLoad(slot, BLOCKS)
   else slots.setLoad(slot, Math.min(FULL - 1, Math.floor(used / size * FULL)))
 }
 
