@@ -15,6 +15,8 @@ export const WAYS = 16
 export const FULL = 14
 export const BLOCKS = 15
 export const MAX_TOTAL = 2 ** 28 - 1
+/** So many chunks or more. */
+export const MANY = 255
 
 const LANES = 2 * WAYS
 const HIGH = 2 ** 32
@@ -179,7 +181,7 @@ export class Slots {
   }
 
   setChunks (slot: number, chunks: number, tail: number): void {
-    this.#words[4 * slot + 3] = (Math.min(chunks, 255) << 24) | tail
+    this.#words[4 * slot + 3] = (Math.min(chunks, MANY) << 24) | tail
   }
 
   /** When nothing of it matters any more, for eviction: never too early. */
