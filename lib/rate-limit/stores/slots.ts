@@ -18,7 +18,6 @@ export const MAX_TOTAL = 2 ** 28 - 1
 /** So many chunks or more. */
 export const MANY = 255
 
-const LANES = 2 * WAYS
 const HIGH = 2 ** 32
 const MAX_STAMP = 2 ** 48 - 1
 /** Spans are kept as powers of 2^(1/7), rounded up: a tenth too long at most, and used for eviction only. */
@@ -37,18 +36,21 @@ export class Slots {
   size = 0
   /** How many of them are bans. */
   bans = 0
+  /** Sets for each value of the first lane. */
+  readonly #scale: number
   readonly #tags: Int32Array
   readonly #words: Uint32Array
 
   constructor (capacity: number) {
     this.count = Math.ceil(capacity / WAYS) * WAYS
+    this.#scale = this.count / WAYS / HIGH
     this.#tags = new Int32Array(2 * this.count)
     this.#words = new Uint32Array(4 * this.count)
   }
 
   /** First slot of the set that a fingerprint belongs to. */
   setOf (a: number): number {
-    return Math.floor((a >>> 0) * (this.count / WAYS) / HIGH) * WAYS
+    return Math.floor((a >>> 0) * this.#scale) * WAYS
   }
 
   find (a: number, b: number, kind: number): number {
@@ -191,8 +193,7 @@ export class Slots {
 }
 
 function laneOf (slot: number): number {
-  const way = slot % WAYS
-  return (slot - way) / WAYS * LANES + way
+  return slot + (slot & -WAYS)
 }
 
 /** Kinds of one key stand in one set, under different second lanes. */
