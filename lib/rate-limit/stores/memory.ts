@@ -1,161 +1,157 @@
-import { addExact, readExact, removeExact, type ExactLog } from '../exact.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
-import { addSliding, emptyCounts, readSliding, removeSliding, type SlidingCounts } from '../sliding.js'
+import { Bans } from './bans.js'
+import { Counts, kindOf, NONE } from './counts.js'
+import { Fingerprint } from './fingerprint.js'
+import { EXACT, LADDER } from './slots.js'
 import type { LimitStore, Verdict } from './store.js'
+import { Table } from './table.js'
 
 const DEFAULT_CAPACITY = 100_000
-const SAMPLE = 8
-
-interface Entry {
-  readonly key: string
-  readonly quota: Quota
-  readonly state: { readonly log: ExactLog } | { readonly counts: SlidingCounts }
-  /** Counted requests when it was last written. */
-  used: number
-  /** When the last of its counts leaves the window. */
-  expiresAt: number
-  /** When it has room again; 0 while it has. */
-  blockedUntil: number
-  /** Its place in the pool of blocked or of open entries. */
-  at: number
-  pool: Entry[]
-}
+/** As many as 24 bits of chunk numbers allow. */
+const MAX_CAPACITY = 2 ** 25
 
 /**
- * Counts in this process, synchronously and without timers, for at most `capacity` keys. When it is full, a new key
- * takes the place of an expired or the least loaded one of a small random sample; a key that blocks somebody goes only when every
- * key of the sample blocks somebody, so that a flood of foreign keys frees nobody.
+ * Counts in this process, synchronously and without timers, in a fixed number of slots: 38 bytes a key of the capacity, all
+ * told (at least 28 kB). When the set of a new key is full, an expired or the least loaded key of that set goes; one that
+ * blocks somebody goes only when every key of the set does, so that a flood of foreign keys frees nobody.
+ *
+ * Keys fall into sets by chance: filling the table to its capacity already costs a tenth of the light ones.
  */
 export class MemoryStore implements LimitStore {
   readonly kind = 'memory'
-  readonly #capacity: number
   readonly #now: () => number
-  readonly #entries = new Map<string, Entry>()
-  readonly #open: Entry[] = []
-  readonly #blocked: Entry[] = []
+  readonly #table: Table
+  readonly #counts: Counts
+  readonly #bans: Bans
+  readonly #fingerprint = new Fingerprint()
+  /** Three a limit of the running `consume`: both lanes, and the slot. */
+  #places = new Int32Array(3 * 8)
 
-  /** `now` answers milliseconds that never run backwards; by default the process' monotonic clock. */
+  /**
+   * `capacity` is rounded up to whole sets of 16. `now` answers whole milliseconds; by default the process' monotonic clock.
+   * @throws RangeError for a capacity that is no whole number from 1 to 2^25
+   */
   constructor (options: { capacity?: number, now?: () => number } = {}) {
-    this.#capacity = options.capacity ?? DEFAULT_CAPACITY
+    const capacity = options.capacity ?? DEFAULT_CAPACITY
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) throw new RangeError(`capacity must be a whole number from 1 to ${MAX_CAPACITY}`)
     this.#now = options.now ?? monotonicMs
+    this.#table = new Table(capacity)
+    this.#counts = new Counts(this.#table)
+    this.#bans = new Bans(this.#table)
   }
 
+  /** Slots in use: one a key, and one each for the refusals, the ban and the past bans of a punished one. */
   get size (): number {
-    return this.#entries.size
+    return this.#table.slots.size
+  }
+
+  /** Keys that lost their counts to others before these had ended. */
+  get evictions (): number {
+    return this.#table.evictions
   }
 
   consume (quotas: readonly Quota[], keys: readonly string[]): Verdict {
-    const now = this.#now()
+    const now = this.#time()
     const readings: Reading[] = []
     let admitted = true
+    if (3 * quotas.length > this.#places.length) this.#places = new Int32Array(3 * quotas.length)
     for (let index = 0; index < quotas.length; index++) {
       const quota = quotas[index] as Quota
-      const reading = read(this.#entries.get(keys[index] as string), quota, now)
+      const reading = this.#read(quota, keys[index] as string, now, index)
       readings.push(reading)
       if (!reading.room && !quota.shadow) admitted = false
     }
-    if (!admitted) return { admitted, readings }
     for (let index = 0; index < quotas.length; index++) {
+      const quota = quotas[index] as Quota
       const reading = readings[index] as Reading
-      if (reading.room) this.#count(keys[index] as string, quotas[index] as Quota, now, reading)
+      if (admitted && reading.room) this.#count(quota, reading, now, index)
+      else if (quota.penalty !== null && !reading.room) this.#punish(quota, reading, now, index)
     }
     return { admitted, readings }
   }
 
-  giveBack (_quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined {
-    for (let index = 0; index < keys.length; index++) {
+  giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined {
+    const now = this.#time()
+    for (let index = 0; index < quotas.length; index++) {
       const mark = marks[index] ?? NOT_COUNTED
-      const entry = this.#entries.get(keys[index] as string)
-      if (mark === NOT_COUNTED || entry === undefined) continue
-      const { state } = entry
-      if (!('log' in state ? removeExact(state.log, mark) : removeSliding(state.counts, mark))) continue
-      entry.used = Math.max(0, entry.used - 1)
-      if (entry.used < entry.quota.limit) this.#move(entry, this.#open)
+      if (mark === NOT_COUNTED) continue
+      const quota = quotas[index] as Quota
+      const fingerprint = this.#fingerprint
+      fingerprint.take(keys[index] as string)
+      const slot = this.#table.slots.find(fingerprint.a, fingerprint.b, kindOf(quota))
+      if (slot !== NONE) this.#counts.takeOut(slot, quota, mark, now)
     }
   }
 
-  peek (): never { throw new Error('not yet') }
-  reset (): never { throw new Error('not yet') }
-  ban (): never { throw new Error('not yet') }
-
-  close (): void {
-    this.#entries.clear()
-    this.#open.length = 0
-    this.#blocked.length = 0
+  peek (quotas: readonly Quota[], keys: readonly string[]): readonly Reading[] {
+    const now = this.#time()
+    return quotas.map((quota, index) => this.#read(quota, keys[index] as string, now, 0))
   }
 
-  #count (key: string, quota: Quota, now: number, reading: Reading): void {
-    const entry = this.#entries.get(key) ?? this.#create(key, quota, now)
-    if ('log' in entry.state) addExact(entry.state.log, quota, now, reading)
-    else addSliding(entry.state.counts, quota, now, reading)
-    entry.expiresAt = now + quota.windowMs
-    entry.used = reading.used
-    const full = reading.used >= quota.limit
-    entry.blockedUntil = full ? now + reading.waitMs : 0
-    this.#move(entry, full ? this.#blocked : this.#open)
-  }
-
-  #create (key: string, quota: Quota, now: number): Entry {
-    if (this.#entries.size >= this.#capacity) this.#remove(this.#victim(now))
-    const state = quota.algorithm === 'exact' ? { log: [] } : { counts: emptyCounts() }
-    const entry: Entry = { key, quota, state, used: 0, expiresAt: now, blockedUntil: 0, at: this.#open.length, pool: this.#open }
-    this.#open.push(entry)
-    this.#entries.set(key, entry)
-    return entry
-  }
-
-  #victim (now: number): Entry {
-    let victim: Entry | undefined
-    let lightest = Infinity
-    for (let tries = 0; tries < SAMPLE; tries++) {
-      for (const entry of [pick(this.#open), pick(this.#blocked)]) {
-        if (entry === undefined || entry.blockedUntil > now) continue
-        const load = entry.expiresAt <= now ? -1 : entry.used / entry.quota.limit
-        if (load < lightest) { victim = entry; lightest = load }
+  reset (keys: readonly string[]): undefined {
+    for (const key of keys) {
+      this.#fingerprint.take(key)
+      for (let kind = EXACT; kind <= LADDER; kind++) {
+        const slot = this.#table.slots.find(this.#fingerprint.a, this.#fingerprint.b, kind)
+        if (slot !== NONE) this.#table.drop(slot)
       }
     }
-    if (victim !== undefined) return victim
-    let soonest = pick(this.#blocked) as Entry
-    for (let tries = 1; tries < SAMPLE; tries++) {
-      const entry = pick(this.#blocked) as Entry
-      if (entry.blockedUntil < soonest.blockedUntil) soonest = entry
+  }
+
+  ban (keys: readonly string[], durationMs: number): undefined {
+    const now = this.#time()
+    for (const key of keys) {
+      this.#fingerprint.take(key)
+      this.#bans.set(this.#fingerprint.a, this.#fingerprint.b, durationMs, now)
     }
-    return soonest
   }
 
-  #remove (entry: Entry): void {
-    this.#entries.delete(entry.key)
-    leavePool(entry)
+  close (): void {
+    this.#table.clear()
   }
 
-  #move (entry: Entry, pool: Entry[]): void {
-    if (pool === this.#open) entry.blockedUntil = 0
-    if (entry.pool === pool) return
-    leavePool(entry)
-    entry.pool = pool
-    entry.at = pool.length
-    pool.push(entry)
+  #time (): number {
+    return Math.max(0, this.#now())
   }
+
+  #read (quota: Quota, key: string, now: number, index: number): Reading {
+    const fingerprint = this.#fingerprint
+    fingerprint.take(key)
+    const { a, b } = fingerprint
+    const slot = this.#table.slots.find(a, b, kindOf(quota))
+    const at = 3 * index
+    this.#places[at] = a
+    this.#places[at + 1] = b
+    this.#places[at + 2] = slot
+    const reading = this.#counts.read(slot, quota, now)
+    const until = this.#bans.until(a, b, now)
+    return until === 0 ? reading : banned(reading, until - now)
+  }
+
+  #count (quota: Quota, reading: Reading, now: number, index: number): void {
+    const at = 3 * index
+    const a = this.#places[at] as number
+    const b = this.#places[at + 1] as number
+    let slot = this.#places[at + 2] as number
+    const kind = kindOf(quota)
+    // Another limit of this request may have taken the slot, or made it if both share the key.
+    if (slot === NONE || !this.#table.slots.holds(slot, a, b, kind)) slot = this.#table.slots.find(a, b, kind)
+    if (slot === NONE) slot = this.#table.claim(a, b, kind, now)
+    this.#counts.add(slot, quota, now, reading)
+  }
+
+  /** A refusal counts towards a ban whichever limit refused the request, if this one had no room either. */
+  #punish (quota: Quota, reading: Reading, now: number, index: number): void {
+    if (quota.penalty === null || quota.shadow || reading.banned === true) return
+    const end = this.#bans.refuse(this.#places[3 * index] as number, this.#places[3 * index + 1] as number, quota.penalty, now)
+    reading.waitMs = Math.max(reading.waitMs, end - now)
+  }
+}
+
+function banned (reading: Reading, leftMs: number): Reading {
+  return { room: false, used: reading.used, waitMs: reading.room ? leftMs : Math.max(leftMs, reading.waitMs), mark: NOT_COUNTED, banned: true }
 }
 
 function monotonicMs (): number {
   return Math.floor(performance.now())
-}
-
-function read (entry: Entry | undefined, quota: Quota, now: number): Reading {
-  if (entry === undefined) return quota.algorithm === 'exact' ? readExact([], quota, now) : readSliding(null, quota, now)
-  return 'log' in entry.state ? readExact(entry.state.log, quota, now) : readSliding(entry.state.counts, quota, now)
-}
-
-/** The draw decides only which key is forgotten, so it need not be unpredictable. */
-function pick (pool: readonly Entry[]): Entry | undefined {
-  return pool[Math.floor(Math.random() * pool.length)]
-}
-
-/** The last entry takes the place of the leaving one: constant time, no order to keep. */
-function leavePool (entry: Entry): void {
-  const last = entry.pool.pop()
-  if (last === undefined || last === entry) return
-  entry.pool[entry.at] = last
-  last.at = entry.at
 }
