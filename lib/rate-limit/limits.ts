@@ -190,6 +190,9 @@ function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: stri
   } else if (limit.expose === true && shadow) {
     problems.push({ path: `${where}.expose`, message: 'A shadow limit refuses nobody, so a client has nothing to heed.', mend: 'Leave expose out, or set mode to \'enforce\'.' })
   }
+  if (limit.algorithm === 'gcra' && limit.count === 'failures') {
+    problems.push({ path: `${where}.count`, message: 'gcra keeps one stamp for all requests, so it cannot tell which one to give back.', mend: 'Write algorithm: \'exact\' or \'sliding\' to count failures.' })
+  }
   checkSkip(limit.skip, `${where}.skip`, problems)
 }
 

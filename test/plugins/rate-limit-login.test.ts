@@ -4,7 +4,7 @@ import type { FastifyInstance, InjectOptions } from 'fastify'
 import { test } from 'tap'
 import { overrideScope } from '../../lib/policy/install.js'
 import { addLogin, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
-import { buildOn, FakeStore } from '../lib/rate-limit/fake-store.js'
+import { buildOn, ClockedStore } from '../lib/rate-limit/clocked-store.js'
 
 const BODY = Type.Object({ email: Type.String({ format: 'email', maxLength: 255 }), password: Type.String({ minLength: 5 }) })
 
@@ -68,7 +68,7 @@ test('broken JSON counts as a failure by address: the thirty-first is refused un
 })
 
 test('a success gives back exactly its own place, in every limit', async (t) => {
-  const { app } = await buildOn(t, new FakeStore())
+  const { app } = await buildOn(t, new ClockedStore())
   addStrictLogin(app)
   const email = 'user@example.com'
   const used = async (): Promise<number[]> => (await app.security.limits.inspect('login', { ip: REMOTE, body: { email } })).map((state) => state.used)
@@ -100,13 +100,13 @@ test('many addresses cannot lock an account out, and their attack is reported', 
 })
 
 test('an e-mail of a megabyte is one caller, takes no megabyte to remember, and shares the bucket of its first characters', async (t) => {
-  const store = new FakeStore()
+  const store = new ClockedStore()
   const { app } = await buildOn(t, store, {}, { bodyLimit: 3_000_000 })
   addLogin(app)
   const large = 'x'.repeat(1_000_000)
   t.same(await statuses(app, 3, login(large)), [401, 401, 401])
   t.same(await statuses(app, 3, login(`${large.slice(0, 300)}@example.com`)), [401, 401, 429])
-  for (const key of store.stamps.keys()) t.ok(key.length < 64, key)
+  for (const key of store.keys) t.ok(key.length < 64, key)
 })
 
 test('no answer of a sign-in tells how often an account was tried', async (t) => {

@@ -57,6 +57,7 @@ test('a wrong limit is one problem with its path and a mend', (t) => {
     ['burst', { burst: 5, algorithm: 'sliding' }, /algorithm: 'gcra'/],
     ['burst', { burst: 6, algorithm: 'gcra' }, /at most the limit, 5/],
     ['cost', { cost: 6 }, /at most the limit, 5/],
+    ['count', { algorithm: 'gcra', count: 'failures' }, /'exact' or 'sliding'/],
     ['cost', { cost: 3, burst: 2, algorithm: 'gcra' }, /at most the burst, 2/],
     ['expose', { expose: 'yes' }, /false/],
     ['expose', { expose: true, by: ['ip', { body: 'email' }] }, /stays hidden/],
