@@ -4,6 +4,12 @@ import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
 import { CONSUME, GIVE_BACK, REDIS_CLOCK, type Script } from './scripts.js'
 import type { LimitStore, Verdict } from './store.js'
 
+/** What the store asks of an ioredis client. */
+export interface ScriptClient {
+  evalsha: Redis['evalsha']
+  eval: Redis['eval']
+}
+
 export interface RedisStoreOptions {
   readonly prefix: string
   /** How long a caller waits for an answer. */
@@ -17,13 +23,13 @@ const NUMBERS_PER_READING = 4
 /** Counts in Redis, shared by all instances: one round trip for all limits of a phase. */
 export class RedisStore implements LimitStore {
   readonly kind = 'redis'
-  readonly #client: Redis
+  readonly #client: ScriptClient
   readonly #prefix: string
   readonly #deadlineMs: number
   readonly #now: () => number
   readonly #staticArgs = new WeakMap<readonly Quota[], readonly (string | number)[]>()
 
-  constructor (client: Redis, options: RedisStoreOptions) {
+  constructor (client: ScriptClient, options: RedisStoreOptions) {
     this.#client = client
     this.#prefix = options.prefix
     this.#deadlineMs = options.deadlineMs
