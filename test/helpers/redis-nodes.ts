@@ -26,7 +26,7 @@ export async function startNode (t: Test, args: readonly string[] = [], { tls = 
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'redis-node-'))
   const ports = tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]
-  const child = spawn('redis-server', [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn('redis-server', [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
   const admin = new Redis(port, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: (times) => Math.min(times * 50, 200) })
   admin.on('error', () => {})
   const kill = endOf(child)

@@ -64,5 +64,5 @@ test('Sentinels', async (t) => {
 test('no Sentinel at all is refused at boot, without a password in the message', async (t) => {
   const source = resolveRedisSource({ sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'main', password: 'hidden', sentinelPassword: 'hidden too' }, {}, 'redis', [])
   if (source === null) throw new Error('no source')
-  await t.rejects(connectRedis(source, 'test', 300), { message: 'no connection to Redis for test within 0.3 s (ECONNREFUSED)' })
+  await t.rejects(connectRedis(source, 'test', 300), { message: 'no connection to Redis for test within 0.3 s' })
 })
