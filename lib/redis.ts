@@ -179,7 +179,7 @@ function reasonOf (error: unknown): string | null {
   if (!(error instanceof Error)) return null
   const { code, lastNodeError } = error as { readonly code?: unknown, readonly lastNodeError?: unknown }
   if (typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code)) return code
-  return reasonOf(lastNodeError) ?? /\b[A-Z][A-Z_]{4,}\b/.exec(error.message)?.[0] ?? null
+  return reasonOf(lastNodeError) ?? /^[A-Z]{3,}\b|\b[A-Z][A-Z_]{4,}\b/.exec(error.message)?.[0] ?? null
 }
 
 /** Thrown by `withDeadline`; the operation itself goes on, its late result is dropped. */
