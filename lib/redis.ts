@@ -8,7 +8,7 @@ export { isCluster, queuesOffline, resolveRedisSource, type RedisClient, type Re
 export interface RedisConnection<C extends RedisClient = Redis> {
   readonly client: C
   /** Closes the connection if the suite opened it; a client that the app gave stays open. */
-  close (): void
+  readonly close: () => void
 }
 
 /** How long a first connection may take before the server refuses to start. */

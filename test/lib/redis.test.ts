@@ -106,7 +106,7 @@ test('users, passwords and databases of a URL are used, and a wrong one is refus
   const { client, close } = await connectRedis(`redis://app:s3cr%3At%40%2F@${at}/3`, 'test')
   t.teardown(close)
   t.equal(await client.call('ACL', 'WHOAMI'), 'app')
-  t.match(String(await client.client('INFO')), / db=3 .*name=bulwark-test|name=bulwark-test .*db=3 /)
+  t.match(await client.client('INFO'), / db=3 .*name=bulwark-test|name=bulwark-test .*db=3 /)
   await t.rejects(connectRedis(`redis://app:hidden@${at}`, 'test'), { message: 'no connection to Redis for test within 5 s (WRONGPASS)', cause: undefined })
   await node.admin.call('CONFIG', 'SET', 'requirepass', 'word')
   await t.rejects(connectRedis(`redis://${at}`, 'test'), { message: 'no connection to Redis for test within 5 s (NOAUTH)', cause: undefined })

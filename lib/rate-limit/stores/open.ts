@@ -12,7 +12,7 @@ type StoreSettings = Pick<RateLimitSettings, 'redis' | 'keyPrefix' | 'deadlineMs
  * Opens the store that the settings name; `close` ends what was opened here.
  * @throws Error when Redis does not answer within five seconds, or does not run scripts. The message holds neither URL nor Redis' own text.
  */
-export async function openStore (settings: StoreSettings): Promise<{ readonly store: LimitStore, close (): void }> {
+export async function openStore (settings: StoreSettings): Promise<{ readonly store: LimitStore, readonly close: () => void }> {
   if (settings.redis === null) return { store: new MemoryStore(), close: () => {} }
   const connection: RedisConnection<RedisClient> = await connectRedis(settings.redis, 'rate-limit')
   try {
