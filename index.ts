@@ -1,4 +1,5 @@
 export { createServer, serverOptions } from './server.js'
+export type { ServerInput, ServerOutput } from './server.js'
 export { defineSecurity } from './definition.js'
 export type { SecurityConfig, SecurityDefinition, ShapeOfDefinition } from './definition.js'
 export { bulwark, bulwark as default } from './plugins/umbrella.js'

@@ -3,10 +3,12 @@ import type { SecurityDefinition } from './definition.js'
 import { assertNoProblems, type Problem } from './lib/errors.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
 import { buildServerOptions, serializeError, serializeRequest } from './lib/transport/server-options.js'
-import { checkServerInput, MIN_TLS_VERSION, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
+import { checkServerInput, TLS_DEFAULTS, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
 import { resolveHeadersPolicy } from './plugins/headers.js'
 import { resolveTransportOptions } from './plugins/transport.js'
 import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
+
+export type { ServerInput, ServerOutput } from './lib/transport/tls.js'
 
 /** Constructor options that the suite must own to keep what it promises. */
 const OWNED: Readonly<Record<string, string>> = {
@@ -15,6 +17,7 @@ const OWNED: Readonly<Record<string, string>> = {
   requestIdHeader: 'The suite takes X-Request-Id from a declared proxy only.',
   frameworkErrors: 'The suite answers bad URLs, so that they carry the security headers.',
   clientErrorHandler: 'The suite answers malformed HTTP, so that it carries the security headers.',
+  serverFactory: 'A server of your own would have none of the suite\'s limits: minimum TLS version, timeouts, header size. Give its options under `http` or `https`.',
   return503OnClosing: 'The suite answers while closing, so that the answer carries the security headers.',
 }
 
@@ -39,14 +42,14 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   assertNoProblems(problems)
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
-  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase })
-  const { http, https, ...rest } = options
+  const { http, https, rewriteUrl, ...rest } = options
+  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase }, rewriteUrl)
   return {
     ...built,
     ...withoutUndefined(rest),
     http: { ...built.http, ...http },
     // Node's TLS server parses HTTP too, and takes the same limits.
-    ...(https !== undefined && https !== null && { https: { ...built.http, minVersion: MIN_TLS_VERSION, ...withoutUndefined(https) } }),
+    ...(https !== undefined && https !== null && { https: { ...built.http, ...TLS_DEFAULTS, ...withoutUndefined(https) } }),
     ...loggerOptions(options),
   }
 }

@@ -1,5 +1,4 @@
-import { createServer, type SecureInstance, type ShapeOfDefinition } from 'fastify-bulwark'
-import type { FastifyServerOptions } from 'fastify'
+import { createServer, type SecureInstance, type serverOptions, type ShapeOfDefinition } from 'fastify-bulwark'
 import type { Database } from './database/database.js'
 import type { Config } from './env.js'
 import { createPasswords, type Passwords } from './passwords.js'
@@ -28,7 +27,7 @@ export type App = SecureInstance<ShapeOfDefinition<ExampleSecurity>>
  * @param options further Fastify options, for tests
  * @throws BulwarkConfigError that lists everything wrong with the configuration
  */
-export async function buildApp (config: Config, database: Database, options: FastifyServerOptions = {}): Promise<App> {
+export async function buildApp (config: Config, database: Database, options: Parameters<typeof serverOptions>[1] = {}): Promise<App> {
   const services: Services = { database, users: createUsers(database), projects: createProjects(database), passwords: await createPasswords() }
   const app = await createServer(defineExampleSecurity(config, services.users, services.passwords), { logger: { level: config.LOG_LEVEL }, ...options })
   accountRoutes(app, services)

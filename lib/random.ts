@@ -1,22 +1,27 @@
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 
-/** Values drawn from the CSPRNG at once: one system call a value would be the dearest part of making it. */
-const VALUES_PER_POOL = 256
+/** Values drawn from the CSPRNG at once: the system call and the encoding would be the dearest part of making one. */
+const VALUES_PER_DRAW = 256
 
-/** A generator of 128-bit random texts, drawn from a pool of its own. */
+/** 128 bits at least, in a number of bytes that the encoding renders without padding. */
+const BYTES = { base64: 18, hex: 16 } as const
+
+/**
+ * A generator of random texts: 144 bits as 24 base64 characters, or 128 bits as 32 hexadecimal digits. For values of one
+ * request: each shares the memory of some eight kilobytes with those that were drawn together with it.
+ */
 export function createRandomSource (encoding: 'base64' | 'hex'): () => string {
-  const bytes = 16
-  const pool = Buffer.allocUnsafeSlow(bytes * VALUES_PER_POOL)
-  let used = pool.length
+  const bytes = BYTES[encoding]
+  const width = encoding === 'hex' ? bytes * 2 : bytes / 3 * 4
+  let drawn = ''
+  let used = 0
   return function nextRandom () {
-    if (used === pool.length) {
-      randomFillSync(pool)
+    if (used === drawn.length) {
+      drawn = randomBytes(bytes * VALUES_PER_DRAW).toString(encoding)
       used = 0
     }
-    const text = pool.toString(encoding, used, used + bytes)
-    // Overwritten, so that a later leak of the pool's memory cannot show what was handed out.
-    pool.fill(0, used, used + bytes)
-    used += bytes
-    return text
+    const value = drawn.slice(used, used + width)
+    used += width
+    return value
   }
 }

@@ -10,7 +10,8 @@ import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPoli
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
-import { createRouteTable, type RouteTable } from '../lib/policy/route-table.js'
+import { kCompiled } from '../lib/policy/pipeline.js'
+import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
@@ -56,28 +57,35 @@ const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
 
   const { root } = securityOf(app)
   makePreparedRemovable(app)
-  let table: RouteTable | null = null
-  const routes = (): RouteTable => { table ??= createRouteTable(app, root); return table }
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
     key: 'cors',
     resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),
-    compile: (policy, route) => [...actualSteps(policy), ...preflightSteps(route, root, routes)],
+    compile: (policy, route) => [...actualSteps(policy), ...preflightSteps(route, root)],
   }), base)
+  root.allowsCredentials = allowsCredentials
   // Built before the first request, so that a route which the table cannot hold stops the boot.
-  app.addHook('onReady', async function buildRouteTable () { routes() })
+  app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
+}
+
+/** Of the policy that the request runs under. A wildcard never comes with credentials, and `null` stands on no list. */
+function allowsCredentials (request: FastifyRequest, origin: string): boolean {
+  const policy = request[kCompiled]?.policy.cors
+  return policy !== undefined && policy !== false && policy.credentials && policy.grants.find(origin, request) !== null
 }
 
 function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
   if (policy === false || policy.grants.empty) return []
+  const { grants } = policy
   const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
-    const { origin } = request.raw.headers
+    // A wildcard is told without an Origin too: what a cache keeps from such a request answers those with one.
+    const { origin = grants.varies ? undefined : '*' } = request.raw.headers
     if (origin === undefined || isPreflight(request)) return
-    const grant = policy.grants.find(origin, request)
+    const grant = grants.find(origin, request)
     if (grant !== null) setPreparedHeaders(reply, grant.actual)
   }
   const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
   // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.
-  if (policy.grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
+  if (grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
   return steps
 }
 
@@ -93,14 +101,15 @@ function varyByOrigin (_request: FastifyRequest, reply: FastifyReply): undefined
 }
 
 /** Only a 404 and a route declared for OPTIONS can be reached by a preflight. */
-function preflightSteps (route: RouteInfo | null, root: SecurityRoot, routes: () => RouteTable): readonly PlacedStep[] {
+function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly PlacedStep[] {
   if (route !== null && !route.method.split('|').includes('OPTIONS')) return []
   const answerPreflight = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     if (!isPreflight(request)) return undefined
     const { origin = '', 'access-control-request-method': method, 'access-control-request-headers': headers } = request.raw.headers
-    const target = routes().find(method ?? '', request.raw)
+    const routes = routeTableOf(root)
+    const target = routes.find(method ?? '', request.raw)
     if (target === null) {
-      const allow = routes().methods(request.raw)
+      const allow = routes.methods(request.raw)
       return allow.length === 0 ? new SecurityError('NOT_FOUND') : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
     }
     const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, { origin, headers, privateNetwork: asksForPrivateNetwork(request) }, request)

@@ -19,7 +19,7 @@ import type { SecurityShape } from '../lib/policy/types.js'
 
 export const CsrfOptionsSchema = Type.Object({
   publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com. Default: the request\'s own scheme and host.' })),
-  trustedOrigins: Type.Optional(Type.Unsafe<(string | RegExp)[]>(Type.Array(Type.Unknown(), { description: 'Write the other origins, exact or as anchored patterns, whose pages may send requests with cookies.' }))),
+  trustedOrigins: Type.Optional(Type.Unsafe<(string | RegExp)[]>(Type.Array(Type.Unknown(), { description: 'Write the other origins, exact or as anchored patterns, whose pages may send requests with cookies. Those that a route\'s CORS policy grants with credentials need not be listed.' }))),
   isolation: Type.Optional(Type.Boolean({ description: 'Write false to let other sites embed and fetch with the visitor\'s cookies. Default: true.' })),
 }, { additionalProperties: false })
 
@@ -79,6 +79,8 @@ function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trust
         : 'allowed'
     // A 404 does nothing that could be forged, and tells nothing. The scope's base policy also guards routes that the plugin never saw.
     if (reason === 'allowed' || request.is404) return undefined
+    // One policy seen everywhere: whom the route lets read credentialed answers, it lets send credentialed requests.
+    if (headers.origin !== undefined && root.allowsCredentials?.(request, headers.origin) === true) return undefined
     root.emit({ name: 'malicious_csrf', reason }, request)
     return new SecurityError('CSRF_REJECTED')
   }

@@ -6,7 +6,6 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
-import { carryHeadersOnHijack } from '../lib/headers/hijack.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import type { NonceTemplate, RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
@@ -15,7 +14,6 @@ import { isLoopbackName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
-import { kCompiled } from '../lib/policy/pipeline.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
@@ -34,7 +32,7 @@ declare module '../lib/policy/types.js' {
 declare module 'fastify' {
   interface FastifyReply {
     /**
-     * The nonce of this response (128 bits, base64), made when it is first read; from then on the CSP header carries it.
+     * The nonce of this response (144 bits, base64), made when it is first read; from then on the CSP header carries it.
      * Throws when the route's CSP has no `'nonce'` source, or after the headers were sent.
      */
     readonly cspNonce: string
@@ -70,7 +68,6 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
-    carryHeadersOnHijack(app, finishHijacked)
     makePreparedRemovable(app)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
@@ -106,12 +103,6 @@ function removeDisclosure (reply: FastifyReply): void {
   if (reply.hasHeader('x-powered-by')) reply.removeHeader('x-powered-by')
 }
 
-function finishHijacked (reply: FastifyReply): void {
-  const policy = reply.request[kCompiled]?.policy.headers
-  if (policy !== undefined && policy !== false) finish(policy, reply.request, reply)
-  else removeDisclosure(reply)
-}
-
 /** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */
 function applyBlock (rendered: RenderedHeaders, request: FastifyRequest, reply: FastifyReply): void {
   const { plain, secure } = rendered
@@ -126,7 +117,7 @@ function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
   return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined || reply.hasHeader('set-cookie')
 }
 
-/** 128 bits, as CSP3, section 7.1 asks at least. */
+/** CSP3, section 7.1 asks for 128 bits at least. */
 const createNonce = createRandomSource('base64')
 
 function readNonce (this: FastifyReply): string {

@@ -12,18 +12,21 @@ import { hostName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
+import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { drainOnClose } from '../lib/transport/drain.js'
 import { checkRouteMethods } from '../lib/transport/methods.js'
 import { redirectLocation } from '../lib/transport/redirect.js'
 import { createRequestIdGenerator } from '../lib/transport/request-id.js'
+import { namesOneHost } from '../lib/transport/request-target.js'
 import { resolveTransport, type ResolvedTransport, type ResolvedTransportPolicy } from '../lib/transport/resolve.js'
 import { settingsOf } from '../lib/transport/server-options.js'
 import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire.js'
 
 export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
+  forwardedHost: Type.Optional(Type.Boolean({ description: 'Write true when every declared proxy sets X-Forwarded-Host itself; one that passes it on hands over the client\'s word. Default: false.' })),
   hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
   https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
   methods: Type.Optional(Type.Array(Type.String(), { description: 'Write the methods that are served, in upper case; any other is answered 405.' })),
@@ -81,8 +84,10 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
 
   // A registration in a child scope inherits it; the origins come from the policy of the request.
   if (!app.hasReplyDecorator('safeRedirect')) app.decorateReply('safeRedirect', safeRedirect)
+  root.servedMethods = resolved.methods
   const facts: Facts = {
     methods: resolved.methods,
+    allowedAt: (request) => routeTableOf(root).methods(request.raw).join(', '),
     trustsProxies: resolved.trustProxy !== false,
     isClosing: drainOnClose(app, settingsOf(app)?.drainMs),
     // Of this server, not of a route: a client must not fill the log by walking through the routes.
@@ -95,9 +100,19 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
     compile (policy, route, problems) {
       const methods = route === null ? null : route.method.split('|')
       if (methods !== null) checkRouteMethods(methods, resolved.methods, `${route?.label ?? ''} method`, problems)
-      return transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+      const steps = transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+      return methods === null ? [...steps, { hook: 'onRequest', phase: 'method', run: refuseMethod }] : steps
     },
   }), resolved.policy)
+
+  app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
+
+  /** RFC 9110, section 15.5.6: a known path without this method. Where the app answers unknown paths itself, its answer stands. */
+  function refuseMethod (request: FastifyRequest): Verdict {
+    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null) return undefined
+    const allow = facts.allowedAt(request)
+    return allow === '' ? undefined : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+  }
 }
 
 const NO_ORIGINS: ReadonlySet<string> = new Set()
@@ -119,6 +134,8 @@ function checkInstance (app: FastifyInstance, resolved: ResolvedTransport, produ
     app.log.warn('this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this')
   } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
     problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
+  } else if (settings.transport.policy.forwardedHost !== resolved.policy.forwardedHost) {
+    problems.push({ path: 'transport.forwardedHost', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
   }
 }
 
@@ -127,11 +144,14 @@ function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: str
   return Object.freeze({ ...base, hosts: checked.hosts === 'any' ? null : base.hosts, https: checked.https ?? base.https })
 }
 
+const HOST_MISMATCH = 'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: do not override rewriteUrl of serverOptions(), give it yours as an option'
 const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
 
 /** What the steps of all routes share. */
 interface Facts {
   readonly methods: ReadonlySet<string>
+  /** The served methods that the request's path answers, as `Allow` lists them; empty for an unknown path. */
+  readonly allowedAt: (request: FastifyRequest) => string
   readonly trustsProxies: boolean
   readonly isClosing: () => boolean
   readonly noticeProxyHeader: (request: IncomingMessage) => ProxyHeader | null
@@ -140,20 +160,21 @@ interface Facts {
 
 /** `checksMethod` is false for a route that only serves what is allowed: its own table of methods is check enough. */
 function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMethod: boolean): readonly PlacedStep[] {
-  const { hosts, https, publicOrigin } = policy
-  const { methods, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
-  const allow = [...methods].join(', ')
+  const { hosts, https, publicOrigin, forwardedHost } = policy
+  const { methods, allowedAt, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
+  const served = [...methods].join(', ')
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
-    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
     if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
     if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
-    // RFC 9112, section 3.2: an HTTP/1.1 request without Host is refused. serverOptions() leaves that to us.
-    if (host === '' && request.raw.httpVersion === '1.1') return new SecurityError('BAD_REQUEST')
+    if (!forwardedHost && host !== (request.raw.headers.host ?? '')) return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
+    // serverOptions() leaves it to us to refuse a request without Host.
+    if (!namesOneHost(request.raw, host)) return new SecurityError('BAD_REQUEST')
     if (hosts !== null && !hosts.has(hostName(host))) return new SecurityError('HOST_NOT_ALLOWED')
     if (https === 'off' || request.protocol === 'https') return undefined
     if (https === 'redirect' && publicOrigin !== null && mayRedirect(request)) {

@@ -125,12 +125,11 @@ export function headersOptions ({ profile, headers: own = {} }: SecurityDefiniti
   return { ...((profile === 'api' || profile === 'document') && { profile }), ...own }
 }
 
-/** An origin that may read credentialed answers is trusted to send credentialed requests, unless the list says otherwise. */
-function csrfOptions ({ csrf: own = {}, cors: corsOptions, transport: transportOptions }: SecurityDefinition): object | false {
+/** The public origin is the transport's, unless the plugin is given its own. */
+function csrfOptions ({ csrf: own = {}, transport: transportOptions }: SecurityDefinition): object | false {
   if (!isPlainObject(own)) return own
-  const publicOrigin = isPlainObject(transportOptions) ? transportOptions['publicOrigin'] : undefined
-  const trustedOrigins = isPlainObject(corsOptions) && corsOptions['credentials'] === true && Array.isArray(corsOptions['origins']) ? corsOptions['origins'] : []
-  return { ...(publicOrigin !== undefined && { publicOrigin }), trustedOrigins, ...own }
+  if (own.publicOrigin !== undefined || !isPlainObject(transportOptions)) return own
+  return { ...own, publicOrigin: transportOptions['publicOrigin'] }
 }
 
 export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })

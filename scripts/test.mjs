@@ -1,12 +1,13 @@
 // `npm test`: builds, lints, starts a Redis when none is given, runs every test, and ends with one plain line of counts.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const REDIS_START_MS = 10_000
+const INSTALL_MS = 300_000
 
 function run (name, args, env = {}) {
   const { status, error } = spawnSync(process.execPath, [join('node_modules', ...name), ...args], { stdio: 'inherit', env: { ...process.env, ...env } })
@@ -29,6 +30,22 @@ function installMissing (tools) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
   spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
+}
+
+/**
+ * MDN HTTP Observatory brings 233 packages, so it stays out of the suite's own and is installed once for its one test.
+ * Without scripts: they would download lists that the test does not use.
+ */
+function installObservatory () {
+  const folder = join('test', 'observatory')
+  const read = (...path) => JSON.parse(readFileSync(join(folder, ...path), 'utf8'))
+  // npm writes this file last, so an installation that was interrupted is made again.
+  const done = join('node_modules', '.package-lock.json')
+  const installed = existsSync(join(folder, done)) ? read(done).packages : {}
+  const { dependencies } = read('package.json')
+  if (Object.entries(dependencies).every(([name, version]) => installed[`node_modules/${name}`]?.version === version)) return
+  console.log('# installing MDN HTTP Observatory')
+  spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS })
 }
 
 function freePort () {
@@ -88,12 +105,20 @@ function count (file) {
 async function main () {
   if (!run(['typescript', 'bin', 'tsc'], ['-p', 'tsconfig.json'])) return finish(0, 1)
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
-  installMissing({ ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }), nginx: 'nginx-light', openssl: 'openssl' })
+  installMissing({
+    ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }),
+    ...(!process.env.CHROMIUM_PATH && { chromium: 'chromium' }),
+    certutil: 'libnss3-tools',
+    nginx: 'nginx-light',
+    openssl: 'openssl',
+  })
+  const chosen = process.argv.slice(2)
+  if (chosen.length === 0 || chosen.some((argument) => argument.includes('observatory'))) installObservatory()
   const redis = process.env.REDIS_URL ? null : await startRedis()
   const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
   const file = join(out, 'output.tap')
   try {
-    const args = ['--disable-coverage', `--reporter=${process.stdout.isTTY ? 'base' : 'silent'}`, `--output-file=${file}`, ...process.argv.slice(2)]
+    const args = ['--disable-coverage', `--reporter=${process.stdout.isTTY ? 'base' : 'silent'}`, `--output-file=${file}`, ...chosen]
     const ok = run(['tap', 'dist', 'esm', 'run.mjs'], args, redis ? { REDIS_URL: redis.url } : {})
     const { passed, failed, skipped, complete } = count(file)
     if (!ok && !process.stdout.isTTY) printFailures(file)

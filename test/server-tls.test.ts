@@ -1,12 +1,14 @@
 import type { FastifyInstance } from 'fastify'
+import { constants } from 'node:crypto'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { connect, type SecureVersion } from 'node:tls'
+import type { ServerOptions } from 'node:https'
+import { connect as connectPlainly, type AddressInfo } from 'node:net'
+import { connect, createSecureContext, type SecureVersion } from 'node:tls'
 import { before, t as root, test } from 'tap'
 import { createServer, defineSecurity, publicRoute, serverOptions, Type } from '../index.js'
 import { API_HEADERS, assertHeaders } from './helpers/headers.js'
 import { parseResponse, rawResponse, type RawResponse } from './helpers/raw-http.js'
-import { makeCertificate, type Certificate } from './lib/transport/certificate.js'
+import { makeCertificate, type Certificate } from './helpers/certificates.js'
 
 const NAME = 'www.example.com'
 
@@ -87,8 +89,8 @@ test('a login over TLS sets Secure cookies with their prefixes', async (t) => {
   assertHeaders(t, plain.headers, { 'set-cookie': null })
 })
 
-async function handshake (maxVersion: SecureVersion): Promise<string> {
-  const socket = connect({ host: '127.0.0.1', port, servername: NAME, ca: certificate.cert, minVersion: 'TLSv1', maxVersion, ciphers: 'DEFAULT@SECLEVEL=0' })
+async function handshake (maxVersion: SecureVersion, at = port, ciphers = 'DEFAULT@SECLEVEL=0'): Promise<string> {
+  const socket = connect({ host: '127.0.0.1', port: at, servername: NAME, ca: certificate.cert, minVersion: 'TLSv1', maxVersion, ciphers })
   return new Promise((resolve) => {
     socket.once('secureConnect', () => { resolve(socket.getProtocol() ?? ''); socket.destroy() })
     socket.once('error', (error: NodeJS.ErrnoException) => { resolve(error.code ?? '') })
@@ -102,6 +104,39 @@ test('TLS 1.2 and 1.3 are spoken, older versions are not', async (t) => {
   t.match(await handshake('TLSv1'), /^ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION$/)
 })
 
+test('no other TLS option lets an older version or a cipher that encrypts nothing in', async (t) => {
+  const { key, cert } = certificate
+  const weak = 'ALL:COMPLEMENTOFALL'
+  const old = { key, cert, minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' } as const
+  const table: [string, ServerOptions][] = [
+    ['ciphers', { key, cert, ciphers: weak }],
+    ['ciphers at level 1', { key, cert, ciphers: `${weak}:@SECLEVEL=1` }],
+    ['secureOptions', { key, cert, secureOptions: 0 }],
+    ['SNICallback beside a certificate', { key, cert, SNICallback: (_name, done) => { done(null, createSecureContext(old)) } }],
+    ['SNICallback alone', { SNICallback: (_name, done) => { done(null, createSecureContext(old)) } }],
+    ['several certificates', { key: [key, key], cert: [cert, cert] }],
+    ['ALPNProtocols', { key, cert, ALPNProtocols: ['http/1.1', 'h2'] }],
+  ]
+  for (const [name, https] of table) {
+    const server = await createServer(defineSecurity({}), { logger: false, https })
+    await server.listen({ port: 0, host: '127.0.0.1' })
+    const { port: at } = server.server.address() as AddressInfo
+    t.equal(await handshake('TLSv1.2', at), 'TLSv1.2', name)
+    t.match(await handshake('TLSv1.1', at), /^ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION$/, name)
+    for (const ciphers of ['NULL:@SECLEVEL=0', 'aNULL:@SECLEVEL=0']) t.match(await handshake('TLSv1.2', at, ciphers), /ALERT_HANDSHAKE_FAILURE$/, `${name} ${ciphers}`)
+    await server.close()
+  }
+})
+
+test('a handshake that never ends is cut off', async (t) => {
+  const server = await createServer(defineSecurity({}), { logger: false, https: { key: certificate.key, cert: certificate.cert, handshakeTimeout: 50 } })
+  t.teardown(() => server.close())
+  await server.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connectPlainly((server.server.address() as AddressInfo).port, '127.0.0.1').resume().on('error', () => {})
+  await once(socket, 'close')
+  t.pass('closed')
+})
+
 test('plain HTTP on the TLS port gets nothing, and the server goes on', async (t) => {
   const response = await rawResponse(port, get('/'))
   t.not(response.status, 200)
@@ -112,7 +147,7 @@ test('the limits of the HTTP server hold for the TLS server', async (t) => {
   const server = app.server as { readonly headersTimeout: number, readonly requestTimeout: number, readonly timeout: number }
   t.match(server, { headersTimeout: 20_000, requestTimeout: 30_000, timeout: 60_000 })
   const https = { key: certificate.key, cert: certificate.cert }
-  t.match(serverOptions(defineSecurity({}), { https }), { https: { minVersion: 'TLSv1.2', headersTimeout: 20_000, requireHostHeader: false, ...https } })
+  t.match(serverOptions(defineSecurity({}), { https }), { https: { minVersion: 'TLSv1.2', handshakeTimeout: 20_000, headersTimeout: 20_000, requireHostHeader: false, ...https } })
   t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: 'TLSv1.3', headersTimeout: 5 } }), { https: { minVersion: 'TLSv1.3', headersTimeout: 5 } })
   t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: undefined } }), { https: { minVersion: 'TLSv1.2' } })
   for (const absent of [{}, { https: null }, { https: undefined }]) t.equal('https' in serverOptions(defineSecurity({}), absent as never), false)
@@ -129,6 +164,13 @@ test('TLS options that let an old protocol in, and what is not supported, stop t
     [{ https: { ...https, minVersion: 1.2 } }, 'fastify.https.minVersion'],
     [{ https: { ...https, secureProtocol: 'TLSv1_method' } }, 'fastify.https.secureProtocol'],
     [{ https: { ...https, secureProtocol: 'TLS_method' } }, 'fastify.https.secureProtocol'],
+    [{ https: { ...https, ciphers: 'ALL:eNULL:@SECLEVEL=0' } }, 'fastify.https.ciphers'],
+    [{ https: { ...https, ciphers: '@SECLEVEL=0:DEFAULT' } }, 'fastify.https.ciphers'],
+    [{ https: { ...https, secureOptions: constants.SSL_OP_ALL | constants.SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION } }, 'fastify.https.secureOptions'],
+    [{ https: { ...https, ALPNProtocols: ['h2'] } }, 'fastify.https.ALPNProtocols'],
+    [{ https: { ...https, ALPNProtocols: [] } }, 'fastify.https.ALPNProtocols'],
+    [{ serverFactory: () => { throw new Error('asked for a server') } }, 'fastify.serverFactory'],
+    [{ http2: true, serverFactory: () => { throw new Error('asked for a server') } }, 'fastify.serverFactory'],
     [{ https: { ...https, insecureHTTPParser: true } }, 'fastify.https.insecureHTTPParser'],
     [{ http: { insecureHTTPParser: true } }, 'fastify.http.insecureHTTPParser'],
     [{ https: {} }, 'fastify.https'],
@@ -136,6 +178,8 @@ test('TLS options that let an old protocol in, and what is not supported, stop t
     [{ https: true }, 'fastify.https'],
     [{ https: 'on' }, 'fastify.https'],
     [{ http2: true }, 'fastify.http2'],
+    [{ http2: 'yes' }, 'fastify.http2'],
+    [{ http2: {} }, 'fastify.http2'],
     [{ http2: true, https }, 'fastify.http2'],
   ]
   for (const [options, path] of table) {

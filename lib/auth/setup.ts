@@ -71,7 +71,7 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   }), baseAuthPolicy(options.revocation))
 
   if (options.authenticate === null) return
-  const has = (key: string): boolean => scope.sections.has(key)
+  const has = (key: string): boolean => scope.isOn(key)
   if (!has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
   for (const route of authRoutes({ options, flows, unauthorized, emit, has }, options.authenticate)) app.route(route)
 }

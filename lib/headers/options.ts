@@ -22,7 +22,7 @@ export const HeadersOptionsSchema = Type.Object({
     group: Type.Optional(Type.String()),
   }, { additionalProperties: false })], { description: 'Write { endpoint: a path that this plugin then serves, or an absolute https URL; group } or false. Both content security policies name it.' })),
   strictTransportSecurity: Type.Optional(Type.Union([Off, Type.Object({
-    maxAge: Type.Optional(Type.Integer({ minimum: 0 })),
+    maxAge: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
     includeSubDomains: Type.Optional(Type.Boolean()),
     preload: Type.Optional(Type.Boolean()),
   }, { additionalProperties: false })], { description: 'Write { maxAge (seconds), includeSubDomains, preload } or false. Sent over HTTPS only.' })),
@@ -33,7 +33,7 @@ export const HeadersOptionsSchema = Type.Object({
   crossOriginEmbedderPolicy: Type.Optional(Type.Union([Off, Type.Object({ policy: OneOf('require-corp', 'credentialless', 'unsafe-none') }, { additionalProperties: false })], { description: 'Write { policy } or false.' })),
   xContentTypeOptions: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
   originAgentCluster: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
-  permissionsPolicy: Type.Optional(Type.Union([Off, Type.Record(Type.String({ pattern: '^[a-z][a-z-]*$' }), Type.Array(Type.String()), { additionalProperties: false })], { description: 'Write feature names with their allow-list (\'self\', \'*\' or origins; [] denies), or false.' })),
+  permissionsPolicy: Type.Optional(Type.Union([Off, Type.Record(Type.String({ pattern: '^[a-z][a-z-]*$' }), Type.Array(Type.String()), { additionalProperties: false })], { description: 'Write feature names with their allow-list (self, * or origins; [] denies), or false.' })),
   cacheControl: Type.Optional(Type.Union([Type.Literal('no-store'), Off], { description: '\'no-store\' (default) marks answers with a credential, a cookie or an error as not storable; false leaves the app\'s own value.' })),
 }, { additionalProperties: false })
 

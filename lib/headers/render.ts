@@ -107,12 +107,14 @@ function renderPolicy (csp: Directives, nonce: string | null): string {
 
 /** Without a nonce the source is left out: the page then runs no script that needed it, which fails closed. */
 function directivesFor (csp: Directives, nonce: string | null): Record<string, string[]> {
-  const directives: Record<string, string[]> = {}
-  for (const [name, sources] of Object.entries(csp)) {
-    directives[name] = sources.flatMap((source) => source !== NONCE_SOURCE ? [source] : nonce === null ? [] : [nonce])
-    if (sources.length > 0 && directives[name].length === 0) directives[name] = ["'none'"]
-  }
-  return directives
+  return Object.fromEntries(Object.entries(csp).map(([name, sources]) => {
+    if (!sources.includes(NONCE_SOURCE)) return [name, [...sources]]
+    if (nonce !== null) return [name, sources.map((source) => source === NONCE_SOURCE ? nonce : source)]
+    const others = sources.filter((source) => source !== NONCE_SOURCE)
+    // Beside 'strict-dynamic' no other source counts, so without a nonce or a hash to begin from nothing is allowed (CSP3, section 8.2).
+    const nothing = others.length === 0 || (others.includes("'strict-dynamic'") && !others.some((source) => source.startsWith("'sha")))
+    return [name, nothing ? ["'none'"] : others]
+  }))
 }
 
 const ALL_OFF = Object.freeze({

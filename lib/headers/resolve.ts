@@ -2,6 +2,7 @@ import type { Problem } from '../errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
 import { prepareHeaders } from '../prepared-headers.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
+import { checkDirectives, checkFeatures } from './grammar.js'
 import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'
 import { isPath, resolveReporting, type ReportingInput } from './reporting.js'
 
@@ -58,6 +59,7 @@ export function defaultHeaderValues (profile: Profile): HeaderValues {
  * @param isRoot whether this is the plugin's own registration, which decides where reports are received
  */
 export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: boolean, input: HeadersInput, where: string, problems: Problem[]): ResolvedHeadersPolicy {
+  checkGrammar(input, where, problems)
   const profile = input.profile ?? base?.profile ?? 'api'
   const start = base !== null && profile === base.profile ? base.values : defaultHeaderValues(profile)
   const reporting = resolveReporting(base?.values.reporting ?? null, input.reporting, isRoot ? undefined : base?.reportPath ?? null, where, problems)
@@ -84,6 +86,17 @@ export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: bool
     cacheControl: input.cacheControl ?? base?.cacheControl ?? 'no-store',
     reportPath: isRoot ? reporting !== null && isPath(reporting.endpoint) ? reporting.endpoint : null : base?.reportPath ?? null,
   })
+}
+
+/** Of what was written here; the base was checked where it was written. */
+function checkGrammar ({ contentSecurityPolicy: csp, permissionsPolicy: features }: HeadersInput, where: string, problems: Problem[]): void {
+  if (features !== undefined && features !== false) checkFeatures(features, `${where}.permissionsPolicy`, problems)
+  if (csp === undefined || csp === false) return
+  const at = `${where}.contentSecurityPolicy`
+  for (const [changes, path] of [[csp, at], [csp.reportOnly === false ? undefined : csp.reportOnly, `${at}.reportOnly`]] as const) {
+    checkDirectives(changes?.directives, `${path}.directives`, problems)
+    checkDirectives(changes?.extend, `${path}.extend`, problems)
+  }
 }
 
 function pick<T> (base: T | null, input: T | false | undefined): T | null {

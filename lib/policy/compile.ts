@@ -1,10 +1,14 @@
 import type { Problem } from '../errors.js'
 import { nearest, isPlainObject } from '../options.js'
-import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type StepOf } from './section.js'
+import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step, type StepOf } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
 /** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
-export type CompiledPolicy = { readonly [H in HookName]: readonly StepOf<H>[] } & { readonly policy: ResolvedRouteSecurity }
+export type CompiledPolicy = { readonly [H in HookName]: readonly StepOf<H>[] } & {
+  readonly policy: ResolvedRouteSecurity
+  /** The `onSend` steps that set headers: what a hijacked reply gets of them, since Fastify runs no hook for it. */
+  readonly onHijack: readonly Step[]
+}
 
 /** A section with the base policy that a scope gives it. */
 export interface BoundSection { readonly section: PolicySection, readonly base: unknown }
@@ -29,10 +33,10 @@ export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, poli
     if (lost !== undefined) throw new Error(`The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`)
     placed.push(...steps)
   }
-  const stepsOf = <H extends HookName>(hook: H): readonly StepOf<H>[] => {
+  const stepsOf = <H extends HookName>(hook: H, without?: string): readonly StepOf<H>[] => {
     const order: readonly string[] = PIPELINE[hook]
     return placed
-      .filter((step): step is Extract<PlacedStep, { hook: H }> => step.hook === hook)
+      .filter((step): step is Extract<PlacedStep, { hook: H }> => step.hook === hook && step.phase !== without)
       .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
       .map((step) => step.run as StepOf<H>)
   }
@@ -43,6 +47,8 @@ export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, poli
     onSend: stepsOf('onSend'),
     onResponse: stepsOf('onResponse'),
     onRequestAbort: stepsOf('onRequestAbort'),
+    // Settling is left to `onResponse`: at the hijack nobody knows yet how the request ends.
+    onHijack: stepsOf('onSend', 'limit-settle'),
   })
 }
 

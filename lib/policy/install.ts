@@ -66,6 +66,7 @@ export function setBase (app: FastifyInstance, key: string, input: unknown, wher
 export function turnOff (app: FastifyInstance, key: string, isHarmless: (input: unknown) => boolean): void {
   addSection(app, {
     key,
+    off: true,
     resolve (_base, input, where, problems) {
       if (input !== false && !isHarmless(input)) {
         problems.push({ path: where, message: `The plugin "${key}" is turned off, so this would have no effect.`, mend: `Turn it on (\`${key}\` in the definition), or remove this key.` })

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SecurityError } from '../errors.js'
 import type { CompiledPolicy } from './compile.js'
+import { carryHeadersOnHijack } from './hijack.js'
 import { ANSWERED, type OptionalHook, type Step, type Verdict } from './section.js'
 import { findScope } from './scope.js'
 
@@ -19,6 +20,7 @@ export function addPipelineHooks (app: FastifyInstance): void {
   app.decorateRequest(kCompiled, null)
   app.addHook('onRequest', bulwarkOnRequest)
   app.addHook('onSend', bulwarkOnSend)
+  carryHeadersOnHijack(app, runOnHijack)
 }
 
 /** Fastify gives a hook that is added later to the routes and scopes that exist already, too. */
@@ -61,6 +63,12 @@ function bulwarkOnSend (this: FastifyInstance, request: FastifyRequest, reply: F
   // An app's hook that ran before ours may have answered already: its answer still gets the scope's headers.
   const compiled = request[kCompiled] ?? findScope(this)?.compiledBase
   runAll(compiled?.onSend ?? NO_STEPS, 0, request, reply, done)
+}
+
+function runOnHijack (reply: FastifyReply): void {
+  const { request } = reply
+  // Steps that only set headers do not wait for anything.
+  for (const step of request[kCompiled]?.onHijack ?? NO_STEPS) void settled(() => step(request, reply), request)
 }
 
 function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: () => void): void {

@@ -5,18 +5,32 @@ import type { RouteRecord, SecurityRoot } from './scope.js'
 
 /** Finds the route that another method on the same URL would reach. */
 export interface RouteTable {
-  /** The record that `method` on this request's URL matches (host and version constraints included), or null. */
+  /** The record that `method` on this request's URL matches (host and version constraints included), or null; null too for a method that is not served. */
   find (method: string, request: IncomingMessage): RouteRecord | null
   /** The methods that this request's URL answers. */
   methods (request: IncomingMessage): string[]
 }
 
+const TABLES = new WeakMap<SecurityRoot, RouteTable>()
+
+/** The server's one table. Ask for it when all routes are known, at the earliest in `onReady`. */
+export function routeTableOf (root: SecurityRoot): RouteTable {
+  let table = TABLES.get(root)
+  if (table === undefined) {
+    table = createRouteTable(root)
+    TABLES.set(root, table)
+  }
+  return table
+}
+
 /**
  * A second router with the server's own routes and matching rules, because Fastify's does not tell which route another
- * method would reach. Built once, when all routes are known.
+ * method would reach.
  */
-export function createRouteTable (app: FastifyInstance, root: SecurityRoot): RouteTable {
-  const { caseSensitive, ignoreTrailingSlash, ignoreDuplicateSlashes, maxParamLength, allowUnsafeRegex, useSemicolonDelimiter } = app.initialConfig
+function createRouteTable (root: SecurityRoot): RouteTable {
+  const app = root.instance
+  // Written under `routerOptions`, they show there alone.
+  const { caseSensitive, ignoreTrailingSlash, ignoreDuplicateSlashes, maxParamLength, allowUnsafeRegex, useSemicolonDelimiter } = { ...app.initialConfig, ...app.initialConfig.routerOptions }
   const router = createRouter({
     ...definedOnly({ caseSensitive, ignoreTrailingSlash, ignoreDuplicateSlashes, maxParamLength, allowUnsafeRegex, useSemicolonDelimiter }),
     defaultRoute: () => null,
@@ -35,7 +49,7 @@ export function createRouteTable (app: FastifyInstance, root: SecurityRoot): Rou
     }
   }
   const find = (method: string, request: IncomingMessage): RouteRecord | null => {
-    if (!methods.has(method)) return null
+    if (!methods.has(method) || root.servedMethods?.has(method) === false) return null
     const { url, headers } = request
     return router.lookup({ method, url, headers } as IncomingMessage, NO_RESPONSE) as RouteRecord | null
   }

@@ -39,6 +39,10 @@ export interface SecurityRoot {
   config: Readonly<Record<string, unknown>>
   /** Set by the events plugin; without it events are not recorded. */
   emit: (event: SecurityEvent, request: FastifyRequest | null) => void
+  /** Set by the transport plugin: the methods that are served at all. Absent, all are. */
+  servedMethods?: ReadonlySet<string>
+  /** Set by the cors plugin: whether the matched route's CORS policy grants this origin with credentials. Absent, nobody is granted. */
+  allowsCredentials?: (request: FastifyRequest, origin: string) => boolean
 }
 
 /** The policy bases that hold in one Fastify scope (and in its children, unless they override). */
@@ -56,6 +60,12 @@ export class SecurityScope {
   constructor (root: SecurityRoot, sections: ReadonlyMap<string, BoundSection>) {
     this.root = root
     this.sections = new Map(sections)
+  }
+
+  /** True when the plugin of this key is loaded, and not turned off. */
+  isOn (key: string): boolean {
+    const bound = this.sections.get(key)
+    return bound !== undefined && bound.section.off !== true
   }
 
   /** The policy of requests that match no route (404), and of routes that a single plugin never saw. */

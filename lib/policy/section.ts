@@ -3,7 +3,7 @@ import type { Problem } from '../errors.js'
 
 /** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
 export const PIPELINE = {
-  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'not-found'],
+  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'method', 'not-found'],
   preValidation: ['limit-body'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
   onResponse: ['limit-settle', 'access-log'],
@@ -50,6 +50,8 @@ export interface PolicySection {
   readonly key: string
   /** The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs unasked. */
   readonly hooks?: readonly OptionalHook[]
+  /** True for the stand-in of a plugin that was turned off. */
+  readonly off?: true
   /** Resolves a route's or a scope's input against the base policy of the scope. */
   resolve (base: unknown, input: unknown, where: string, problems: Problem[]): unknown
   compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]

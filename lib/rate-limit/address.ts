@@ -1,6 +1,15 @@
+import { rememberRecent } from './recent.js'
+
 const ZERO = 48
-const UPPER_A = 65
+const NINE = 57
 const LOWER_A = 97
+const LOWER_F = 102
+const COLON = 58
+const DOT = 46
+const PERCENT = 37
+
+/** Reused from call to call, because this runs for each request of a new caller; nothing here waits. */
+const groups = new Uint16Array(8)
 
 /**
  * The part of an address that one subscriber cannot change at will: all of an IPv4 address, the first 64 bits of an IPv6
@@ -8,83 +17,150 @@ const LOWER_A = 97
  * zone (`%eth0`) is dropped. Text that is no address stays as it is, so that it shares a bucket only with itself.
  */
 export function addressPrefix (address: string): string {
-  if (!address.includes(':')) return address
-  const groups = parseGroups(address)
-  if (groups === null) return address
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = groups
-  if (a === 0 && b === 0 && c === 0 && d === 0 && e === 0 && f === 0xffff) return `${g >> 8}.${g & 255}.${h >> 8}.${h & 255}`
-  return `${a.toString(16)}:${b.toString(16)}:${c.toString(16)}:${d.toString(16)}::/64`
+  if (!address.includes(':') || !parseGroups(address)) return address
+  if (isMapped()) return mappedIPv4()
+  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
 }
 
-/** The eight groups of an IPv6 address, or null. No regular expression: this runs for each new caller. */
-function parseGroups (address: string): number[] | null {
+/**
+ * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many others at most. A
+ * known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a /64 costs no more than one who
+ * stays.
+ */
+export function rememberPrefixes (make: (prefix: string) => string, bits: number): (address: string) => string {
+  const highs = new Int32Array(1 << bits)
+  const lows = new Int32Array(1 << bits)
+  const made = new Array<string>(1 << bits).fill('')
+  const ofText = rememberRecent(make, 1 << bits)
+  return function recall (address) {
+    if (!address.includes(':') || !parseGroups(address)) return ofText(address)
+    if (isMapped()) return ofText(mappedIPv4())
+    const [a = 0, b = 0, c = 0, d = 0] = [groups[0], groups[1], groups[2], groups[3]]
+    const high = a << 16 | b
+    const low = c << 16 | d
+    const mixed = Math.imul(Math.imul(high, 0x9e3779b1) ^ low ^ low >>> 16, 0x85ebca6b)
+    // Two places for each prefix, so that two frequent ones do not drive each other out.
+    const first = (Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)) & ~1
+    for (let slot = first; slot <= first + 1; slot++) {
+      const known = made[slot] as string
+      if (known !== '' && highs[slot] === high && lows[slot] === low) return known
+    }
+    highs[first + 1] = highs[first] as number
+    lows[first + 1] = lows[first] as number
+    made[first + 1] = made[first] as string
+    highs[first] = high
+    lows[first] = low
+    return made[first] = make(`${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`)
+  }
+}
+
+/** An IPv4 address out of its IPv6 form, and an IPv6 one without its zone; anything else as it is. */
+export function unmappedAddress (address: string): string {
+  if (!address.includes(':') || !parseGroups(address)) return address
+  if (isMapped()) return mappedIPv4()
   const zone = address.indexOf('%')
-  const text = zone === -1 ? address : address.slice(0, zone)
-  const groups: number[] = []
+  return zone === -1 ? address : address.slice(0, zone)
+}
+
+/** No address is longer (a zone included); what a proxy forwards as one may be, and would swell the memory of recent ones. */
+export function isShort (address: string | undefined): address is string {
+  return address !== undefined && address.length <= 64
+}
+
+function hex (index: number): string {
+  return (groups[index] ?? 0).toString(16)
+}
+
+function isMapped (): boolean {
+  return groups[5] === 0xffff && groups[0] === 0 && groups[1] === 0 && groups[2] === 0 && groups[3] === 0 && groups[4] === 0
+}
+
+function mappedIPv4 (): string {
+  const [high = 0, low = 0] = [groups[6], groups[7]]
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
+}
+
+/** Fills `groups` with the eight groups of an IPv6 address; false when it is none. One pass, nothing allocated. */
+function parseGroups (text: string): boolean {
+  let count = 0
   let gap = -1
-  let at = 0
-  if (text.startsWith('::')) {
-    gap = 0
-    at = 2
-  }
-  while (at < text.length) {
-    const end = endOfGroup(text, at)
-    if (end < text.length && text[end] === '.') {
-      const pair = parseIPv4(text.slice(at))
-      if (pair === null) return null
-      groups.push(...pair)
-      at = text.length
-      break
-    }
-    const group = parseHex(text, at, end)
-    if (group === null) return null
-    groups.push(group)
-    at = end
-    if (at === text.length) break
-    at += 1
-    if (at === text.length) return null
-    if (text[at] === ':') {
-      if (gap !== -1) return null
-      gap = groups.length
-      at += 1
-    }
-  }
-  if (gap === -1) return groups.length === 8 ? groups : null
-  if (groups.length > 7) return null
-  groups.splice(gap, 0, ...new Array<number>(8 - groups.length).fill(0))
-  return groups
-}
-
-/** The place of the next `:` or `.`, or the end. */
-function endOfGroup (text: string, from: number): number {
-  let at = from
-  while (at < text.length && text[at] !== ':' && text[at] !== '.') at++
-  return at
-}
-
-function parseHex (text: string, from: number, to: number): number | null {
-  if (to === from || to - from > 4) return null
   let value = 0
-  for (let at = from; at < to; at++) {
-    const digit = hexDigit(text.charCodeAt(at))
-    if (digit === -1) return null
-    value = value * 16 + digit
+  let digits = 0
+  let start = 0
+  for (let at = 0; ; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : PERCENT
+    const digit = hexDigit(code)
+    if (digit !== -1) {
+      if (digits === 4) return false
+      value = value * 16 + digit
+      digits++
+    } else if (code === COLON) {
+      if (digits > 0) {
+        if (count === 8) return false
+        groups[count++] = value
+        // A single colon at the end leaves a group open.
+        if (at + 1 === text.length || text.charCodeAt(at + 1) === PERCENT) return false
+      } else if (at === 0) {
+        if (text.charCodeAt(1) !== COLON) return false
+      } else if (gap === -1 && text.charCodeAt(at - 1) === COLON) {
+        gap = count
+      } else {
+        return false
+      }
+      value = 0
+      digits = 0
+      start = at + 1
+    } else if (code === DOT) {
+      if (count > 6 || !parseIPv4(text, start, count)) return false
+      count += 2
+      break
+    } else if (code === PERCENT) {
+      if (digits > 0) {
+        if (count === 8) return false
+        groups[count++] = value
+      }
+      break
+    } else {
+      return false
+    }
   }
-  return value
+  return gap === -1 ? count === 8 : count < 8 && spread(gap, count)
+}
+
+/** Moves the groups after the `::` to the end and fills the gap with zeros. */
+function spread (gap: number, count: number): true {
+  groups.copyWithin(8 - (count - gap), gap, count)
+  groups.fill(0, gap, 8 - (count - gap))
+  return true
 }
 
 function hexDigit (code: number): number {
-  if (code >= ZERO && code < ZERO + 10) return code - ZERO
-  if (code >= LOWER_A && code < LOWER_A + 6) return code - LOWER_A + 10
-  if (code >= UPPER_A && code < UPPER_A + 6) return code - UPPER_A + 10
-  return -1
+  if (code >= ZERO && code <= NINE) return code - ZERO
+  const lower = code | 32
+  return lower >= LOWER_A && lower <= LOWER_F ? lower - LOWER_A + 10 : -1
 }
 
-/** The two groups that a dotted IPv4 tail stands for. */
-function parseIPv4 (text: string): [number, number] | null {
-  const octets = text.split('.')
-  if (octets.length !== 4) return null
-  const values = octets.map((octet) => /^(0|[1-9][0-9]{0,2})$/.test(octet) ? Number(octet) : 256)
-  const [a = 256, b = 256, c = 256, d = 256] = values
-  return Math.max(a, b, c, d) > 255 ? null : [a * 256 + b, c * 256 + d]
+/** Reads a dotted IPv4 tail, up to a zone or the end, into two groups. */
+function parseIPv4 (text: string, from: number, into: number): boolean {
+  let octets = 0
+  let value = 0
+  let digits = 0
+  let pair = 0
+  for (let at = from; ; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : PERCENT
+    if (code >= ZERO && code <= NINE) {
+      if (digits > 0 && value === 0) return false
+      value = value * 10 + code - ZERO
+      if (++digits > 3 || value > 255) return false
+      continue
+    }
+    if (digits === 0 || octets === 4) return false
+    pair = (pair << 8 | value) & 0xffff
+    octets++
+    if (octets % 2 === 0) groups[into + octets / 2 - 1] = pair
+    if (code === PERCENT) return octets === 4
+    if (code !== DOT) return false
+    value = 0
+    digits = 0
+  }
 }

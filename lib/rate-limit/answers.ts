@@ -8,8 +8,8 @@ import type { ResolvedLimit } from './limits.js'
  * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else failed to sign
  * in. A shadow limit refuses nobody, so a client has nothing to heed.
  */
-export function isExposed (limit: ResolvedLimit): boolean {
-  return limit.phase !== 'limit-body' && !limit.quota.shadow
+export function isExposed (limit: Pick<ResolvedLimit, 'phase' | 'quota'> & { readonly exposed?: boolean }): boolean {
+  return limit.exposed !== false && limit.phase !== 'limit-body' && !limit.quota.shadow
 }
 
 /** `"global";q=100;w=900, "search";q=30;w=60`, or null when no limit may be shown. Built at boot. */
@@ -30,10 +30,17 @@ export function renderItems (heads: readonly (string | null)[], limits: readonly
     const head = heads[index] ?? null
     const reading = decision.readings[index] ?? null
     if (head === null || reading === null) continue
-    const remaining = Math.max(0, (limits[index]?.quota.limit ?? 0) - reading.used)
+    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf(limits[index]) - reading.used)
     field += `${field === '' ? '' : ', '}${head}${remaining};t=${wholeSeconds(reading.waitMs)}`
   }
   return field
+}
+
+/** Units that may be counted at once. */
+function capacityOf (limit: ResolvedLimit | undefined): number {
+  if (limit === undefined) return 0
+  const { algorithm, limit: units, burst } = limit.quota
+  return algorithm === 'gcra' ? burst : units
 }
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */

@@ -1,14 +1,15 @@
 import { NOT_COUNTED, type Quota, type Reading } from './quota.js'
 
-/** Stamps (milliseconds) of the counted requests, oldest first; never more than the limit. */
+/** Stamps (milliseconds) of the counted units, oldest first: a request that costs three stands there three times. */
 export type ExactLog = number[]
 
 /** Reads without a change. A clock that stepped back counts as standing still, so that no stamp leaves early. */
 export function readExact (log: Readonly<ExactLog>, quota: Quota, now: number): Reading {
   const first = firstLive(log, quota, now)
   const used = log.length - first
-  if (used >= quota.limit) {
-    const leaver = log[log.length - quota.limit] ?? now
+  if (used + quota.cost > quota.limit) {
+    // The youngest of the units that must leave before the cost fits.
+    const leaver = log[log.length + quota.cost - quota.limit - 1] ?? now
     return { room: false, used, waitMs: leaver + quota.windowMs - now, mark: NOT_COUNTED }
   }
   return { room: true, used, waitMs: (log[first] ?? now) + quota.windowMs - now, mark: NOT_COUNTED }
@@ -18,17 +19,19 @@ export function readExact (log: Readonly<ExactLog>, quota: Quota, now: number): 
 export function addExact (log: ExactLog, quota: Quota, now: number, reading: Reading): void {
   const stamp = Math.max(now, log.at(-1) ?? now)
   log.splice(0, firstLive(log, quota, now))
-  log.push(stamp)
+  for (let unit = 0; unit < quota.cost; unit++) log.push(stamp)
   if (reading.used === 0) reading.waitMs = stamp + quota.windowMs - now
-  reading.used += 1
+  reading.used += quota.cost
   reading.mark = stamp
 }
 
 /** Takes one request out again. False when it has left the window already. */
-export function removeExact (log: ExactLog, mark: number): boolean {
+export function removeExact (log: ExactLog, mark: number, cost = 1): boolean {
   const index = log.indexOf(mark)
   if (index === -1) return false
-  log.splice(index, 1)
+  let units = 1
+  while (units < cost && log[index + units] === mark) units++
+  log.splice(index, units)
   return true
 }
 

@@ -1,43 +1,71 @@
-import { Type } from '@sinclair/typebox'
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
-import { checkOptions, isPlainObject, nearest } from '../options.js'
-import { createQuota, type Quota } from './quota.js'
+import { checkOptions, isPlainObject } from '../options.js'
+import { isBodyPart, resolveParts, type KeyPart } from './key-parts.js'
+import { createQuota, type Algorithm, type Penalty, type Quota } from './quota.js'
 
-/** What a caller is told apart by. */
-export type KeyPart = 'ip' | 'user' | { readonly body: string } | { readonly header: string }
+export type { KeyPart } from './key-parts.js'
 
 /** What decides while Redis cannot be asked: a local engine, a refusal (503), or nobody. */
 export type OnOutage = 'local' | 'closed' | 'open'
 
+/** True: this request is not counted by this limit. It must answer at once, without a promise. */
+export type Skip = (request: FastifyRequest) => boolean
+
 /** One limit, as a user writes it. */
 export interface Limit {
-  /** Requests in any window. */
+  /** Requests (units, where a request costs more than one) in any window. */
   readonly limit: number
   readonly window: Duration
   /** Several parts together make one caller: `['ip', { body: 'email' }]`. */
   readonly by: KeyPart | readonly KeyPart[]
-  readonly algorithm?: 'exact' | 'sliding'
+  readonly algorithm?: Algorithm
+  /** `gcra` only: the units that may come at once; the limit when left out. */
+  readonly burst?: number
+  /** Units that one request takes. */
+  readonly cost?: number
   readonly count?: 'all' | 'failures'
   readonly mode?: 'enforce' | 'shadow'
   readonly onOutage?: OnOutage
+  /** Whether the `RateLimit` fields show this limit. Limits with a body part are never shown. */
+  readonly expose?: boolean
+  /** After so many refusals the caller is banned, for longer each time. */
+  readonly penalty?: { readonly after: number, readonly within: Duration, readonly bans: readonly Duration[] }
+  readonly skip?: Skip
 }
 
 const MAX_EXACT_LIMIT = 1000
 const MAX_DEFAULT_EXACT_LIMIT = 64
 const MAX_WINDOW_MS = 366 * 86_400_000
+const MAX_PENALTY_AFTER = 1000
+const MAX_BANS = 16
 
 const oneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
   Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description: `${description} Write one of: ${names.join(', ')}.` }))
 
+const duration = (description: string): ReturnType<typeof Type.Unsafe<Duration>> => Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
+
+const PenaltySchema = Type.Object({
+  after: Type.Integer({ minimum: 1, maximum: MAX_PENALTY_AFTER, description: `Refusals that lead to a ban: a whole number from 1 to ${MAX_PENALTY_AFTER}.` }),
+  within: duration('How long refusals and earlier bans are remembered: \'10m\'.'),
+  bans: Type.Array(duration('Write each ban as a duration with a unit: \'1m\'.'), { minItems: 1, maxItems: MAX_BANS, description: `The first ban, the second and so on, 1 to ${MAX_BANS}: ['1m', '10m', '1h'].` }),
+}, { additionalProperties: false, description: 'Write { after: 5, within: \'10m\', bans: [\'1m\', \'10m\', \'1h\'] }.' })
+
 const LimitSchema = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: 1_000_000_000, description: 'Requests in any window: a whole number from 1.' }),
-  window: Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description: 'Write the window as a duration with a unit: \'30s\', \'15m\', \'1h\'.' })),
-  by: Type.Unknown({ description: 'Say who is counted: \'ip\', \'user\', { body: \'email\' }, { header: \'x-api-key\' } or a list of these.' }),
-  algorithm: Type.Optional(oneOf(`How to count; exact up to a limit of ${MAX_DEFAULT_EXACT_LIMIT} and sliding above when left out.`, 'exact', 'sliding')),
+  window: duration('Write the window as a duration with a unit: \'30s\', \'15m\', \'1h\'.'),
+  by: Type.Unknown({ description: 'Say who is counted: \'ip\', \'user\', \'apiKey\', { body: \'email\' }, { header: \'x-tenant\' } or a list of these.' }),
+  algorithm: Type.Optional(oneOf(`How to count; exact up to a limit of ${MAX_DEFAULT_EXACT_LIMIT} and sliding above when left out.`, 'exact', 'sliding', 'gcra', 'fixed')),
+  burst: Type.Optional(Type.Integer({ minimum: 1, description: 'With gcra, the requests that may come at once: a whole number from 1 to the limit.' })),
+  cost: Type.Optional(Type.Integer({ minimum: 1, description: 'What one request takes: a whole number from 1 to the limit.' })),
   count: Type.Optional(oneOf('Count every request, or only those that fail.', 'all', 'failures')),
   mode: Type.Optional(oneOf('A shadow limit counts and reports but never refuses.', 'enforce', 'shadow')),
   onOutage: Type.Optional(oneOf('What decides while Redis cannot be asked.', 'local', 'closed', 'open')),
+  expose: Type.Optional(Type.Boolean({ description: 'Write false to keep the limit out of the RateLimit fields.' })),
+  penalty: Type.Optional(PenaltySchema),
+  skip: Type.Optional(Type.Unsafe<Skip>(Type.Unknown({ description: 'Write a synchronous function (request) => boolean.' }))),
 }, { additionalProperties: false })
 
 /** Where a limit is decided: the earliest place at which all its key parts are known. */
@@ -54,6 +82,9 @@ export interface ResolvedLimit {
   readonly phase: LimitPhase
   readonly failuresOnly: boolean
   readonly onOutage: OnOutage
+  /** Whether callers are shown its numbers. */
+  readonly exposed: boolean
+  readonly skip: Skip | null
 }
 
 export type Policies = ReadonlyMap<string, readonly ResolvedLimit[]>
@@ -106,67 +137,87 @@ function resolveLimit (input: unknown, policy: string, position: number, where: 
   if (limit === null) return null
   const shadow = limit.mode === 'shadow'
   const algorithm = limit.algorithm ?? (limit.limit <= MAX_DEFAULT_EXACT_LIMIT ? 'exact' : 'sliding')
-  const windowMs = parseDuration(limit.window)
-  if (windowMs > MAX_WINDOW_MS) problems.push({ path: `${where}.window`, message: 'Longer than a year.', mend: 'Write at most \'366d\'.' })
-  if (algorithm === 'exact' && limit.limit > MAX_EXACT_LIMIT) {
-    problems.push({ path: `${where}.algorithm`, message: `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`, mend: 'Leave algorithm out, or write \'sliding\'.' })
-  }
-  if (shadow && limit.onOutage === 'closed') {
-    problems.push({ path: `${where}.onOutage`, message: 'A shadow limit never refuses, so it cannot be closed.', mend: 'Leave onOutage out, or set mode to \'enforce\'.' })
-  }
+  const windowMs = checkedDuration(limit.window, `${where}.window`, problems)
+  checkNumbers(limit, algorithm, where, problems)
+  checkModes(limit, parts, where, problems)
+  const penalty = resolvePenalty(limit.penalty, `${where}.penalty`, problems)
   if (problems.length > before) return null
+  const { burst = limit.limit, cost = 1 } = limit
   return Object.freeze({
     policy,
     item: position === 0 ? policy : `${policy}:${position + 1}`,
     position,
-    quota: createQuota(algorithm, limit.limit, windowMs, shadow),
-    parts: Object.freeze(parts),
+    quota: createQuota(algorithm, limit.limit, windowMs, shadow, { burst, cost, penalty }),
+    parts,
     phase: phaseOf(parts),
     failuresOnly: limit.count === 'failures',
     onOutage: limit.onOutage ?? 'local',
+    exposed: limit.expose !== false && !shadow && !parts.some(isBodyPart),
+    skip: limit.skip ?? null,
   })
 }
 
+type CheckedLimit = Static<typeof LimitSchema>
+
+function checkNumbers (limit: CheckedLimit, algorithm: Algorithm, where: string, problems: Problem[]): void {
+  if (algorithm === 'exact' && limit.limit > MAX_EXACT_LIMIT) {
+    problems.push({ path: `${where}.algorithm`, message: `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`, mend: 'Leave algorithm out, or write \'sliding\'.' })
+  }
+  const { burst, cost = 1 } = limit
+  if (burst !== undefined && algorithm !== 'gcra') {
+    problems.push({ path: `${where}.burst`, message: `${algorithm} has no burst.`, mend: 'Write algorithm: \'gcra\', or leave burst out.' })
+  } else if (burst !== undefined && burst > limit.limit) {
+    problems.push({ path: `${where}.burst`, message: 'More at once than the limit admits in a window.', mend: `Write at most the limit, ${limit.limit}.` })
+  } else if (cost > (burst ?? limit.limit)) {
+    // Such a request would be refused for ever.
+    const roof = burst === undefined ? `the limit, ${limit.limit}` : `the burst, ${burst}`
+    problems.push({ path: `${where}.cost`, message: 'No request could ever pass.', mend: `Write at most ${roof}.` })
+  }
+}
+
+function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: string, problems: Problem[]): void {
+  const shadow = limit.mode === 'shadow'
+  if (shadow && limit.onOutage === 'closed') {
+    problems.push({ path: `${where}.onOutage`, message: 'A shadow limit never refuses, so it cannot be closed.', mend: 'Leave onOutage out, or set mode to \'enforce\'.' })
+  }
+  if (shadow && limit.penalty !== undefined) {
+    problems.push({ path: `${where}.penalty`, message: 'A shadow limit never refuses, so it never bans.', mend: 'Leave penalty out, or set mode to \'enforce\'.' })
+  }
+  if (limit.expose === true && parts.some(isBodyPart)) {
+    problems.push({ path: `${where}.expose`, message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.', mend: 'Leave expose out: a limit with a body part stays hidden.' })
+  } else if (limit.expose === true && shadow) {
+    problems.push({ path: `${where}.expose`, message: 'A shadow limit refuses nobody, so a client has nothing to heed.', mend: 'Leave expose out, or set mode to \'enforce\'.' })
+  }
+  checkSkip(limit.skip, `${where}.skip`, problems)
+}
+
+/** A promise is always truthy: an asynchronous `skip` would skip everybody. */
+function checkSkip (skip: unknown, where: string, problems: Problem[]): void {
+  if (skip === undefined) return
+  const kind = Object.prototype.toString.call(skip)
+  if (kind === '[object Function]') return
+  const message = typeof skip === 'function' ? 'It is asynchronous or a generator, and is asked for each request.' : 'Not a function.'
+  problems.push({ path: where, message, mend: 'Write a synchronous function (request) => boolean.' })
+}
+
+function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems: Problem[]): Penalty | null {
+  if (input === undefined) return null
+  const withinMs = checkedDuration(input.within, `${where}.within`, problems)
+  const bansMs = input.bans.map((ban, index) => checkedDuration(ban, `${where}.bans[${index}]`, problems))
+  for (const [index, ban] of bansMs.entries()) {
+    if (ban >= (bansMs[index - 1] ?? 0)) continue
+    problems.push({ path: `${where}.bans[${index}]`, message: 'Shorter than the ban before it.', mend: 'Write the bans from the shortest to the longest.' })
+  }
+  return Object.freeze({ after: input.after, withinMs, bansMs: Object.freeze(bansMs) })
+}
+
+function checkedDuration (text: Duration, where: string, problems: Problem[]): number {
+  const milliseconds = parseDuration(text)
+  if (milliseconds > MAX_WINDOW_MS) problems.push({ path: where, message: 'Longer than a year.', mend: 'Write at most \'366d\'.' })
+  return milliseconds
+}
+
 function phaseOf (parts: readonly KeyPart[]): LimitPhase {
-  if (parts.some((part) => typeof part === 'object' && 'body' in part)) return 'limit-body'
+  if (parts.some(isBodyPart)) return 'limit-body'
   return parts.includes('user') ? 'limit-user' : 'limit-address'
-}
-
-const PART_MEND = 'Write \'ip\', \'user\', { body: \'email\' }, { header: \'x-api-key\' } or a list of these.'
-/** RFC 9110, section 5.6.2: the characters of a header's name. */
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
-function resolveParts (input: unknown, where: string, problems: Problem[]): KeyPart[] {
-  const list: readonly unknown[] = Array.isArray(input) ? input : [input]
-  if (list.length === 0) problems.push({ path: where, message: 'Nobody is told apart.', mend: PART_MEND })
-  const parts: KeyPart[] = []
-  const seen = new Set<string>()
-  for (const [index, written] of list.entries()) {
-    const at = Array.isArray(input) ? `${where}[${index}]` : where
-    const part = resolvePart(written, at, problems)
-    if (part === null) continue
-    const name = JSON.stringify(part)
-    if (seen.has(name)) problems.push({ path: at, message: 'The same part twice.', mend: 'Name each part once.' })
-    seen.add(name)
-    parts.push(part)
-  }
-  return parts
-}
-
-function resolvePart (part: unknown, where: string, problems: Problem[]): KeyPart | null {
-  if (part === 'ip' || part === 'user') return part
-  if (typeof part === 'string') {
-    const near = nearest(part, ['ip', 'user'])
-    problems.push({ path: where, message: 'Unknown key part.', mend: near === null ? PART_MEND : `Did you mean '${near}'?` })
-    return null
-  }
-  if (isPlainObject(part)) {
-    const [[kind, name] = [], ...more] = Object.entries(part).filter(([, value]) => value !== undefined)
-    if (more.length === 0 && typeof name === 'string' && name !== '') {
-      if (kind === 'body') return Object.freeze({ body: name })
-      if (kind === 'header' && HEADER_NAME.test(name)) return Object.freeze({ header: name.toLowerCase() })
-    }
-  }
-  problems.push({ path: where, message: 'Unknown key part.', mend: PART_MEND })
-  return null
 }

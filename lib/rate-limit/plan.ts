@@ -54,7 +54,7 @@ function isRouteInput (input: unknown): input is RouteInput {
   return isPlainObject(input) && Object.keys(input).length === 1 && Array.isArray(input['only']) && input['only'].every((name) => typeof name === 'string')
 }
 
-const PHASES: readonly LimitPhase[] = ['limit-address', 'limit-user', 'limit-body']
+export const PHASES: readonly LimitPhase[] = ['limit-address', 'limit-user', 'limit-body']
 
 /** Prepares the limits of a route; of a scope's 404 (`null`), which has no body to count by, those without a body part. */
 export function planRoute (
@@ -70,12 +70,13 @@ export function planRoute (
     .filter((plan) => plan.limits.length > 0)
   return Object.freeze({
     phases: Object.freeze(phases),
-    policyField: renderPolicyField(phases.flatMap((plan) => plan.limits)),
+    policyField: renderPolicyField(phases.flatMap((plan) => plan.limits).filter(({ exposed }) => exposed)),
     countsFailures: used.some(({ failuresOnly }) => failuresOnly),
   })
 }
 
-function planPhase (phase: LimitPhase, limits: readonly ResolvedLimit[], keyOf: (limit: ResolvedLimit) => RequestKey): PhasePlan {
+/** Prepares limits that are decided in one step. */
+export function planPhase (phase: LimitPhase, limits: readonly ResolvedLimit[], keyOf: (limit: ResolvedLimit) => RequestKey): PhasePlan {
   return Object.freeze({
     phase,
     limits: Object.freeze(limits),
@@ -83,7 +84,7 @@ function planPhase (phase: LimitPhase, limits: readonly ResolvedLimit[], keyOf: 
     onOutage: Object.freeze(limits.map(({ onOutage }) => onOutage)),
     keyOf: Object.freeze(limits.map(keyOf)),
     failuresOnly: Object.freeze(limits.map(({ failuresOnly }) => failuresOnly)),
-    itemHeads: Object.freeze(limits.map(renderItemHead)),
+    itemHeads: Object.freeze(limits.map((limit) => limit.exposed ? renderItemHead(limit) : null)),
   })
 }
 

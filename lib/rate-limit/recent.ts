@@ -2,10 +2,10 @@
  * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full it
  * becomes the old one, and the old one is dropped. Constant time, no order to keep.
  */
-export function rememberRecent (make: (text: string) => string, capacity: number): (text: string) => string {
-  let young = new Map<string, string>()
-  let old = new Map<string, string>()
-  return function recall (text: string): string {
+export function rememberRecent<T extends string> (make: (text: string) => T, capacity: number): (text: string) => T {
+  let young = new Map<string, T>()
+  let old = new Map<string, T>()
+  return function recall (text: string): T {
     let made = young.get(text)
     if (made !== undefined) return made
     made = old.get(text) ?? make(text)

@@ -2,7 +2,9 @@ import type { Redis } from 'ioredis'
 import { parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
 import { queuesOffline } from '../redis.js'
+import { isHeaderName } from './key-parts.js'
 import { resolvePolicies, type Policies } from './limits.js'
+import { resolveNetworks, type Networks } from './networks.js'
 
 /** The shape that `RateLimitOptions` (plugins/rate-limit.ts) has after its schema check. */
 export interface RateLimitInput {
@@ -13,6 +15,9 @@ export interface RateLimitInput {
   readonly keyPrefix?: string
   readonly deadline?: Duration
   readonly failureStatuses?: readonly number[]
+  readonly apiKeyHeader?: string
+  readonly allow?: readonly string[]
+  readonly deny?: readonly string[]
 }
 
 /** What the service around the plugin is like. */
@@ -32,6 +37,12 @@ export interface RateLimitSettings {
   readonly keyPrefix: string
   readonly deadlineMs: number
   readonly failureStatuses: ReadonlySet<number>
+  /** In lower case. */
+  readonly apiKeyHeader: string
+  /** Null when nobody is allowed or denied by address. */
+  readonly networks: Networks | null
+  /** The ranges that no limit holds, as they were written. */
+  readonly allow: readonly string[]
 }
 
 const MAX_DEADLINE_MS = 10_000
@@ -59,7 +70,15 @@ export function resolveSettings (input: RateLimitInput, boot: BootContext, path:
     keyPrefix: input.keyPrefix ?? 'bulwark:rl:',
     deadlineMs,
     failureStatuses: new Set(input.failureStatuses ?? [400, 401, 403, 422]),
+    apiKeyHeader: resolveApiKeyHeader(input.apiKeyHeader ?? 'x-api-key', `${path}.apiKeyHeader`, problems),
+    networks: resolveNetworks(input.allow ?? [], input.deny ?? [], path, problems),
+    allow: Object.freeze([...input.allow ?? []]),
   })
+}
+
+function resolveApiKeyHeader (name: string, path: string, problems: Problem[]): string {
+  if (!isHeaderName(name)) problems.push({ path, message: 'Not the name of a header.', mend: 'Write the header that carries the API key: \'x-api-key\'.' })
+  return name.toLowerCase()
 }
 
 function noneUnder (path: string, problems: readonly Problem[]): boolean {

@@ -20,12 +20,12 @@ export function readSliding (state: SlidingCounts | null, quota: Quota, now: num
   const oldest = Math.floor(at / quota.bucketMs) - LIVE_BUCKETS + 1
   let used = 0
   for (let bucket = oldest; bucket <= state.newest; bucket++) used += liveCount(state, bucket, at, quota)
-  const room = used < quota.limit
+  const room = used + quota.cost <= quota.limit
   let waitMs = quota.windowMs
   let left = used
   for (let bucket = oldest; bucket <= state.newest; bucket++) {
     left -= liveCount(state, bucket, at, quota)
-    if (left < used && (room || left < quota.limit)) {
+    if (left < used && (room || left + quota.cost <= quota.limit)) {
       waitMs = (state.last[bucket % LIVE_BUCKETS] ?? at) + quota.windowMs - now
       break
     }
@@ -41,18 +41,18 @@ export function addSliding (state: SlidingCounts, quota: Quota, now: number, rea
   for (let bucket = Math.max(state.newest + 1, current - LIVE_BUCKETS + 1); bucket <= current; bucket++) state.counts[bucket % LIVE_BUCKETS] = 0
   state.newest = current
   const place = current % LIVE_BUCKETS
-  state.counts[place] = (state.counts[place] ?? 0) + 1
+  state.counts[place] = (state.counts[place] ?? 0) + quota.cost
   state.last[place] = at
   if (reading.used === 0) reading.waitMs = at + quota.windowMs - now
-  reading.used += 1
+  reading.used += quota.cost
   reading.mark = current
 }
 
 /** Takes one request out again. False when its bucket has left the ring already. */
-export function removeSliding (state: SlidingCounts, mark: number): boolean {
+export function removeSliding (state: SlidingCounts, mark: number, cost = 1): boolean {
   const count = state.counts[mark % LIVE_BUCKETS] ?? 0
   if (mark <= state.newest - LIVE_BUCKETS || mark > state.newest || count === 0) return false
-  state.counts[mark % LIVE_BUCKETS] = count - 1
+  state.counts[mark % LIVE_BUCKETS] = Math.max(0, count - cost)
   return true
 }
 

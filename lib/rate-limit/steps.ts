@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import { exceeded, renderItems, storeUnavailable, tooManyRequests } from './answers.js'
+import { compileTally, type Tally } from './counters.js'
 import type { Decision, LimitEngine } from './engine.js'
 import type { PhasePlan, RoutePlan } from './plan.js'
 
@@ -31,7 +32,10 @@ export interface StepContext {
 /** The steps of one route: decide in each phase, settle when the answer is known. */
 export function limitSteps (plan: RoutePlan, context: StepContext): readonly PlacedStep[] {
   if (plan.phases.length === 0) return []
-  const steps: PlacedStep[] = plan.phases.map((phase) => decidingStep(phase, plan.policyField, context))
+  const steps: PlacedStep[] = plan.phases.map((phase, index) => {
+    const later = new Set(plan.phases.slice(index + 1).flatMap(({ limits }) => limits.map(({ policy }) => policy)))
+    return decidingStep({ plan: phase, policyField: plan.policyField, tally: compileTally(context.engine.policies, phase.limits, later), context })
+  })
   steps.push({ hook: 'onSend', phase: 'limit-settle', run: function settleLimits (request, reply) { return settleAndTell(request, reply, plan, context) } })
   if (plan.countsFailures) {
     steps.push(
@@ -42,22 +46,32 @@ export function limitSteps (plan: RoutePlan, context: StepContext): readonly Pla
   return steps
 }
 
-function decidingStep (plan: PhasePlan, policyField: string | null, context: StepContext): PlacedStep {
-  switch (plan.phase) {
-    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request) { return decide(request, plan, policyField, context) } }
-    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request) { return decide(request, plan, policyField, context) } }
-    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request) { return decide(request, plan, policyField, context) } }
+/** What boot knows of one deciding step. */
+interface Deciding {
+  readonly plan: PhasePlan
+  readonly policyField: string | null
+  readonly tally: Tally
+  readonly context: StepContext
+}
+
+function decidingStep (step: Deciding): PlacedStep {
+  switch (step.plan.phase) {
+    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request) { return decide(request, step) } }
+    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request) { return decide(request, step) } }
+    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request) { return decide(request, step) } }
   }
 }
 
-function decide (request: FastifyRequest, plan: PhasePlan, policyField: string | null, context: StepContext): Verdict | Promise<Verdict> {
+function decide (request: FastifyRequest, step: Deciding): Verdict | Promise<Verdict> {
+  const { plan, context } = step
   const keys = plan.keyOf.map((keyOf) => keyOf(request))
   const decision = context.engine.decide(plan, keys)
-  if (decision instanceof Promise) return decision.then((late) => conclude(request, plan, keys, late, policyField, context))
-  return conclude(request, plan, keys, decision, policyField, context)
+  if (decision instanceof Promise) return decision.then((late) => conclude(request, step, keys, late))
+  return conclude(request, step, keys, decision)
 }
 
-function conclude (request: FastifyRequest, plan: PhasePlan, keys: readonly string[], decision: Decision, policyField: string | null, context: StepContext): Verdict {
+function conclude (request: FastifyRequest, { plan, policyField, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
+  tally(decision)
   const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
   if (decision.outcome === 'admitted') {

@@ -8,6 +8,7 @@ export interface TransportInput {
   readonly proxies?: 'none' | readonly string[]
   readonly hosts?: readonly string[]
   readonly https?: HttpsMode
+  readonly forwardedHost?: boolean
   readonly publicOrigin?: string
   readonly methods?: readonly string[]
   readonly redirects?: readonly string[]
@@ -22,6 +23,8 @@ export interface ResolvedTransportPolicy {
   readonly hosts: ReadonlySet<string> | null
   readonly https: HttpsMode
   readonly publicOrigin: string | null
+  /** True when the declared proxies' `X-Forwarded-Host` is believed; of the server, the same on every route. */
+  readonly forwardedHost: boolean
   /** Origins that `reply.safeRedirect` may leave for, the public one included. */
   readonly redirects: ReadonlySet<string>
 }
@@ -48,11 +51,15 @@ export function resolveTransport (input: TransportInput, production: boolean, pr
   }
   if (input.publicOrigin !== undefined) checkPublicOrigin(input.publicOrigin, https, problems)
   const list = input.proxies === undefined || input.proxies === 'none' ? [] : input.proxies
+  if (input.forwardedHost === true && list.length === 0) {
+    problems.push({ path: 'transport.forwardedHost', message: 'No proxy is declared that could send X-Forwarded-Host.', mend: 'Declare the proxies in transport.proxies, or leave the option out.' })
+  }
   return {
     policy: Object.freeze({
       hosts: input.hosts === undefined ? null : resolveHosts(input.hosts, problems),
       https,
       publicOrigin: input.publicOrigin ?? null,
+      forwardedHost: input.forwardedHost ?? false,
       redirects: resolveRedirects(input, problems),
     }),
     trustProxy: list.length === 0 ? false : [...list],
@@ -90,6 +97,13 @@ function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlyS
   return names
 }
 
+/** `::ffff:0:0/96` and wider: every IPv4 address has a form there (RFC 4291, section 2.5.5.2). */
+function coversIPv4 (address: string, bits: number): boolean {
+  const range = new BlockList()
+  range.addSubnet(address, bits, 'ipv6')
+  return range.check('::ffff:0.0.0.0', 'ipv6') && range.check('::ffff:255.255.255.255', 'ipv6')
+}
+
 function resolveProxies (list: readonly string[], problems: Problem[]): BlockList {
   const proxies = new BlockList()
   for (const [index, entry] of list.entries()) {
@@ -98,7 +112,7 @@ function resolveProxies (list: readonly string[], problems: Problem[]): BlockLis
     const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
     if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
       problems.push({ path: `transport.proxies[${index}]`, message: 'Not an address range.', mend: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.' })
-    } else if (bits === 0) {
+    } else if (bits === 0 || (version === 6 && coversIPv4(address, bits))) {
       problems.push({ path: `transport.proxies[${index}]`, message: 'This trusts every client to say who it is.', mend: 'List the proxies\' own addresses, or write \'none\'.' })
     } else {
       proxies.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')

@@ -1,9 +1,11 @@
 import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { SecurityError, type ErrorCode } from '../errors.js'
 import { PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
+import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
 
@@ -38,12 +40,16 @@ export function settingsOf (app: object): ServerSettings | null {
   return typeof genReqId === 'function' ? BUILT.get(genReqId) ?? null : null
 }
 
-/** Constructor options of a hardened Fastify instance. */
-export function buildServerOptions (settings: ServerSettings): FastifyHttpOptions<Server> {
-  const genReqId = createRequestIdGenerator(settings.transport.proxies)
+/** Constructor options of a hardened Fastify instance; `rewriteUrl` is the app's own. */
+export function buildServerOptions (settings: ServerSettings, rewriteUrl?: RewriteUrl): FastifyHttpOptions<Server> {
+  const { proxies, policy } = settings.transport
+  const genReqId = createRequestIdGenerator(proxies)
   BUILT.set(genReqId, settings)
   return {
     trustProxy: settings.transport.trustProxy,
+    // Without a declared proxy Fastify believes nobody, and there is nothing to take away.
+    ...(proxies !== null && { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
+    ...(proxies === null && rewriteUrl !== undefined && { rewriteUrl }),
     genReqId,
     requestIdHeader: false,
     bodyLimit: SERVER_DEFAULTS.bodyLimit,
@@ -87,6 +93,11 @@ const CLIENT_ERROR_CODES: ReadonlyMap<string, ErrorCode> = new Map<string, Error
 /** Answers what Node's parser refused. There is no request object, so the answer is written to the socket by hand. */
 function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoException, socket: Socket, log: FastifyBaseLogger): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
+  if (isStillShakingHands(socket)) {
+    // Nothing can be written yet, and waiting until it was would keep the connection for ever.
+    socket.destroy()
+    return
+  }
   const id = createRequestId()
   log.info({ reqId: id, code: error.code }, 'malformed request refused')
   if (socket.writable && !hasAnswered(socket)) {
@@ -104,6 +115,10 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${lines}\r\n${problem.body}`)
   }
   socket.destroySoon()
+}
+
+function isStillShakingHands (socket: Socket): boolean {
+  return socket instanceof TLSSocket && socket.getPeerFinished() === undefined
 }
 
 /**

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import type { ServerOptions as NodeHttpOptions } from 'node:http'
 import type { ServerOptions as NodeHttpsOptions } from 'node:https'
 import type { FastifyServerOptions } from 'fastify'
@@ -21,7 +22,11 @@ export type ServerOutput = FastifyServerOptions & {
 }
 
 /** OWASP ASVS 5.0, V12.1.1; RFC 8996 retires what is older. */
-export const MIN_TLS_VERSION = 'TLSv1.2'
+const MIN_TLS_VERSION = 'TLSv1.2'
+
+/** A handshake that never ends holds a connection before any limit of HTTP begins to run; Node waits 120 s. */
+export const TLS_DEFAULTS = Object.freeze({ minVersion: MIN_TLS_VERSION, handshakeTimeout: 20_000 } as const)
+
 const VERSIONS: ReadonlySet<unknown> = new Set([undefined, MIN_TLS_VERSION, 'TLSv1.3'])
 
 /** Reports what would let a client in over a protocol, or past a parser, that must not be used any more. */
@@ -46,6 +51,17 @@ function checkTls (https: Readonly<Record<string, unknown>>, problems: Problem[]
   }
   if (https['secureProtocol'] !== undefined) {
     problems.push({ path: 'fastify.https.secureProtocol', message: 'It fixes one protocol version and overrides minVersion.', mend: 'Remove it; minVersion and maxVersion say the same without its names.' })
+  }
+  const { ciphers, secureOptions, ALPNProtocols: protocols } = https
+  // From level 1 on OpenSSL itself drops what does not encrypt or does not authenticate, whatever else the string names.
+  if (typeof ciphers === 'string' && ciphers.includes('@SECLEVEL=0')) {
+    problems.push({ path: 'fastify.https.ciphers', message: 'Security level 0 admits ciphers that encrypt nothing and servers that prove nothing.', mend: 'Remove @SECLEVEL=0.' })
+  }
+  if (typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION) !== 0) {
+    problems.push({ path: 'fastify.https.secureOptions', message: 'Unsafe legacy renegotiation lets another put a request before the client\'s (CVE-2009-3555).', mend: 'Remove SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION.' })
+  }
+  if (Array.isArray(protocols) && !protocols.includes('http/1.1')) {
+    problems.push({ path: 'fastify.https.ALPNProtocols', message: 'The server speaks HTTP/1.1 only.', mend: 'Remove it, or list \'http/1.1\'.' })
   }
   // Only what every certificate needs: a wrong key is Node's to report.
   if (['cert', 'pfx', 'SNICallback'].every((name) => https[name] === undefined)) {

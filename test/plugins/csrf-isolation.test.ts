@@ -159,7 +159,7 @@ test('below a scope that turned the checks off, a route turns them on again with
   t.equal((await app.inject({ url: '/hooks/on', headers: IMAGE })).statusCode, 403)
 })
 
-test('the umbrella trusts the patterns of credentialed CORS, and not what a function allows', async (t) => {
+test('whom the credentialed CORS of the definition grants is trusted, by list, pattern or function', async (t) => {
   const { createServer, defineSecurity } = await import('../../index.js')
   const send = async (definition: Parameters<typeof createServer>[0], origin: string): Promise<number> => {
     const app = await createServer(definition, { logger: false })
@@ -168,6 +168,9 @@ test('the umbrella trusts the patterns of credentialed CORS, and not what a func
     return (await app.inject({ url: '/x', headers: { ...FETCH, origin } })).statusCode
   }
   t.equal(await send(defineSecurity({ cors: { origins: [/^https:\/\/[a-z]+\.example\.com$/], credentials: true } }), 'https://a.example.com'), 200)
-  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), TRUSTED), 403)
-  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true }, csrf: { trustedOrigins: [TRUSTED] } }), TRUSTED), 200)
+  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), TRUSTED), 200)
+  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), EVIL), 403)
+  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED } }), TRUSTED), 403, 'without credentials nobody is')
+  t.equal(await send(defineSecurity({ cors: false }), TRUSTED), 403)
+  t.equal(await send(defineSecurity({ cors: { origins: [EVIL], credentials: true }, csrf: { trustedOrigins: [TRUSTED] } }), TRUSTED), 200, 'the list is added')
 })

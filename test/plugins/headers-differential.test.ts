@@ -1,124 +1,36 @@
-import Fastify, { type FastifyInstance } from 'fastify'
-import helmet, { type HelmetOptions } from 'helmet'
-import { createServer, request as send, type IncomingHttpHeaders, type IncomingMessage, type Server } from 'node:http'
+import helmet from 'helmet'
+import { createServer, request as send, type IncomingHttpHeaders, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
 import { headers, type HeadersOptions } from '../../plugins/headers.js'
+import { BASE, compared, grid, instance, official, OVER_HTTPS, single, type Wish } from '../helpers/differential.js'
 
-/** The same wish in both vocabularies; the reference is helmet itself as middleware, run for each request. */
-interface Wish { readonly ours: HeadersOptions, readonly theirs: HelmetOptions, readonly nonce?: true }
+const fastifyHelmet = official('@fastify/helmet')
 
-type DirectiveValue = (string | ((request: IncomingMessage) => string))[]
+type Answer = Readonly<Record<string, unknown>>
 
-const policy = (directives: Record<string, DirectiveValue>): HelmetOptions => ({ contentSecurityPolicy: { useDefaults: false, directives: directives } })
+/** The option that a wish is written under: in both vocabularies the same key holds the options of a route. */
+interface Asked { readonly app: HeadersOptions, readonly route?: HeadersOptions | false }
 
-/** The reference is told the nonce that our response had. */
-const nonce = (request: IncomingMessage): string => `'nonce-${String(request.headers['x-nonce'])}'`
-
-const API = { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] }
-const DOCUMENT: Record<string, DirectiveValue> = {
-  'default-src': ["'none'"],
-  'script-src': [nonce, "'strict-dynamic'"],
-  'style-src': ["'self'", nonce],
-  'img-src': ["'self'", 'data:'],
-  'font-src': ["'self'"],
-  'connect-src': ["'self'"],
-  'manifest-src': ["'self'"],
-  'object-src': ["'none'"],
-  'base-uri': ["'none'"],
-  'form-action': ["'self'"],
-  'frame-ancestors': ["'none'"],
-  'upgrade-insecure-requests': [],
+/** What our plugin answers on one route, and the nonce that it made. */
+async function ask (t: Test, { app: options, route }: Asked, nonce: boolean): Promise<{ headers: Answer, nonce: string }> {
+  const app = instance(t)
+  await app.register(headers, options)
+  app.get('/', route === undefined ? {} : { security: { headers: route } }, async (_request, reply) => reply.send(nonce ? reply.cspNonce : ''))
+  const { headers: sent, body } = await app.inject({ url: '/', headers: OVER_HTTPS })
+  return { headers: compared(sent), nonce: body }
 }
 
-const CSP: readonly Wish[] = [
-  { ours: {}, theirs: policy(API) },
-  { ours: { contentSecurityPolicy: false }, theirs: { contentSecurityPolicy: false } },
-  { ours: { contentSecurityPolicy: { directives: { 'default-src': ["'self'", 'https://cdn.example.com'] } } }, theirs: policy({ ...API, 'default-src': ["'self'", 'https://cdn.example.com'] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'img-src': ["'self'", 'data:', '*.example.com'] } } }, theirs: policy({ ...API, 'img-src': ["'self'", 'data:', '*.example.com'] }) },
-  { ours: { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] } } }, theirs: policy({ ...API, 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'form-action': ["'self'"] } } }, theirs: policy({ ...API, 'form-action': ["'self'"] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'script-src': ["'nonce'", "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"] } } }, theirs: policy({ ...API, 'script-src': [nonce, "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"] }), nonce: true },
-  { ours: { profile: 'document' }, theirs: { ...policy(DOCUMENT) }, nonce: true },
-]
-
-const HSTS: readonly Wish[] = [
-  { ours: {}, theirs: { strictTransportSecurity: { maxAge: 63_072_000, includeSubDomains: true } } },
-  { ours: { strictTransportSecurity: false }, theirs: { strictTransportSecurity: false } },
-  { ours: { strictTransportSecurity: { maxAge: 0 } }, theirs: { strictTransportSecurity: { maxAge: 0 } } },
-  { ours: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, theirs: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } } },
-  { ours: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } }, theirs: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } } },
-]
-
-const FRAMES: readonly Wish[] = [
-  { ours: {}, theirs: { xFrameOptions: { action: 'deny' } } },
-  { ours: { xFrameOptions: false }, theirs: { xFrameOptions: false } },
-  { ours: { xFrameOptions: { action: 'sameorigin' } }, theirs: { xFrameOptions: { action: 'sameorigin' } } },
-]
-
-/** The next three take turns over the full product of those above. */
-const REFERRERS: readonly Wish[] = [
-  { ours: { referrerPolicy: { policy: 'no-referrer' } }, theirs: { referrerPolicy: { policy: 'no-referrer' } } },
-  { ours: { referrerPolicy: false }, theirs: { referrerPolicy: false } },
-  { ours: { referrerPolicy: { policy: 'same-origin' } }, theirs: { referrerPolicy: { policy: 'same-origin' } } },
-  { ours: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } }, theirs: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } } },
-  { ours: { referrerPolicy: { policy: 'unsafe-url' } }, theirs: { referrerPolicy: { policy: 'unsafe-url' } } },
-]
-
-const CROSS_ORIGIN: readonly Wish[] = [
-  { ours: {}, theirs: { crossOriginResourcePolicy: { policy: 'same-origin' }, crossOriginOpenerPolicy: { policy: 'same-origin' }, crossOriginEmbedderPolicy: false } },
-  ...(['same-origin', 'same-site', 'cross-origin'] as const).flatMap((resource) => (['same-origin', 'same-origin-allow-popups', 'unsafe-none'] as const).flatMap((opener) =>
-    (['require-corp', 'credentialless', 'unsafe-none'] as const).map((embedder) => {
-      const both = { crossOriginResourcePolicy: { policy: resource }, crossOriginOpenerPolicy: { policy: opener }, crossOriginEmbedderPolicy: { policy: embedder } }
-      return { ours: both, theirs: both }
-    }))),
-  ...(['crossOriginResourcePolicy', 'crossOriginOpenerPolicy', 'crossOriginEmbedderPolicy'] as const).map((name) => {
-    const others = { crossOriginResourcePolicy: { policy: 'same-site' as const }, crossOriginOpenerPolicy: { policy: 'unsafe-none' as const }, crossOriginEmbedderPolicy: { policy: 'credentialless' as const } }
-    return { ours: { ...others, [name]: false }, theirs: { ...others, [name]: false } }
-  }),
-]
-
-const SWITCHES: readonly Wish[] = [
-  { ours: {}, theirs: {} },
-  { ours: { xContentTypeOptions: false }, theirs: { xContentTypeOptions: false } },
-  { ours: { originAgentCluster: false }, theirs: { originAgentCluster: false } },
-  { ours: { originAgentCluster: false, xContentTypeOptions: false }, theirs: { originAgentCluster: false, xContentTypeOptions: false } },
-]
-
-/** What the suite leaves out on purpose: a header for Internet Explorer, and one that only removes another. */
-const LEFT_OUT = { xDownloadOptions: false, xPoweredBy: false } as const
-
-function grid (): Wish[] {
-  const wishes: Wish[] = []
-  for (const csp of CSP) {
-    for (const hsts of HSTS) {
-      for (const frame of FRAMES) {
-        for (let turn = 0; turn < 3; turn++) {
-          const at = wishes.length
-          const parts = [csp, hsts, frame, cycle(REFERRERS, at), cycle(CROSS_ORIGIN, at), cycle(SWITCHES, at)]
-          wishes.push({
-            ours: Object.assign({}, ...parts.map(({ ours }) => ours)) as HeadersOptions,
-            theirs: Object.assign({}, LEFT_OUT, ...parts.map(({ theirs }) => theirs)) as HelmetOptions,
-            ...(csp.nonce === true && { nonce: true }),
-          })
-        }
-      }
-    }
-  }
-  return wishes
+/** What @fastify/helmet answers; its CSP gets the nonce from a request header. */
+async function askHelmet (t: Test, options: object, route: object | false | undefined, nonce: string): Promise<Answer> {
+  const app = instance(t)
+  await app.register(fastifyHelmet, options)
+  app.route({ method: 'GET', url: '/', handler: async (_request, reply) => reply.send(''), ...(route !== undefined && { helmet: route }) })
+  return compared((await app.inject({ url: '/', headers: { ...OVER_HTTPS, 'x-nonce': nonce } })).headers)
 }
 
-function cycle (list: readonly Wish[], at: number): Wish {
-  return list[at % list.length] as Wish
-}
-
-const NOT_COMPARED = new Set(['permissions-policy', 'content-type', 'content-length', 'connection', 'date', 'keep-alive', 'transfer-encoding'])
-
-function compared (sent: IncomingHttpHeaders | Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(sent).filter(([name]) => !NOT_COMPARED.has(name)).sort(([a], [b]) => a < b ? -1 : 1))
-}
-
-async function reference (t: Test, wishes: readonly Wish[]): Promise<(at: number, nonce: string) => Promise<IncomingHttpHeaders>> {
+/** helmet itself, as middleware on a socket. */
+async function middleware (t: Test, wishes: readonly Wish[]): Promise<(at: number, nonce: string) => Promise<IncomingHttpHeaders>> {
   const middlewares = wishes.map(({ theirs }) => helmet(theirs))
   const server: Server = createServer((request, response) => {
     middlewares[Number(request.headers['x-case'])]?.(request, response, (error?: unknown) => { response.statusCode = error === undefined ? 200 : 500; response.end() })
@@ -135,24 +47,120 @@ async function reference (t: Test, wishes: readonly Wish[]): Promise<(at: number
   })
 }
 
-async function suite (t: Test, wishes: readonly Wish[]): Promise<FastifyInstance> {
-  const app = Fastify({ trustProxy: ['127.0.0.1'] })
-  t.teardown(() => app.close())
-  await app.register(headers)
-  for (const [at, { ours, nonce }] of wishes.entries()) {
-    app.get(`/${at}`, { security: { headers: ours } }, async (_request, reply) => reply.send(nonce === true ? reply.cspNonce : ''))
-  }
-  return app
-}
-
-test('over a grid of options the compiled headers are those that helmet sends', async (t) => {
+test('over a grid of route options the compiled headers are those that helmet and @fastify/helmet send', async (t) => {
   const wishes = grid()
   t.ok(wishes.length >= 200, `${wishes.length} combinations`)
   t.ok(new Set(wishes.map(({ ours }) => JSON.stringify(ours))).size > 300, 'most of them distinct')
-  const app = await suite(t, wishes)
-  const fromHelmet = await reference(t, wishes)
-  for (const [at, { ours }] of wishes.entries()) {
-    const res = await app.inject({ url: `/${at}`, headers: { host: 'www.example.com', 'x-forwarded-proto': 'https' } })
-    t.strictSame(compared(res.headers), compared(await fromHelmet(at, res.body)), JSON.stringify(ours))
+  const [ours, theirs] = [instance(t), instance(t)]
+  await ours.register(headers)
+  await theirs.register(fastifyHelmet)
+  for (const [at, wish] of wishes.entries()) {
+    ours.get(`/${at}`, { security: { headers: wish.ours } }, async (_request, reply) => reply.send(wish.nonce === true ? reply.cspNonce : ''))
+    theirs.route({ method: 'GET', url: `/${at}`, handler: async () => '', ...{ helmet: wish.theirs } })
+  }
+  const fromHelmet = await middleware(t, wishes)
+  for (const [at, wish] of wishes.entries()) {
+    const { headers: sent, body } = await ours.inject({ url: `/${at}`, headers: OVER_HTTPS })
+    const plugin = await theirs.inject({ url: `/${at}`, headers: { ...OVER_HTTPS, 'x-nonce': body } })
+    t.strictSame(compared(sent), compared(await fromHelmet(at, body)), `helmet: ${JSON.stringify(wish.ours)}`)
+    t.strictSame(compared(sent), compared(plugin.headers), `@fastify/helmet: ${JSON.stringify(wish.ours)}`)
+  }
+})
+
+test('the same grid, written where the plugin is registered, gives the same headers', async (t) => {
+  for (const wish of grid().filter((_wish, at) => at % 3 === 0)) {
+    const ours = await ask(t, { app: wish.ours }, wish.nonce === true)
+    t.strictSame(ours.headers, await askHelmet(t, wish.theirs, undefined, ours.nonce), JSON.stringify(wish.ours))
+  }
+})
+
+test('a route changes one header of its app and keeps the others, as there', async (t) => {
+  const apps = single().filter(({ nonce }) => nonce !== true).filter((_wish, at) => at % 3 === 0)
+  // A CSP is merged by directive here and replaced there, HSTS by leaf: a whole one says the same in both.
+  const routes = single().filter(({ ours: { contentSecurityPolicy, profile, strictTransportSecurity: hsts } }) =>
+    (contentSecurityPolicy === undefined || contentSecurityPolicy === false) && profile === undefined && (hsts === undefined || hsts === false))
+  let pairs = 0
+  for (const [at, app] of apps.entries()) {
+    const [ours, theirs] = [instance(t), instance(t)]
+    await ours.register(headers, app.ours)
+    await theirs.register(fastifyHelmet, { ...BASE, ...app.theirs })
+    const own = routes.filter((_route, other) => (other + at) % 3 === 0)
+    for (const [index, route] of own.entries()) {
+      // What our route leaves out is the app's; what theirs names anyway is the default of the suite.
+      const written = Object.fromEntries(Object.entries(route.theirs).filter(([name]) => name in route.ours))
+      ours.get(`/${index}`, { security: { headers: route.ours } }, async () => '')
+      theirs.route({ method: 'GET', url: `/${index}`, handler: async () => '', ...{ helmet: written } })
+    }
+    for (const [index, route] of own.entries()) {
+      const request = { url: `/${index}`, headers: OVER_HTTPS }
+      t.strictSame(compared((await ours.inject(request)).headers), compared((await theirs.inject(request)).headers), JSON.stringify([app.ours, route.ours]))
+      pairs++
+    }
+  }
+  t.ok(pairs > 100, `${pairs} pairs`)
+})
+
+test('a route that turns the headers off sends none of them, as there', async (t) => {
+  const ours = await ask(t, { app: {}, route: false }, false)
+  t.strictSame(ours.headers, {})
+  t.strictSame(ours.headers, await askHelmet(t, BASE, false, ''))
+})
+
+test('the policy that only reports is the one that helmet sends with reportOnly', async (t) => {
+  const table: Record<string, string[]>[] = [
+    { 'default-src': ["'self'"] },
+    { 'script-src': ["'self'", 'https://cdn.example.com'], 'object-src': ["'none'"] },
+    { 'img-src': ['data:', '*.example.com'], 'report-uri': ['/reports'] },
+    { 'require-trusted-types-for': ["'script'"] },
+  ]
+  for (const directives of table) {
+    const { headers: sent } = await ask(t, { app: { contentSecurityPolicy: { reportOnly: { directives } } } }, false)
+    const enforced = { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] }
+    const theirs = await askHelmet(t, { ...BASE, contentSecurityPolicy: { useDefaults: false, reportOnly: true, directives: { ...enforced, ...directives } } }, undefined, '')
+    t.equal(typeof theirs['content-security-policy-report-only'], 'string')
+    t.equal(sent['content-security-policy-report-only'], theirs['content-security-policy-report-only'], JSON.stringify(directives))
+  }
+})
+
+test('whatever helmet refuses is refused here, and at boot', async (t) => {
+  const csp = (directives: object): object => ({ contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], ...directives } } })
+  const ours = (directives: object): object => ({ contentSecurityPolicy: { directives } })
+  const both = (options: object): [object, object] => [options, options]
+  const table: [name: string, theirs: object, ours: object][] = [
+    ['an unquoted keyword', csp({ 'script-src': ['self'] }), ours({ 'script-src': ['self'] })],
+    ['a source that ends its directive', csp({ 'script-src': ["'self'; img-src *"] }), ours({ 'script-src': ["'self'; img-src *"] })],
+    ['a source that ends its header', csp({ 'script-src': ["'self', img-src *"] }), ours({ 'script-src': ["'self', img-src *"] })],
+    ['a directive that is no name', csp({ 'bad name': ["'self'"] }), ours({ 'bad name': ["'self'"] })],
+    ['a directive without a name', csp({ '': ["'self'"] }), ours({ '': ["'self'"] })],
+    ['no directive at all', { contentSecurityPolicy: { useDefaults: false, directives: {} } }, ours({ 'default-src': false, 'base-uri': false, 'form-action': false, 'frame-ancestors': false })],
+    ['a list that is none', csp({ 'script-src': 5 }), ours({ 'script-src': 5 })],
+    ['a directive twice', csp({ 'img-src': ["'self'"], imgSrc: ["'self'"] }), ours({ 'img-src': ["'self'"], imgSrc: ["'self'"] })],
+    ['a negative age', ...both({ strictTransportSecurity: { maxAge: -1 } })],
+    ['an age that is no number', ...both({ strictTransportSecurity: { maxAge: '60' } })],
+    ['an endless age', ...both({ strictTransportSecurity: { maxAge: Infinity } })],
+    ['NaN', ...both({ strictTransportSecurity: { maxAge: NaN } })],
+    ['a near miss of HSTS', ...both({ strictTransportSecurity: { maxage: 60 } })],
+    ['another spelling of HSTS', ...both({ strictTransportSecurity: { maxAge: 60, includeSubdomains: true } })],
+    ['a frame action that is gone', ...both({ xFrameOptions: { action: 'allow-from' } })],
+    ['a frame action that is none', ...both({ xFrameOptions: { action: 5 } })],
+    ['an unknown referrer policy', ...both({ referrerPolicy: { policy: 'no-such-policy' } })],
+    ['one unknown in a list', ...both({ referrerPolicy: { policy: ['no-referrer', 'nonsense'] } })],
+    ['a referrer policy twice', ...both({ referrerPolicy: { policy: ['no-referrer', 'no-referrer'] } })],
+    ['no referrer policy', ...both({ referrerPolicy: { policy: [] } })],
+    ['an unknown resource policy', ...both({ crossOriginResourcePolicy: { policy: 'same' } })],
+    ['an unknown opener policy', ...both({ crossOriginOpenerPolicy: { policy: 'same-site' } })],
+    ['an unknown embedder policy', ...both({ crossOriginEmbedderPolicy: { policy: 'require' } })],
+  ]
+  for (const [name, theirs, options] of table) {
+    // It builds its middleware for each request, so it starts, and then answers nothing but 500.
+    const app = instance(t)
+    await app.register(fastifyHelmet, theirs)
+    app.get('/', async () => 1)
+    t.equal((await app.inject('/')).statusCode, 500, `@fastify/helmet: ${name}`)
+    await t.rejects(async () => instance(t).register(headers, options as HeadersOptions), { code: 'BULWARK_CONFIG' }, name)
+    const route = instance(t)
+    await route.register(headers)
+    route.get('/', { security: { headers: options } }, async () => 1)
+    await t.rejects(async () => route.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: /^GET \/ security\.headers\./ }] }, `on a route: ${name}`)
   }
 })

@@ -40,10 +40,10 @@ test('the document profile has a CSP whose nonce appears only once it was read',
   app.get('/data', async () => 1)
   const page = await app.inject('/page')
   const again = await app.inject('/page')
-  t.match(page.body, /^[A-Za-z0-9+/]{22}==$/)
+  t.match(page.body, /^[A-Za-z0-9+/]{24}$/)
   t.not(page.body, again.body)
   t.ok(page.headers['content-security-policy']?.toString().includes(`script-src 'nonce-${page.body}' 'strict-dynamic';style-src 'self' 'nonce-${page.body}'`))
-  assertHeaders(t, (await app.inject('/data')).headers, { 'content-security-policy': /script-src 'strict-dynamic';style-src 'self';/ })
+  assertHeaders(t, (await app.inject('/data')).headers, { 'content-security-policy': /script-src 'none';style-src 'self';/ })
 })
 
 test('reading the nonce twice gives the same one', async (t) => {

@@ -75,6 +75,21 @@ test('every option is checked, in all its forms', (t) => {
     ['failureStatuses', { failureStatuses: 401 }, /list/],
     ['failureStatuses[1]', { failureStatuses: [401, '403'] }, /list|See|200 to 599/],
     ['gcra', { gcra: true }, /Known here/],
+    ['apiKeyHeader', { apiKeyHeader: 7 }, /x-api-key/],
+    ['apiKeyHeader', { apiKeyHeader: '' }, /x-api-key/],
+    ['apiKeyHeader', { apiKeyHeader: 'x api key' }, /x-api-key/],
+    ['apiKeyheader', { apiKeyheader: 'x-api-key' }, /Did you mean "apiKeyHeader"/],
+    ['allow', { allow: '10.0.0.0/8' }, /list of CIDR/],
+    ['allow[0]', { allow: [7] }, /CIDR|See/],
+    ['alow', { alow: [] }, /Did you mean "allow"/],
+    ...['', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8/8', '10.0.0/8', '10.0.0.0/08', 'example.com', '2001:db8::/129', 'fe80::1%eth0', '::ffff:10.0.0.0/95', ' 10.0.0.1', '10.0.0.0/8 '].flatMap((entry) => [
+      ['allow[0]', { allow: [entry] }, /2001:db8::\/32/], ['deny[1]', { deny: ['192.0.2.1', entry] }, /2001:db8::\/32/],
+    ] as const),
+    ['allow[0]', { allow: ['0.0.0.0/0'] }, /rateLimit: false/],
+    ['allow[0]', { allow: ['::/0'] }, /rateLimit: false/],
+    ['allow[0]', { allow: ['::ffff:0.0.0.0/96'] }, /rateLimit: false/],
+    ['deny[0]', { allow: ['10.0.0.0/8'], deny: ['::ffff:10.0.0.0/104'] }, /one of the two/],
+    ['policies.a.expose', { policies: { a: { limit: 1, window: '1m', by: { body: 'email' }, expose: true } } }, /stays hidden/],
   ]
   for (const [path, options, mend] of wrong) {
     const problems: Problem[] = []
@@ -90,6 +105,7 @@ test('every option is checked, in all its forms', (t) => {
     [{}, { production: true, config: { REDIS_URL: 'rediss://a:b@c:1/2', JWT_ACCESS_SECRET: secret } }],
     [{}, { production: false, config: { REDIS_URL: '' } }],
     [{ redis: false }, { production: false, config: { REDIS_URL: 'not read' } }],
+    [{ allow: [], deny: [], apiKeyHeader: undefined }, development], [{ apiKeyHeader: 'X-Client-Key', allow: ['10.0.0.0/8', '::1'], deny: ['0.0.0.0/0', '2001:db8::/32'] }, development],
     [{ deadline: '10s', keyPrefix: '!', failureStatuses: [200, 599], policies: {} }, development],
   ]
   for (const [options, boot] of right) {
@@ -128,6 +144,13 @@ test('an instance that knows its policies refuses other names at compile time', 
   const typed = app.withTypeProvider<SecurityTypeProvider<LooseShape & { policies: BuiltInPolicy | 'tiny' }>>()
   typed.get('/fine', { security: { rateLimit: ['tiny', 'global'] } }, async () => 'ok')
   typed.get('/only', { security: { rateLimit: { only: ['auth'] } } }, async () => 'ok')
+  typed.get('/own', async (request) => {
+    await request.rateLimit.consume('tiny', { cost: 1 })
+    // @ts-expect-error the instance has no such policy to ask for
+    await request.rateLimit.consume('tinny').catch(() => {})
+    // @ts-expect-error nor to give back
+    return await request.rateLimit.reward('tinny').catch(() => 'ok')
+  })
   // @ts-expect-error the instance has no such policy
   typed.get('/typo', { security: { rateLimit: ['tinny'] } }, async () => 'ok')
   t.equal((await bootProblems(() => app.ready())).length, 1)

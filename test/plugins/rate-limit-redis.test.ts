@@ -8,6 +8,9 @@ import { redisUrl, uniquePrefix } from '../helpers/redis.js'
 import { addLogin, bootProblems, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { startRedis, type OwnRedis } from '../lib/rate-limit/redis-server.js'
 
+/** Of three commands that waited in the socket of a stopped Redis, those that count when it wakes up. 0 once every command says until when it is valid. */
+const LATE_COUNTS = 0
+
 const keySecret = 'the secret of the test, thirty-two characters or more'
 
 /** Options of instances that share one Redis; the deadline is long, because a busy test machine is no outage. */
@@ -43,8 +46,10 @@ test('200 parallel wrong passwords at two instances run the handler at most five
   t.equal(answers.filter(({ statusCode }) => statusCode === 429).length, 195)
   t.same(first.events.filter(({ name }) => name === 'store_unavailable'), [])
 
-  t.same(await statuses(first.app, 6, login('other@example.com', 'right')), [200, 200, 200, 200, 200, 200])
-  t.same(await statuses(second.app, 6, login('other@example.com')), [401, 401, 401, 401, 401, 429])
+  // From another address, because an instance may remember for a second that this one was full of attempts under way.
+  const other = '198.51.100.8'
+  t.same(await statuses(first.app, 6, login('other@example.com', 'right', other)), [200, 200, 200, 200, 200, 200])
+  t.same(await statuses(second.app, 6, login('other@example.com', 'wrong', other)), [401, 401, 401, 401, 401, 429])
 })
 
 test('other secrets or prefixes mean other counts, and keys show nobody', async (t) => {
@@ -62,7 +67,7 @@ test('other secrets or prefixes mean other counts, and keys show nobody', async 
   const keys = await client.keys(`${options.keyPrefix ?? ''}*`)
   t.ok(keys.length > 0)
   for (const key of keys) {
-    t.match(key.slice((options.keyPrefix ?? '').length), /^[A-Za-z0-9_-]{22}$/)
+    t.match(key.slice((options.keyPrefix ?? '').length), /^[A-Za-z0-9_{}-]{22,40}$/)
     t.ok(await client.pttl(key) > 0, 'every key ends by itself')
   }
 })
@@ -99,9 +104,11 @@ test('a Redis that hangs costs each request the deadline, and what it was asked 
   const answers = await Promise.all(Array.from({ length: 3 }, () => app.inject({ url: '/', remoteAddress: REMOTE })))
   t.ok(performance.now() - start < 1000)
   t.same(answers.map(({ statusCode }) => statusCode), [200, 200, 200])
+  // Well past the end of their time, whatever two clocks disagree about.
+  await wait(150)
   server.resume()
   await wait(50)
-  t.match((await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'], /"global";r=5;/)
+  t.match((await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'], new RegExp(`"global";r=${8 - LATE_COUNTS};`))
 })
 
 test('closed limits answer 503 with Retry-After, open ones admit, and no text of Redis leaves the process', async (t) => {
@@ -141,8 +148,8 @@ test('a Redis that breaks every script is an outage, not a 500', async (t) => {
     await client.del(key)
     await client.set(key, 'not a list', 'EX', 60)
   }
-  t.same(await statuses(app, 3, { url: '/' }), [404, 404, 429])
-  t.equal(events[0]?.name, 'store_unavailable')
+  t.same(await statuses(app, 5, { url: '/' }), [404, 404, 429, 429, 429])
+  t.same(events.filter(({ name }) => name.startsWith('store')).map(({ name }) => name), ['store_unavailable'])
 })
 
 test('an unreachable Redis stops the boot without showing its URL', async (t) => {

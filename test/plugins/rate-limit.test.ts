@@ -23,7 +23,8 @@ test('nothing written limits every address to 100 requests in 15 minutes', async
   t.same(new Set(await statuses(app, 99, { url: '/' })), new Set([200]))
   t.same(await statuses(app, 2, { url: '/' }), [429, 429])
   t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [200])
-  t.same(app.security.limits, { policies: ['global', 'auth', 'login'], store: 'memory' })
+  t.same(app.security.limits.policies, ['global', 'auth', 'login'])
+  t.equal(app.security.limits.store, 'memory')
 })
 
 test('a refusal says how long to wait and by which policy, and is reported', async (t) => {
@@ -142,7 +143,7 @@ test('six spellings of one e-mail address and malformed ones share a bucket each
     t.equal((await app.inject(login(email))).statusCode, 401)
   }
   t.equal((await app.inject(login('USER@example.com\n'))).statusCode, 429)
-  const malformed = await Promise.all([undefined, null, 7, [], {}, true].map((email) => app.inject(login(email))))
+  const malformed = await Promise.all([undefined, null, ['a', 'b'], [], {}, [[]]].map((email) => app.inject(login(email))))
   t.equal(malformed.filter(({ statusCode }) => statusCode === 429).length, 1)
   t.equal(seen.guesses, 10)
 })

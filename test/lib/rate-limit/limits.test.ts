@@ -33,7 +33,7 @@ test('a wrong limit is one problem with its path and a mend', (t) => {
     ['by', { by: 'address' }, /'ip', 'user'/],
     ['by', { by: [] }, /'ip', 'user'/],
     ['by', { by: {} }, /'ip', 'user'/],
-    ['by', { by: { bdy: 'email' } }, /'ip', 'user'/],
+    ['by', { by: { bdy: 'email' } }, /Did you mean \{ body/],
     ['by', { by: { body: '' } }, /'ip', 'user'/],
     ['by', { by: { body: 7 } }, /'ip', 'user'/],
     ['by', { by: { body: 'a', header: 'b' } }, /'ip', 'user'/],
@@ -42,14 +42,48 @@ test('a wrong limit is one problem with its path and a mend', (t) => {
     ['by[1]', { by: ['ip', 'usr'] }, /Did you mean 'user'/],
     ['by[1]', { by: ['ip', 'ip'] }, /once/],
     ['by[1]', { by: [{ header: 'X-A' }, { header: 'x-a' }] }, /once/],
-    ['algorithm', { algorithm: 'gcra' }, /exact, sliding/],
+    ['by', { by: 'apikey' }, /Did you mean 'apiKey'/],
+    ['by', { by: { bodi: 'email' } }, /Did you mean \{ body/],
+    ['by', { by: { heaader: 'x' } }, /Did you mean \{ header/],
+    ['by', { by: Array.from({ length: 9 }, (_, index) => ({ header: `x-${index}` })) }, /at most 8/],
+    ['algorithm', { algorithm: 'gcr' }, /exact, sliding, gcra, fixed/],
+    ['algorithm', { algorithm: 'token-bucket' }, /exact, sliding, gcra, fixed/],
+    ...[0, -1, NaN, 1.5, '2', null].flatMap((number) => [
+      ['burst', { algorithm: 'gcra', burst: number }, /whole number/],
+      ['cost', { cost: number }, /whole number/],
+      ['penalty.after', { penalty: { after: number, within: '1m', bans: ['1m'] } }, /whole number/],
+    ] as const),
+    ['burst', { burst: 5 }, /algorithm: 'gcra'/],
+    ['burst', { burst: 5, algorithm: 'sliding' }, /algorithm: 'gcra'/],
+    ['burst', { burst: 6, algorithm: 'gcra' }, /at most the limit, 5/],
+    ['cost', { cost: 6 }, /at most the limit, 5/],
+    ['cost', { cost: 3, burst: 2, algorithm: 'gcra' }, /at most the burst, 2/],
+    ['expose', { expose: 'yes' }, /false/],
+    ['expose', { expose: true, by: ['ip', { body: 'email' }] }, /stays hidden/],
+    ['expose', { expose: true, by: { body: 'email' }, mode: 'shadow' }, /stays hidden/],
+    ['expose', { expose: true, mode: 'shadow' }, /enforce/],
+    ['penalty', { penalty: true }, /after: 5/],
+    ['penalty.after', { penalty: { within: '1m', bans: ['1m'] } }, /whole number/],
+    ['penalty.after', { penalty: { after: 1001, within: '1m', bans: ['1m'] } }, /1000/],
+    ['penalty.within', { penalty: { after: 1, within: 60, bans: ['1m'] } }, /10m/],
+    ['penalty.within', { penalty: { after: 1, within: '367d', bans: ['1m'] } }, /366d/],
+    ['penalty.bans', { penalty: { after: 1, within: '1m', bans: [] } }, /'1m', '10m', '1h'/],
+    ['penalty.bans', { penalty: { after: 1, within: '1m', bans: '1m' } }, /'1m', '10m', '1h'/],
+    ['penalty.bans[1]', { penalty: { after: 1, within: '1m', bans: ['1m', 'ten minutes'] } }, /duration/],
+    ['penalty.bans[1]', { penalty: { after: 1, within: '1m', bans: ['10m', '1m', '1h'] } }, /shortest/],
+    ['penalty.bans[0]', { penalty: { after: 1, within: '1m', bans: ['400d'] } }, /366d/],
+    ['penalty.ban', { penalty: { after: 1, within: '1m', bans: ['1m'], ban: '1m' } }, /Did you mean "bans"/],
+    ['penalty', { penalty: { after: 1, within: '1m', bans: ['1m'] }, mode: 'shadow' }, /enforce/],
+    ['skip', { skip: true }, /synchronous function/],
+    ['skip', { skip: async () => true }, /synchronous function/],
+    ['skip', { skip: function * () { yield true } }, /synchronous function/],
     ['algorithm', { algorithm: 'exact', limit: 1001 }, /sliding/],
     ['count', { count: 'failure' }, /all, failures/],
     ['mode', { mode: 'shadows' }, /enforce, shadow/],
     ['onOutage', { onOutage: 'memory' }, /local, closed, open/],
     ['onOutage', { onOutage: 'closed', mode: 'shadow' }, /enforce/],
-    ['burst', { burst: 5 }, /Known here/],
-    ['penalty', { penalty: [] }, /Known here/],
+    ['penalty', { penalty: [] }, /after: 5/],
+    ['bursts', { bursts: 5 }, /Did you mean "burst"/],
     ['windw', { windw: '1m' }, /Did you mean "window"/],
   ]
   for (const [key, change, mend] of table) {
@@ -99,6 +133,29 @@ test('boundaries and defaults are as documented', (t) => {
     'many exact 5/60000 limit-address local',
     'many:2 exact 5/60000 limit-body local',
   ])
+  t.end()
+})
+
+test('every further key arrives in the quota or beside it', (t) => {
+  const skip = (): boolean => false
+  const problems: Problem[] = []
+  const [gcra, fixed, shadow, user, quiet] = resolvePolicies({
+    mine: [
+      { limit: 100, window: '1m', by: 'apiKey', algorithm: 'gcra', burst: 10, cost: 10, penalty: { after: 3, within: '10m', bans: ['1m', '1m', '1h'] }, skip },
+      { limit: 5, window: '1m', by: 'ip', algorithm: 'fixed', cost: 5, expose: true, burst: undefined, penalty: undefined, skip: undefined },
+      { limit: 5, window: '1m', by: 'ip', mode: 'shadow', expose: false },
+      { limit: 5, window: '1m', by: ['user', 'apiKey'], expose: true },
+      { limit: 5, window: '1m', by: 'ip', expose: false },
+    ],
+  }, 'p', problems).get('mine') ?? []
+  t.same(problems, [])
+  t.match(gcra, { quota: { algorithm: 'gcra', limit: 100, burst: 10, cost: 10, penalty: { after: 3, withinMs: 600_000, bansMs: [60_000, 60_000, 3_600_000] } }, exposed: true, phase: 'limit-address' })
+  t.equal(gcra?.skip, skip)
+  t.match(fixed, { quota: { algorithm: 'fixed', burst: 5, cost: 5, penalty: null }, exposed: true, skip: null })
+  t.match(shadow, { quota: { cost: 1, shadow: true }, exposed: false })
+  t.match(user, { exposed: true, phase: 'limit-user' }, 'whoever sees it is the account')
+  t.match(quiet, { exposed: false })
+  t.ok(Object.isFrozen(gcra) && Object.isFrozen(gcra?.quota.penalty) && Object.isFrozen(gcra?.parts))
   t.end()
 })
 

@@ -1,11 +1,13 @@
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { createQuota, NOT_COUNTED, type Quota, type Reading } from '../../../lib/rate-limit/quota.js'
+import { createQuota, NOT_COUNTED, type Algorithm, type Quota, type Reading } from '../../../lib/rate-limit/quota.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import { RedisStore } from '../../../lib/rate-limit/stores/redis.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 import { startRedis } from './redis-server.js'
+import { ALGORITHMS, atCost, SHAPES } from './oracle.js'
+import { ReferenceStore } from './oracle-reference.js'
 import { Oracle, QUOTAS, randomTrace, seeded } from './traces.js'
 
 const clock = { now: 0 }
@@ -13,9 +15,17 @@ const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: fa
 const prefix = uniquePrefix()
 let stores = 0
 
+/** Stores that know all four algorithms, costs, penalties, peek, reset and ban; `memory` joins them here when it does. */
+const COMPLETE: readonly string[] = ['pure functions', 'redis']
+
 const KINDS: Readonly<Record<string, { readonly steps: number, open: () => LimitStore }>> = {
   memory: { steps: 4000, open: () => new MemoryStore({ now: () => clock.now }) },
   redis: { steps: 400, open: () => new RedisStore(client, { prefix: `${prefix}${stores++}:`, deadlineMs: 5000, now: () => clock.now }) },
+}
+
+const OPENERS: Readonly<Record<string, () => LimitStore>> = {
+  'pure functions': () => new ReferenceStore(() => clock.now),
+  ...Object.fromEntries(Object.entries(KINDS).map(([kind, { open }]) => [kind, open])),
 }
 
 test('the store contract', async (t) => {
@@ -112,6 +122,149 @@ test('the store contract', async (t) => {
     }
   }
 
+  for (const kind of COMPLETE) {
+    const open = OPENERS[kind] as () => LimitStore
+    for (const algorithm of ALGORITHMS) {
+      t.test(`${kind}: ${algorithm} takes a request's cost, all of it or nothing, and gives all of it back`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const quota = createQuota(algorithm, 10, 60_000, false)
+        const marks: number[] = []
+        for (const [cost, used, admitted] of [[4, 4, true], [5, 9, true], [2, 9, false], [1, 10, true], [1, 10, false]] as const) {
+          const verdict = await store.consume([atCost(quota, cost)], ['k'])
+          t.equal(verdict.admitted, admitted)
+          t.equal(verdict.readings[0]?.used, used)
+          if (admitted) marks.push(verdict.readings[0]?.mark ?? NOT_COUNTED)
+        }
+        await store.giveBack([atCost(quota, 5)], ['k'], [marks[1] ?? 0])
+        t.equal((await store.peek([quota], ['k']))[0]?.used, 5)
+        t.equal((await store.consume([atCost(quota, 6)], ['k'])).admitted, false)
+        t.equal((await store.consume([atCost(quota, 5)], ['k'])).admitted, true)
+      })
+
+      t.test(`${kind}: ${algorithm} admits a costly request when its wait is over, and not a millisecond earlier`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const quota = createQuota(algorithm, 9, 10_007, false, { burst: 6 })
+        while ((await store.consume([quota], ['k'])).admitted) clock.now += 7
+        for (const cost of [1, 3, 6]) {
+          const costly = atCost(quota, cost)
+          const { readings: [refused] } = await store.consume([costly], ['k'])
+          t.equal(refused?.room, false)
+          t.same(plain(await store.consume([costly], ['k'])), { admitted: false, readings: [refused].map((reading) => row(reading as Reading)) }, 'refused again, alike')
+          clock.now += (refused?.waitMs ?? 0) - 1
+          t.equal((await store.consume([costly], ['k'])).admitted, false, `cost ${cost}, early`)
+          clock.now += 1
+          t.equal((await store.consume([costly], ['k'])).admitted, true, `cost ${cost}`)
+          while ((await store.consume([quota], ['k'])).admitted);
+        }
+      })
+
+      t.test(`${kind}: ${algorithm} is read by peek as consume would read it, and peek counts nothing`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const set = [createQuota(algorithm, 3, 60_000, false)]
+        const empty = { room: true, used: 0, waitMs: 60_000, mark: NOT_COUNTED }
+        for (let again = 0; again < 3; again++) t.same((await store.peek(set, ['k'])).map(row), [empty])
+        while ((await store.consume(set, ['k'])).admitted) clock.now += 5
+        const [peeked] = await store.peek(set, ['k'])
+        t.same(row(peeked as Reading), row((await store.consume(set, ['k'])).readings[0] as Reading))
+      })
+
+      t.test(`${kind}: ${algorithm} forgets counts, refusals and bans at a reset, of these keys alone`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const set = [penalized(algorithm, { after: 1, withinMs: 60_000, bansMs: [10_000] })]
+        for (const key of ['k', 'other']) await useUp(store, set, key)
+        await store.reset(['k', 'never'])
+        t.equal((await store.peek(set, ['k']))[0]?.used, 0)
+        t.equal((await store.consume(set, ['k'])).admitted, true)
+        t.equal((await store.peek(set, ['other']))[0]?.banned, true)
+        await store.reset([])
+      })
+
+      t.test(`${kind}: ${algorithm} is banned by hand whatever its counts, and zero lifts the ban and keeps the counts`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const set = [createQuota(algorithm, 3, 60_000, false)]
+        await store.consume(set, ['k'])
+        await store.ban(['k', 'new'], 5000)
+        for (const [key, used] of [['k', 1], ['new', 0]] as const) {
+          const { admitted, readings } = await store.consume(set, [key])
+          t.equal(admitted, false)
+          t.match(readings[0], { room: false, used, waitMs: 5000, mark: NOT_COUNTED, banned: true })
+        }
+        await store.ban(['k'], 0)
+        t.equal((await store.consume(set, ['k'])).readings[0]?.used, 2)
+        clock.now += 4999
+        t.equal((await store.consume(set, ['new'])).admitted, false)
+        clock.now += 1
+        t.equal((await store.consume(set, ['new'])).admitted, true)
+        await store.ban([], 5000)
+      })
+
+      t.test(`${kind}: ${algorithm} climbs the ladder of bans, and comes down when it was quiet for long enough`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const penalty = { after: 2, withinMs: 100_000, bansMs: [3000, 20_000] }
+        const set = [createQuota(algorithm, 1, 1000, false, { penalty })]
+        const offend = async (): Promise<Reading> => {
+          await store.consume(set, ['k'])
+          await store.consume(set, ['k'])
+          return (await store.consume(set, ['k'])).readings[0] as Reading
+        }
+        for (const banMs of [3000, 20_000, 20_000]) {
+          const began = await offend()
+          t.equal(began.room, false)
+          t.equal(began.waitMs, banMs, 'the refusal that begins the ban waits for its end')
+          clock.now += banMs - 1
+          t.match((await store.consume(set, ['k'])).readings[0], { room: false, waitMs: 1, banned: true })
+          clock.now += 1
+        }
+        clock.now += penalty.withinMs
+        t.equal((await offend()).waitMs, 3000, 'forgotten')
+      })
+
+      t.test(`${kind}: ${algorithm} forgets a refusal after its time, and a shadow limit bans nobody`, async (t) => {
+        const store = open()
+        clock.now = 1_000_000_000
+        const penalty = { after: 2, withinMs: 10_000, bansMs: [3000] }
+        const set = [createQuota(algorithm, 1, 60_000, false, { penalty })]
+        await store.consume(set, ['k'])
+        for (let count = 0; count < 4; count++) {
+          t.not((await store.consume(set, ['k'])).readings[0]?.banned, true)
+          clock.now += 10_000
+        }
+        const shadow = [createQuota(algorithm, 1, 60_000, true, { penalty: { ...penalty, after: 1 } })]
+        for (let count = 0; count < 5; count++) {
+          const { admitted, readings } = await store.consume(shadow, ['s'])
+          t.equal(admitted, true)
+          t.not(readings[0]?.banned, true)
+        }
+      })
+    }
+
+    t.test(`${kind}: a ban of one limit counts nothing in the others, and only the limit without room remembers a refusal`, async (t) => {
+      const store = open()
+      clock.now = 1_000_000_000
+      const penalty = { after: 1, withinMs: 60_000, bansMs: [30_000] }
+      const set = [createQuota('exact', 2, 1000, false, { penalty }), createQuota('sliding', 100, 60_000, false, { penalty }), createQuota('gcra', 50, 60_000, false)]
+      const keys = ['a', 'b', 'c']
+      await store.consume(set, keys)
+      await store.consume(set, keys)
+      for (let again = 0; again < 3; again++) {
+        const { admitted, readings } = await store.consume(set, keys)
+        t.equal(admitted, false)
+        t.same(readings.map(({ room }) => room), [false, true, true])
+        t.same(readings.map(({ used }) => used), [2, 2, 2])
+        t.same(readings.map(({ banned }) => banned === true), [again > 0, false, false])
+        t.equal(readings[0]?.waitMs, 30_000)
+      }
+      clock.now += 30_000
+      t.equal((await store.consume(set, keys)).admitted, true)
+    })
+  }
+
   t.test('memory and Redis give the same verdicts, counts, waits and marks on the same trace', async (t) => {
     const differences: unknown[] = []
     for (const [index, quota] of QUOTAS.entries()) {
@@ -133,6 +286,31 @@ test('the store contract', async (t) => {
       }
     }
     t.same(differences, [])
+  })
+
+  t.test('memory and the pure functions give the same verdicts, counts, waits and marks at every cost and with penalties', async (t) => {
+    if (!COMPLETE.includes('memory')) { t.pass('not yet'); return }
+    for (const algorithm of ALGORITHMS) {
+      for (const penalty of [null, { after: 3, withinMs: 20_000, bansMs: [2000, 9000] }]) {
+        for (const shape of SHAPES[algorithm]) {
+          const quota = createQuota(algorithm, shape.limit, shape.windowMs, false, { burst: shape.burst, penalty })
+          const [memory, reference] = [KINDS['memory']?.open() as LimitStore, new ReferenceStore(() => clock.now)]
+          const differences: unknown[] = []
+          const marks: { readonly mark: number, readonly set: readonly Quota[] }[][] = [[], [], []]
+          const random = seeded(quota.limit)
+          for (const { now, caller, giveBack } of randomTrace(random, quota, 3000, 3, 1_000_000_000)) {
+            clock.now = now
+            const [keys, set] = [[`k${caller}`], [atCost(quota, 1 + Math.floor(random() * 3))]]
+            const held = giveBack ? marks[caller]?.pop() : undefined
+            if (held !== undefined) for (const store of [memory, reference]) await store.giveBack(held.set, keys, [held.mark])
+            const [expected, actual] = [reference.consume(set, keys), await memory.consume(set, keys)]
+            if (expected.admitted) marks[caller]?.push({ mark: expected.readings[0]?.mark ?? NOT_COUNTED, set })
+            if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)) && differences.length < 3) differences.push({ quota, now, actual, expected })
+          }
+          t.same(differences, [], `${algorithm} ${quota.limit}${penalty === null ? '' : ' with a penalty'}`)
+        }
+      }
+    }
   })
 
   t.test('every Redis key ends by itself, after every call', async (t) => {
@@ -233,5 +411,13 @@ async function useUp (store: LimitStore, set: readonly Quota[], key: string): Pr
 }
 
 function plain ({ admitted, readings }: Verdict): unknown {
-  return { admitted, readings: readings.map(({ room, used, waitMs, mark }) => ({ room, used, waitMs, mark })) }
+  return { admitted, readings: readings.map(row) }
+}
+
+function row ({ room, used, waitMs, mark, banned }: Reading): Record<string, unknown> {
+  return { room, used, waitMs, mark, ...(banned === true ? { banned } : {}) }
+}
+
+function penalized (algorithm: Algorithm, penalty: Quota['penalty']): Quota {
+  return createQuota(algorithm, 3, 60_000, false, { penalty })
 }

@@ -1,0 +1,155 @@
+import type { FastifyRequest } from 'fastify'
+import type { SecurityEvent } from '../events/catalogue.js'
+import { exceeded } from './answers.js'
+import { sourceOf, type Caller } from './caller.js'
+import { roofOf, type LimitsPort } from './control.js'
+import type { Decision } from './engine.js'
+import type { KeySource } from './keys.js'
+import type { LivePolicies } from './live.js'
+import type { ResolvedLimit } from './limits.js'
+import type { Networks } from './networks.js'
+import type { PhasePlan } from './plan.js'
+import { NOT_COUNTED } from './quota.js'
+import { isAllowed } from './route-steps.js'
+import { isSkipped } from './skip.js'
+import { kLimits } from './steps.js'
+
+/** What a policy says to a request that asks for itself. */
+export interface Consumed {
+  /** False when a limit has no room, or when one that is `closed` cannot be asked. Nothing was counted then. */
+  readonly admitted: boolean
+  /** Units left of the limit that has least; limits in shadow aside. */
+  readonly remaining: number
+  /** Whole seconds, rounded up; 0 when admitted. */
+  readonly retryAfterSeconds: number
+}
+
+export interface ConsumeOptions {
+  /** Units to take, instead of each limit's own cost. */
+  readonly cost?: number
+  /** Parts of the key that are not those of this request. */
+  readonly caller?: Caller
+}
+
+export interface RequestLimiterContext {
+  readonly live: LivePolicies
+  readonly port: Pick<LimitsPort, 'decide' | 'giveBack'>
+  readonly networks: Networks | null
+  readonly emit: (event: SecurityEvent, request: FastifyRequest | null) => void
+}
+
+interface Taken { readonly plan: PhasePlan, readonly keys: readonly string[], readonly decision: Decision }
+
+/** `request.rateLimit`: limits for decisions that a route declaration cannot make. `N` are the known policy names. */
+export class RequestLimiter<N extends string = string> {
+  readonly #request: FastifyRequest
+  readonly #context: RequestLimiterContext
+  readonly #taken = new Map<string, Taken[]>()
+
+  constructor (request: FastifyRequest, context: RequestLimiterContext) {
+    this.#request = request
+    this.#context = context
+  }
+
+  /**
+   * Takes units of a policy, of all its limits or of none. What it took stays taken, whatever the answer's status, unless `reward`
+   * gives it back.
+   * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot be one.
+   */
+  async consume (policy: N, { cost, caller }: ConsumeOptions = {}): Promise<Consumed> {
+    const { live } = this.#context
+    const named = live.named(policy)
+    checkCost(cost, named)
+    const source = this.#sourceOf(caller, named)
+    if (caller === undefined && isAllowed(this.#context.networks, this.#request)) return admittedFreely(named)
+    const limits = named.filter((limit) => !isSkipped(limit, this.#request))
+    const taken: Taken[] = []
+    for (const plan of live.plansOf(limits, cost)) {
+      const step = await this.#decide(plan, source)
+      if (step.decision.outcome !== 'admitted') {
+        for (const earlier of taken) await this.#giveBack(earlier, () => true)
+        return refused(step)
+      }
+      taken.push(step)
+    }
+    if (taken.length === 0) return admittedFreely(named)
+    this.#taken.set(policy, [...this.#taken.get(policy) ?? [], ...taken])
+    return { admitted: true, remaining: Math.min(...taken.map(remainingOf)), retryAfterSeconds: 0 }
+  }
+
+  /** Gives back what `consume` took of the policy for this request; when it took nothing, what the route's own limits counted. Once. */
+  async reward (policy: N): Promise<void> {
+    this.#context.live.named(policy)
+    const taken = this.#taken.get(policy)
+    this.#taken.delete(policy)
+    for (const one of taken ?? this.#request[kLimits]?.decided ?? []) {
+      await this.#giveBack(one, (limit) => taken !== undefined || limit.policy === policy || limit.item === policy)
+    }
+  }
+
+  /** Counts units against the caller without asking for room: as many as there still is room for, in each limit of the policy. */
+  async penalize (policy: N, cost?: number): Promise<void> {
+    const { live, networks } = this.#context
+    const named = live.named(policy)
+    checkCost(cost, named)
+    if (isAllowed(networks, this.#request)) return
+    for (const limit of named) {
+      for (const plan of live.plansOf([limit], cost)) {
+        const { decision } = await this.#decide(plan, this.#request)
+        const [reading] = decision.readings
+        const room = roofOf(limit.quota) - (reading?.used ?? Infinity)
+        if (reading?.room === false && reading.banned !== true && room > 0) {
+          for (const rest of live.plansOf([limit], room)) await this.#decide(rest, this.#request)
+        }
+      }
+    }
+  }
+
+  #sourceOf (caller: Caller | undefined, limits: readonly ResolvedLimit[]): KeySource {
+    return caller === undefined ? this.#request : sourceOf(caller, limits, this.#context.live.apiKeyHeader, this.#request)
+  }
+
+  async #decide (plan: PhasePlan, source: KeySource): Promise<Taken> {
+    const { port, emit } = this.#context
+    const keys = plan.keyOf.map((keyOf) => keyOf(source))
+    const decision = await port.decide(plan, keys)
+    const over = decision.outcome === 'refused' ? exceeded(plan.limits, decision, 'enforced') : []
+    const shadow = decision.outcome === 'admitted' ? exceeded(plan.limits, decision, 'shadow') : []
+    const policies = [...over.map(({ item }) => item), ...shadow.map(({ item }) => `${item} (shadow)`)]
+    if (policies.length > 0) emit({ name: 'excess_rate_limit_exceeded', policies }, this.#request)
+    return { plan, keys, decision }
+  }
+
+  async #giveBack ({ plan, keys, decision }: Taken, mine: (limit: ResolvedLimit) => boolean): Promise<void> {
+    const held = plan.limits.map(mine)
+    const giving = this.#context.port.giveBack(plan, keys, decision, held)
+    // Whoever settles this request later finds nothing left to give back.
+    for (const [index, reading] of decision.readings.entries()) if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED
+    await giving
+  }
+}
+
+function checkCost (cost: number | undefined, limits: readonly ResolvedLimit[]): void {
+  const most = Math.min(...limits.map(({ quota }) => roofOf(quota)))
+  if (cost === undefined || (Number.isInteger(cost) && cost >= 1 && cost <= most)) return
+  throw new RangeError(`A cost is a whole number from 1 to the smallest limit of the policy, ${most}.`)
+}
+
+function admittedFreely (limits: readonly ResolvedLimit[]): Consumed {
+  return { admitted: true, remaining: Math.min(...limits.map(({ quota }) => roofOf(quota))), retryAfterSeconds: 0 }
+}
+
+function remainingOf ({ plan, decision }: Taken): number {
+  const left = plan.quotas.map((quota, index) => quota.shadow ? Infinity : Math.max(0, roofOf(quota) - (decision.readings[index]?.used ?? 0)))
+  const least = Math.min(...left)
+  return least === Infinity ? Math.min(...plan.quotas.map(roofOf)) : least
+}
+
+function refused (step: Taken): Consumed {
+  const { plan, decision } = step
+  const waits = plan.quotas.map(({ shadow }, index) => {
+    const reading = decision.readings[index]
+    return reading?.room === false && !shadow ? reading.waitMs : 0
+  })
+  return { admitted: false, remaining: remainingOf(step), retryAfterSeconds: Math.max(1, Math.ceil(Math.max(...waits) / 1000)) }
+}

@@ -1,0 +1,295 @@
+import Fastify, { type FastifyRequest } from 'fastify'
+import { test } from 'tap'
+import { BulwarkConfigError } from '../../lib/errors.js'
+import type { Duration } from '../../lib/duration.js'
+import type { Limit } from '../../lib/rate-limit/limits.js'
+import { rateLimit } from '../../plugins/rate-limit.js'
+import { addLogin, bootProblems, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
+import { buildOn, FakeStore } from '../lib/rate-limit/fake-store.js'
+
+const tiny = { tiny: { limit: 2, window: '1h', by: 'ip' } } as const
+
+test('inspect tells how each limit stands to a caller, and counts nothing', async (t) => {
+  const { app } = await buildOn(t, new FakeStore())
+  addLogin(app)
+  const { limits } = app.security
+  const caller = { ip: REMOTE, body: { email: ' User@Example.com' } }
+  t.same((await limits.inspect('login', caller)).map(({ used }) => used), [0, 0, 0])
+  await statuses(app, 6, login('user@example.com'))
+  for (let times = 0; times < 3; times++) {
+    t.same(await limits.inspect('login', caller), [
+      { item: 'login', limit: 5, used: 5, remaining: 0, waitMs: 900_000, blocked: true, banned: false },
+      { item: 'login:2', limit: 30, used: 5, remaining: 25, waitMs: 900_000, blocked: false, banned: false },
+      { item: 'login:3', limit: 100, used: 5, remaining: 95, waitMs: 3_600_000, blocked: false, banned: false },
+    ])
+  }
+  t.match(await limits.inspect('login:3', { body: { email: 'user@example.com' } }), [{ item: 'login:3', used: 5 }], 'one limit asks for its own parts only')
+})
+
+test('reset frees a caller, and only that one', async (t) => {
+  const { app } = await buildOn(t, new FakeStore(), { policies: { global: tiny.tiny } })
+  app.get('/', async () => 'ok')
+  for (const remoteAddress of [REMOTE, '203.0.113.1']) t.same(await statuses(app, 3, { url: '/', remoteAddress }), [200, 200, 429])
+  await app.security.limits.reset('global', { ip: `::ffff:${REMOTE}` })
+  t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
+  t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [429])
+})
+
+test('a ban refuses whatever the counts, ends by itself, and unban keeps the counts', async (t) => {
+  const { app, store } = await buildOn(t, new FakeStore(), { policies: { global: tiny.tiny } })
+  app.get('/', async () => 'ok')
+  const { limits } = app.security
+  t.same(await statuses(app, 1, { url: '/' }), [200])
+  await limits.ban('global', { ip: REMOTE }, '10m')
+  const refused = await app.inject({ url: '/', remoteAddress: REMOTE })
+  t.equal(refused.statusCode, 429)
+  t.equal(refused.headers['retry-after'], '600')
+  t.match(await limits.inspect('global', { ip: REMOTE }), [{ banned: true, blocked: true, used: 1 }])
+  store.now += 600_000 - 1
+  t.same(await statuses(app, 1, { url: '/' }), [429])
+  store.now += 1
+  t.same(await statuses(app, 2, { url: '/' }), [200, 429])
+  await limits.ban('global', { ip: '203.0.113.1' }, '1h')
+  t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [429])
+  await limits.unban('global', { ip: '203.0.113.1' })
+  t.same(await statuses(app, 3, { url: '/', remoteAddress: '203.0.113.1' }), [200, 200, 429])
+})
+
+test('a caller is named by the policy\'s own parts, or the error says which is missing', async (t) => {
+  const by: Limit['by'][] = ['ip', 'apiKey', { header: 'X-Tenant' }, { body: 'email' }, ['ip', { body: 'email' }]]
+  const { app } = await buildOn(t, new FakeStore(), { policies: Object.fromEntries(by.map((parts, index) => [`p${index}`, { limit: 5, window: '1m', by: parts }])) })
+  const { limits } = app.security
+  const secret = 'never shown'
+  const wrong: readonly (readonly [string, unknown, RegExp])[] = [
+    ['p0', {}, /caller\.ip: Missing: "p0" counts by it/],
+    ['p0', { ip: secret }, /caller\.ip: Not an IP address/],
+    ['p0', { ip: '' }, /caller\.ip/],
+    ['p0', { ip: 7 }, /caller\.ip/],
+    ['p0', { Ip: REMOTE }, /Did you mean "ip"/],
+    ['p0', { ip: REMOTE, adress: secret }, /caller\.adress: Unknown/],
+    ['p0', null, /caller/],
+    ['p0', REMOTE, /caller/],
+    ['p1', { ip: REMOTE }, /caller\.apiKey: Missing/],
+    ['p1', { apiKey: '' }, /caller\.apiKey/],
+    ['p1', { apiKey: null }, /caller\.ip: Missing/],
+    ['p2', { header: { 'x-other': secret } }, /caller\.header\.x-tenant: Missing/],
+    ['p2', { header: secret }, /caller\.header/],
+    ['p2', { header: { 'x-tenant': 7 } }, /caller\.header/],
+    ['p3', { body: { mail: secret } }, /caller\.body\.email: Missing/],
+    ['p4', { body: { email: secret } }, /caller\.ip: Missing/],
+    ['p4', {}, /caller\.ip: Missing.*\n.*caller\.body\.email: Missing/],
+  ]
+  for (const [policy, caller, message] of wrong) {
+    for (const verb of [limits.inspect, limits.reset, limits.unban]) {
+      const error: unknown = await verb(policy, caller as never).then(() => null, (reason: unknown) => reason)
+      t.type(error, TypeError, JSON.stringify(caller))
+      t.match((error as Error).message, message)
+      t.notMatch((error as Error).message, secret)
+    }
+  }
+  for (const [policy, caller] of [['p1', { apiKey: null, ip: REMOTE }], ['p2', { header: { 'X-TENANT': 'a' } }], ['p3', { body: { email: undefined, other: 1 } }], ['p4', { ip: '2001:db8::1', body: { email: 7 } }]] as const) {
+    const found: unknown = await limits.inspect(policy, caller).then(() => null, (reason: unknown) => (reason as Error).message)
+    t.equal(found, policy === 'p3' ? 'caller.body.email: Missing: "p3" counts by it. Name every part of the policy.' : null, JSON.stringify(caller))
+  }
+  await t.rejects(limits.inspect('p9', {}), RangeError)
+  await t.rejects(limits.inspect('p9', {}), { message: /Did you mean "p/ })
+  await t.rejects(limits.inspect('__proto__', {}), RangeError)
+  for (const duration of ['', '10', '0s', '10 m', 600, null, undefined, '367d']) await t.rejects(limits.ban('p0', { ip: REMOTE }, duration as Duration), TypeError)
+})
+
+test('an administrator learns that the store did not hear, and nothing of its text', async (t) => {
+  const { app, store } = await buildOn(t, new FakeStore())
+  store.down = true
+  const { limits } = app.security
+  for (const attempt of [limits.inspect('global', { ip: REMOTE }), limits.reset('global', { ip: REMOTE }), limits.ban('global', { ip: REMOTE }, '1m'), limits.unban('global', { ip: REMOTE })]) {
+    const error: unknown = await attempt.then(() => null, (reason: unknown) => reason)
+    t.match(error, { code: 'STORE_UNAVAILABLE', statusCode: 503 })
+    t.notMatch((error as Error).message, /secret/)
+  }
+})
+
+test('reload puts new numbers in force without a restart, with the counts there are', async (t) => {
+  const { app, store } = await buildOn(t, new FakeStore(), { policies: { global: tiny.tiny, login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } })
+  app.get('/', async () => 'ok')
+  await app.register(async (child) => { child.get('/nested', { security: { rateLimit: ['login'] } }, async () => 'ok') })
+  t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
+  const { limits } = app.security
+  const same = { login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } as const
+  limits.reload({ global: { limit: 4, window: '1h', by: 'ip' }, ...same })
+  const first = await app.inject({ url: '/', remoteAddress: REMOTE })
+  t.equal(first.headers['ratelimit-policy'], '"global";q=4;w=3600')
+  t.equal(first.headers['ratelimit'], '"global";r=1;t=3600')
+  t.same(await statuses(app, 2, { url: '/nowhere' }), [404, 429], 'the 404 too')
+  limits.reload({ global: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }, ...same })
+  t.same(await statuses(app, 2, { url: '/nested' }), [200, 200])
+  limits.reload({ global: { limit: 1, window: '2h', by: 'ip' }, ...same })
+  t.same(await statuses(app, 2, { url: '/' }), [200, 429], 'another window starts at zero')
+  limits.reload({ global: { limit: 1, window: '2h', by: 'ip', skip: () => true, cost: 1, onOutage: 'open', penalty: { after: 1, within: '1m', bans: ['1m'] } }, ...same, fresh: tiny.tiny })
+  t.same(await statuses(app, 2, { url: '/' }), [200, 200])
+  t.same(limits.policies, ['global', 'auth', 'login', 'fresh'])
+  t.match(await limits.inspect('fresh', { ip: REMOTE }), [{ used: 0 }])
+  limits.reload({ global: tiny.tiny, ...same })
+  t.same(limits.policies, ['global', 'auth', 'login'], 'what no route uses may go')
+  t.ok(store.stamps.size > 0)
+})
+
+test('a reload with anything wrong in it throws all of it and changes nothing', async (t) => {
+  const { app } = await buildOn(t, new FakeStore(), { policies: { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] } })
+  app.get('/', { security: { rateLimit: ['own', 'pair'] } }, async () => 'ok')
+  const good = { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] } as const
+  const table: readonly (readonly [string, unknown])[] = [
+    ['rateLimit.policies', null], ['rateLimit.policies', []], ['rateLimit.policies', 'own'], ['rateLimit.policies', undefined],
+    ['rateLimit.policies.own.limit', { ...good, own: { ...good.own, limit: 0 } }],
+    ['rateLimit.policies.own.windw', { ...good, own: { ...good.own, windw: '1m' } }],
+    ['rateLimit.policies.own', { global: tiny.tiny, pair: good.pair }],
+    ['rateLimit.policies.own', { ...good, own: { ...good.own, by: { header: 'x-a' } } }],
+    ['rateLimit.policies.own', { ...good, own: { ...good.own, count: 'failures' } }],
+    ['rateLimit.policies.own', { ...good, own: [good.own, good.own] }],
+    ['rateLimit.policies.pair', { ...good, pair: tiny.tiny }],
+    ['rateLimit.policies.fresh', { ...good, fresh: { limit: 5, window: '1m', by: 'user' } }],
+  ]
+  for (const [path, policies] of table) {
+    const found = await bootProblems(async () => { app.security.limits.reload(policies as never) })
+    t.same(found.map((problem) => problem.path), [path], JSON.stringify(policies))
+    t.ok(found.every(({ mend }) => mend.length > 0))
+  }
+  t.throws(() => { app.security.limits.reload({ ...good, own: { ...good.own, limit: -1 }, pair: [] }) }, BulwarkConfigError)
+  t.equal((await bootProblems(async () => { app.security.limits.reload({ own: { limit: 0, window: 'x' as never, by: 'ip' } }) })).length, 2)
+  t.equal((await app.inject('/')).headers['ratelimit-policy'], '"global";q=2;w=3600, "own";q=5;w=60, "pair";q=2;w=3600, "pair:2";q=2;w=3600')
+})
+
+test('a reload in the middle of a request settles it where it was counted', async (t) => {
+  const store = new FakeStore()
+  const { app } = await buildOn(t, store, { policies: { global: { limit: 3, window: '1h', by: 'ip', count: 'failures' } } })
+  app.get('/', async () => {
+    app.security.limits.reload({ global: { limit: 3, window: '2h', by: 'ip', count: 'failures', algorithm: 'sliding' } })
+    return 'ok'
+  })
+  t.same(await statuses(app, 1, { url: '/' }), [200])
+  t.same([...store.stamps.values()], [[]])
+})
+
+test('consume decides for the handler, reward gives back once, penalize counts without asking', async (t) => {
+  const { app, store, events } = await buildOn(t, new FakeStore(), { policies: { quota: { limit: 10, window: '1h', by: 'ip' } } })
+  const answers: unknown[] = []
+  app.get('/:verb/:cost', { security: { rateLimit: false } }, async (request) => {
+    const { verb, cost } = request.params as { verb: 'consume' | 'reward' | 'penalize', cost: string }
+    if (verb === 'consume') answers.push(await request.rateLimit.consume('quota', cost === '-' ? {} : { cost: Number(cost) }))
+    if (verb === 'penalize') await request.rateLimit.penalize('quota', Number(cost))
+    if (verb === 'reward') {
+      await request.rateLimit.consume('quota', { cost: Number(cost) })
+      await Promise.all([request.rateLimit.reward('quota'), request.rateLimit.reward('quota')])
+    }
+    return 'ok'
+  })
+  const ask = (path: string): Promise<unknown> => app.inject({ url: path, remoteAddress: REMOTE })
+  const used = async (): Promise<number | undefined> => (await app.security.limits.inspect('quota', { ip: REMOTE }))[0]?.used
+  await ask('/consume/-')
+  await ask('/consume/7')
+  t.same(answers, [{ admitted: true, remaining: 9, retryAfterSeconds: 0 }, { admitted: true, remaining: 2, retryAfterSeconds: 0 }])
+  await ask('/consume/3')
+  t.same(answers[2], { admitted: false, remaining: 2, retryAfterSeconds: 3600 }, 'all or nothing')
+  t.same(events, [{ name: 'excess_rate_limit_exceeded', policies: ['quota'] }])
+  await ask('/reward/2')
+  t.equal(await used(), 8)
+  await ask('/penalize/1')
+  t.equal(await used(), 9)
+  await ask('/penalize/9')
+  t.equal(await used(), 10, 'as many as there is room for')
+  for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x']) for (const verb of ['consume', 'penalize']) t.equal((await app.inject(`/${verb}/${cost}`)).statusCode, 500, `${verb} ${cost}`)
+  store.now += 3_600_000
+  t.equal(await used(), 0)
+})
+
+test('reward gives back what the route\'s own limits counted, and settling finds nothing left', async (t) => {
+  const { app } = await buildOn(t, new FakeStore(), { policies: { search: { limit: 3, window: '1h', by: 'ip' }, guess: { limit: 3, window: '1h', by: 'ip', count: 'failures' } } })
+  app.get('/:hit', { security: { rateLimit: { only: ['search', 'guess'] } } }, async (request) => {
+    const { hit } = request.params as { hit: string }
+    if (hit !== 'miss') for (const policy of ['search', 'guess', 'search']) await request.rateLimit.reward(policy)
+    return 'ok'
+  })
+  t.same(await statuses(app, 5, { url: '/hit' }), [200, 200, 200, 200, 200])
+  t.same(await statuses(app, 4, { url: '/miss' }), [200, 200, 200, 429])
+})
+
+test('consume may count another caller than the request\'s, all limits or none', async (t) => {
+  const { app } = await buildOn(t, new FakeStore(), {
+    policies: {
+      code: [{ limit: 2, window: '1h', by: { body: 'phone' } }, { limit: 9, window: '1h', by: 'ip' }, { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }],
+    },
+  })
+  const answers: unknown[] = []
+  app.post('/', { security: { rateLimit: false } }, async (request) => {
+    const { phone } = request.body as { phone?: string }
+    answers.push((await request.rateLimit.consume('code', phone === undefined ? {} : { caller: { body: { phone: phone.replaceAll(' ', '') } } })).admitted)
+    return 'ok'
+  })
+  app.get('/wrong', async (request) => {
+    await t.rejects(request.rateLimit.consume('none'), RangeError)
+    await t.rejects(request.rateLimit.reward('none'), RangeError)
+    await t.rejects(request.rateLimit.penalize('none'), RangeError)
+    await t.rejects(request.rateLimit.consume('code', { caller: { ip: 'x' } }), TypeError)
+    return 'ok'
+  })
+  for (const phone of ['+49 1', '+491', '+4 91', '+492']) await app.inject({ method: 'POST', url: '/', payload: { phone }, remoteAddress: REMOTE })
+  t.same(answers, [true, true, false, true])
+  t.match(await app.security.limits.inspect('code', { ip: REMOTE, body: { phone: '+491' } }), [{ used: 2 }, { used: 3 }, { used: 1, blocked: true }])
+  t.equal((await app.inject('/wrong')).statusCode, 200)
+})
+
+test('a skip function that is not sure skips nothing, and says so once', async (t) => {
+  const lines: string[] = []
+  const logger = { stream: { write: (line: string) => { lines.push(line) } }, level: 'error' }
+  const skips: readonly (readonly [boolean, unknown])[] = [
+    [true, () => true], [false, () => false], [false, () => 1], [false, () => undefined], [false, () => 'true'], [false, () => ({})],
+    [false, () => { throw new Error('skip failed') }], [false, () => Promise.resolve(true)], [false, () => Promise.reject(new Error('late'))],
+  ]
+  for (const [skipped, skip] of skips) {
+    lines.length = 0
+    const { app } = await buildOn(t, new FakeStore(), { policies: { global: { ...tiny.tiny, skip: skip as () => boolean } } }, { logger })
+    app.get('/', async () => 'ok')
+    t.same(await statuses(app, 3, { url: '/' }), skipped ? [200, 200, 200] : [200, 200, 429], String(skip))
+    t.equal(lines.length, skip === skips[0]?.[1] || skip === skips[1]?.[1] ? 0 : 1, String(skip))
+  }
+})
+
+test('skip takes out its own limit alone, request by request', async (t) => {
+  const { app } = await buildOn(t, new FakeStore(), {
+    policies: { global: [{ limit: 2, window: '1h', by: 'ip', skip: ({ headers }: FastifyRequest) => headers['x-a'] !== undefined }, { limit: 4, window: '1h', by: 'ip', skip: ({ headers }: FastifyRequest) => headers['x-b'] !== undefined }] },
+  })
+  app.get('/', async () => 'ok')
+  const a = { 'x-a': '1' }
+  t.equal((await app.inject({ url: '/', headers: a, remoteAddress: REMOTE })).headers['ratelimit'], '"global:2";r=3;t=3600')
+  t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
+  t.same(await statuses(app, 2, { url: '/', headers: a }), [200, 429])
+  t.same(await statuses(app, 2, { url: '/', headers: { ...a, 'x-b': '1' } }), [200, 200], 'nothing is left to count')
+  t.same(await statuses(app, 1, { url: '/', headers: { 'x-b': '1' } }), [429])
+})
+
+test('honouring Retry-After always succeeds, and a second less is refused', async (t) => {
+  const { app, store } = await buildOn(t, new FakeStore(), { policies: { global: [{ limit: 3, window: '7s', by: 'ip', cost: 2, algorithm: 'gcra', burst: 3 }, { limit: 5, window: '61s', by: 'ip' }] } })
+  app.get('/', async () => 'ok')
+  let refusals = 0
+  for (let round = 0; round < 60; round++) {
+    store.now += (round * 7919) % 2500
+    const answer = await app.inject({ url: '/', remoteAddress: REMOTE })
+    if (answer.statusCode === 200) continue
+    refusals++
+    const seconds = Number(answer.headers['retry-after'])
+    store.now += (seconds - 1) * 1000
+    t.same(await statuses(app, 1, { url: '/' }), [429], 'a second early')
+    store.now += 1000
+    t.same(await statuses(app, 1, { url: '/' }), [200])
+  }
+  t.ok(refusals > 10)
+})
+
+test('every server publishes its control, whatever the plugin was given', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(rateLimit)
+  const { limits } = app.security
+  t.same(Object.keys(limits).sort(), ['ban', 'counters', 'inspect', 'policies', 'reload', 'reset', 'store', 'unban'])
+  t.ok(Object.isFrozen(limits))
+  t.type(limits.counters(), 'object')
+})
