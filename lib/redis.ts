@@ -112,6 +112,8 @@ function clusterOptions ({ username, password, tls }: Extract<RedisSource, { kin
   return {
     lazyConnect: true,
     enableOfflineQueue: false,
+    // It would ask a node at random, and begin anew when that one is down. Who serves which slots has been asked already.
+    enableReadyCheck: false,
     redisOptions: { connectionName, connectTimeout, autoResendUnfulfilledCommands, maxRetriesPerRequest, username, password, ...(tls ? { tls: {} } : {}) },
     clusterRetryStrategy: retryAfter,
     // MOVED, ASK and TRYAGAIN say that nothing ran. A closed connection says nothing of the kind, so those commands are not resent.
