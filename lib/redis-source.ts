@@ -139,7 +139,7 @@ function resolveGiven (client: RedisClient, path: string, problems: Problem[]): 
   const before = problems.length
   const add = (message: string, mend: string): void => { problems.push({ path, message, mend }) }
   if (queuesOffline(client)) {
-    add(`This ioredis ${isCluster(client) ? 'Cluster ' : ''}client queues commands while it is disconnected; they would run long after their request was answered.`, 'Create it with { enableOfflineQueue: false }, or give the URL.')
+    add(`This ioredis ${isCluster(client) ? 'Cluster ' : ''}client queues commands while it is disconnected; they would run long after their request was answered.`, 'Create the ioredis client with { enableOfflineQueue: false }, or give the URL.')
   }
   if (client.status === 'end') add('This ioredis client is closed.', 'Give one that is open, or the URL.')
   if (isCluster(client)) {

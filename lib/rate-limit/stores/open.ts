@@ -1,12 +1,16 @@
 import type { Cluster } from 'ioredis'
-import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection } from '../../redis.js'
-import type { RateLimitSettings } from '../settings.js'
+import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection, type RedisSource } from '../../redis.js'
 import { ClusterStore } from './cluster.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
 import type { LimitStore } from './store.js'
 
-type StoreSettings = Pick<RateLimitSettings, 'redis' | 'keyPrefix' | 'deadlineMs'>
+export interface StoreSettings {
+  /** Null counts in the memory of this process. */
+  readonly redis: string | RedisClient | RedisSource | null
+  readonly keyPrefix: string
+  readonly deadlineMs: number
+}
 
 /**
  * Opens the store that the settings name; `close` ends what was opened here.
