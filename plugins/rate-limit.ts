@@ -9,7 +9,6 @@ import type {
   RouteGenericInterface,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Redis } from 'ioredis'
 import { DURATION_PATTERN, type Duration } from '../lib/duration.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
@@ -19,14 +18,17 @@ import type { Limit } from '../lib/rate-limit/limits.js'
 import type { RequestLimiter } from '../lib/rate-limit/request-limiter.js'
 import { resolveSettings, type BootContext, type RateLimitSettings } from '../lib/rate-limit/settings.js'
 import { setUpRateLimit } from '../lib/rate-limit/setup.js'
+import type { RedisOption } from '../lib/redis.js'
 
+export { createRateLimitStore } from '../lib/rate-limit/adapter.js'
+export type { RateLimitStore, RateLimitStoreClass, RateLimitStoreOptions } from '../lib/rate-limit/adapter.js'
 export type { Caller, LimitCounters, LimitsApi, LimitState } from '../lib/rate-limit/control.js'
 export type { BuiltInPolicy, KeyPart, Limit, OnOutage, Skip } from '../lib/rate-limit/limits.js'
 export type { Consumed, ConsumeOptions, RequestLimiter } from '../lib/rate-limit/request-limiter.js'
 
 export const RateLimitOptionsSchema = Type.Object({
   policies: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth, login and reports replace the built-in policies.' })),
-  redis: Type.Optional(Type.Unsafe<string | Redis | false>(Type.Unknown({ description: 'A redis:// or rediss:// URL, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.' }))),
+  redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Unknown({ description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true lets production count in memory: right when exactly one process serves.' })),
   keySecret: Type.Optional(Type.String({ minLength: 32, description: 'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.' })),
   keyPrefix: Type.Optional(Type.String({ pattern: '^[!-~]{1,64}$', description: 'Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: \'bulwark:rl:\'.' })),

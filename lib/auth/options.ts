@@ -1,10 +1,9 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import type { Redis } from 'ioredis'
 import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
 import { checkOptions, readableOptions } from '../options.js'
-import { queuesOffline } from '../redis.js'
+import { resolveRedisSource, type RedisOption, type RedisSource } from '../redis.js'
 import { SECRET_MEND, secretProblems } from '../secrets.js'
 import type { CookieProfile } from './cookies.js'
 import { checkClaims, createUserModel, type UserModel } from './users.js'
@@ -36,7 +35,7 @@ export const AuthOptionsSchema = Type.Object({
   cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
   sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
   prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.' })),
-  redis: Type.Optional(Type.Unsafe<string | Redis | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
+  redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
   keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.' })),
   revocation: Type.Optional(Revocation),
@@ -79,7 +78,7 @@ export interface ResolvedAuthOptions {
   readonly sameSite: 'strict' | 'lax'
   readonly prefix: string
   /** null: this process' memory. */
-  readonly redis: string | Redis | null
+  readonly redis: RedisSource | null
   readonly keyPrefix: string
   readonly revocation: 'strict' | 'stateless'
 }
@@ -149,31 +148,14 @@ function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): P
   return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }
 }
 
-function resolveRedis (options: Partial<WrittenOptions>, { production, config }: AuthBoot, problems: Problem[]): string | Redis | null {
-  const { redis = config['REDIS_URL'] } = options
+function resolveRedis (options: Partial<WrittenOptions>, { production, config }: AuthBoot, problems: Problem[]): RedisSource | null {
   const path = 'auth.redis'
-  if (redis === undefined || redis === '' || redis === false) {
-    if (production && options.allowMemoryStore !== true) {
-      problems.push({ path, message: 'Sessions would live in memory in production.', mend: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
-    }
-    return null
+  const before = problems.length
+  const source = resolveRedisSource(options.redis, config, path, problems)
+  if (source === null && production && options.allowMemoryStore !== true && problems.length === before) {
+    problems.push({ path, message: 'Sessions would live in memory in production.', mend: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
   }
-  if (typeof redis === 'string') {
-    if (!/^rediss?:\/\//.test(redis)) problems.push({ path, message: 'Not a Redis URL.', mend: 'Write redis://host:6379 or rediss://host:6379.' })
-    return redis
-  }
-  if (!isRedisClient(redis)) {
-    problems.push({ path, message: 'Neither a URL nor an ioredis client.', mend: 'Give a URL, a client made by new Redis(...), or false.' })
-    return null
-  }
-  if (queuesOffline(redis)) {
-    problems.push({ path, message: 'The client queues commands while it is disconnected: a rotation that runs late counts as a reused token later.', mend: 'Create it with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }, or give the URL.' })
-  }
-  return redis
-}
-
-function isRedisClient (value: unknown): value is Redis {
-  return typeof value === 'object' && value !== null && 'evalsha' in value && typeof value.evalsha === 'function' && 'options' in value
+  return source
 }
 
 /** Only reports what is wrong with the options; nothing is built or connected. */

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Redis } from 'ioredis'
 import { SecurityError } from '../errors.js'
-import { withDeadline, type RedisConnection } from '../redis.js'
+import { withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
 import { CREATE, END, END_ALL, ROTATE, type Script } from './scripts.js'
 import {
   MAX_GRACE_USES, type EndReason, type NewSession, type Presented, type RotationAnswer, type SessionPolicy, type SessionState, type SessionStore,
@@ -11,7 +10,7 @@ import {
 export const REDIS_DEADLINE_MS = 500
 
 export interface RedisSessionStoreOptions {
-  readonly connection: RedisConnection
+  readonly connection: RedisConnection<RedisClient>
   readonly keyPrefix: string
   readonly policy: SessionPolicy
   /** Told when Redis stops answering (with the cause) and when it answers again (null). */
@@ -26,8 +25,8 @@ export interface RedisSessionStoreOptions {
  */
 export class RedisSessionStore implements SessionStore {
   readonly kind = 'redis'
-  readonly #client: Redis
-  readonly #connection: RedisConnection
+  readonly #client: RedisClient
+  readonly #connection: RedisConnection<RedisClient>
   readonly #keyPrefix: string
   readonly #policy: SessionPolicy
   readonly #onHealth: (cause: unknown) => void

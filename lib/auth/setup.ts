@@ -5,7 +5,7 @@ import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
-import { connectRedis, withDeadline, type RedisConnection } from '../redis.js'
+import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
 import { assertCookiesFit, createFlows, type AuthFlows } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
@@ -103,7 +103,7 @@ async function openStore (app: FastifyInstance, options: ResolvedAuthOptions, no
   })
 }
 
-async function connect (app: FastifyInstance, source: NonNullable<ResolvedAuthOptions['redis']>): Promise<RedisConnection> {
+async function connect (app: FastifyInstance, source: NonNullable<ResolvedAuthOptions['redis']>): Promise<RedisConnection<RedisClient>> {
   try {
     const connection = await connectRedis(source, 'auth')
     await warnOfSkew(app, connection)
@@ -115,7 +115,7 @@ async function connect (app: FastifyInstance, source: NonNullable<ResolvedAuthOp
 }
 
 /** Refresh tokens carry Redis' time and are read by this host's clock. */
-async function warnOfSkew (app: FastifyInstance, { client }: RedisConnection): Promise<void> {
+async function warnOfSkew (app: FastifyInstance, { client }: RedisConnection<RedisClient>): Promise<void> {
   const [seconds] = await withDeadline(client.time(), REDIS_DEADLINE_MS)
   const skew = Number(seconds) - Date.now() / 1000
   if (Math.abs(skew) > CLOCK_TOLERANCE_SECONDS) app.log.warn({ skewSeconds: Math.round(skew) }, 'auth: the clocks of Redis and of this host differ by more than tokens tolerate; synchronise them')

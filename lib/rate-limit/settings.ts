@@ -1,7 +1,6 @@
-import type { Redis } from 'ioredis'
 import { parseDuration, type Duration } from '../duration.js'
 import type { Problem } from '../errors.js'
-import { queuesOffline } from '../redis.js'
+import { resolveRedisSource, type RedisSource } from '../redis.js'
 import { isHeaderName } from './key-parts.js'
 import { resolvePolicies, type Policies } from './limits.js'
 import { resolveNetworks, type Networks } from './networks.js'
@@ -31,7 +30,7 @@ export interface BootContext {
 export interface RateLimitSettings {
   readonly policies: Policies
   /** Null counts in the memory of this process. */
-  readonly redis: string | Redis | null
+  readonly redis: RedisSource | null
   /** What the key secret is derived from; null draws a random one. */
   readonly keySecret: string | null
   readonly keyPrefix: string
@@ -51,7 +50,7 @@ const MIN_SECRET_LENGTH = 32
 /** Resolves checked options against the service they run in; a choice that is not safe there is a problem. */
 export function resolveSettings (input: RateLimitInput, boot: BootContext, path: string, problems: Problem[]): RateLimitSettings {
   const policies = resolvePolicies(input.policies ?? {}, `${path}.policies`, problems)
-  const redis = resolveRedis(input.redis, boot, `${path}.redis`, problems)
+  const redis = resolveRedisSource(input.redis, boot.config, `${path}.redis`, problems)
   if (redis === null && boot.production && input.allowMemoryStore !== true && noneUnder(`${path}.redis`, problems)) {
     problems.push({
       path: `${path}.redis`,
@@ -83,38 +82,6 @@ function resolveApiKeyHeader (name: string, path: string, problems: Problem[]): 
 
 function noneUnder (path: string, problems: readonly Problem[]): boolean {
   return !problems.some((problem) => problem.path === path)
-}
-
-function resolveRedis (input: unknown, { config }: BootContext, path: string, problems: Problem[]): string | Redis | null {
-  if (input === false) return null
-  const url = config['REDIS_URL']
-  const source = input ?? (url === '' ? undefined : url)
-  if (source === undefined) return null
-  if (typeof source === 'string') {
-    if (/^rediss?:\/\/./.test(source) && URL.canParse(source)) return source
-    problems.push({ path, message: input === undefined ? 'REDIS_URL in app.config is not a Redis URL.' : 'Not a Redis URL.', mend: 'Write redis://host:port or rediss://host:port.' })
-    return null
-  }
-  if (!isRedisClient(source)) {
-    problems.push({ path, message: 'Neither a Redis URL nor an ioredis client of a single server.', mend: 'Write redis://host:port, an ioredis Redis client, or false to count in memory.' })
-    return null
-  }
-  if (queuesOffline(source)) {
-    problems.push({
-      path,
-      message: 'This client queues commands while it is disconnected; they would count long after their request was answered.',
-      mend: 'Create it with { enableOfflineQueue: false }, or give the URL.',
-    })
-  }
-  return source
-}
-
-/** By what it can do, because the app may bring an ioredis of its own. A Cluster has no `options` of this form. */
-function isRedisClient (value: unknown): value is Redis {
-  if (typeof value !== 'object' || value === null) return false
-  const client = value as { evalsha?: unknown, eval?: unknown, status?: unknown, options?: unknown, isCluster?: unknown }
-  return typeof client.evalsha === 'function' && typeof client.eval === 'function' && typeof client.status === 'string' &&
-    typeof client.options === 'object' && client.options !== null && client.isCluster !== true
 }
 
 /** Instances that share a Redis must make the same keys, so there the secret cannot be drawn at random. */

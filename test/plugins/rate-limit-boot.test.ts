@@ -57,7 +57,7 @@ test('every option is checked, in all its forms', (t) => {
     ['redis', { redis: 'http://user:never shown@host' }, /redis:\/\//],
     ['redis', { redis: 'redis://' }, /redis:\/\//],
     ['redis', { redis: '' }, /redis:\/\//],
-    ['redis', { redis: true }, /false to count in memory/],
+    ['redis', { redis: true }, /or false/],
     ['redis', { redis: {} }, /ioredis/],
     ['redis', { redis: { evalsha () {}, eval () {}, status: 'ready', options: {}, isCluster: true }, keySecret: secret }, /ioredis/],
     ['redis', { redis: { evalsha () {}, eval () {}, status: 'ready', options: {} }, keySecret: secret }, /enableOfflineQueue: false/],
