@@ -104,8 +104,7 @@ export class Adapter implements RateLimitStore {
 
   /** The plugin takes `max + n` for the n-th refusal, and answers 403 from the one after its `ban`-th. */
   async #refuse (counter: string, plan: Plan, waitMs: number, store: LimitStore | null): Promise<StoredCount> {
-    // A ban that cannot be written is no reason to answer anything else than the refusal that already stands.
-    if (this.#renews) await Promise.resolve(store?.ban([counter], plan.windowMs)).catch(() => {})
+    if (this.#renews) await renew(store, counter, plan.windowMs)
     const ttl = this.#renews ? plan.windowMs : waitMs
     if (plan.refusals === null) return { current: plan.max + 1, ttl }
     const { readings: [refusals] } = await this.#shared.engine.decide(plan.refusals, [`${counter}!`])
@@ -175,6 +174,11 @@ function answer (ask: () => StoredCount | Promise<StoredCount>, callback: Stored
   }
   if (count instanceof Promise) count.then((late) => { callback(null, late) }, (error: unknown) => { callback(asError(error)) })
   else callback(null, count)
+}
+
+/** A ban that cannot be written is no reason to answer anything else than the refusal that already stands. */
+async function renew (store: LimitStore | null, counter: string, windowMs: number): Promise<void> {
+  await Promise.resolve().then(() => store?.ban([counter], windowMs)).catch(() => {})
 }
 
 function asError (error: unknown): Error {
