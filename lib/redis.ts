@@ -198,6 +198,9 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     const timer = setTimeout(() => {
       setImmediate(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) })
     }, milliseconds)
-    operation.then(resolve, reject).finally(() => { clearTimeout(timer) })
+    operation.then(
+      (value) => { clearTimeout(timer); resolve(value) },
+      (error: unknown) => { clearTimeout(timer); reject(error as Error) },
+    )
   })
 }

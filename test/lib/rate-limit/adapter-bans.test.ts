@@ -1,0 +1,93 @@
+import rateLimitPlugin from '@fastify/rate-limit'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { createHash } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { test, type Test } from 'tap'
+import { Adapter, type AdapterContext } from '../../../lib/rate-limit/adapter-store.js'
+import { LimitEngine } from '../../../lib/rate-limit/engine.js'
+import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
+import { RedisStore } from '../../../lib/rate-limit/stores/redis.js'
+import type { LimitStore } from '../../../lib/rate-limit/stores/store.js'
+import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
+
+async function forEachStore (t: Test, run: (t: Test, store: LimitStore, clock: { now: number }) => Promise<void>): Promise<void> {
+  const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false })
+  await client.connect()
+  const prefix = uniquePrefix()
+  const clock = { now: 1_000_000 }
+  await t.test('memory', (t) => run(t, new MemoryStore({ now: () => clock.now }), clock))
+  clock.now = 1_000_000
+  await t.test('redis', (t) => run(t, new RedisStore(client, { prefix, deadlineMs: 5000, now: () => clock.now }), clock))
+  const keys = await client.keys(`${prefix}*`)
+  if (keys.length > 0) await client.del(...keys)
+  client.disconnect()
+}
+
+async function build (t: Test, store: LimitStore, options: object): Promise<FastifyInstance> {
+  const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
+  // A deny cache would keep a time of its own.
+  const context: AdapterContext = { engine: new LimitEngine({ ...methodsOf(store), kind: 'memory' }, new MemoryStore(), () => {}), store, fallback: new MemoryStore(), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(rateLimitPlugin, { ...options, store: class extends Adapter { constructor (params: object) { super(context, params, 'x', '*') } } })
+  app.get('/', async () => 'ok')
+  return app
+}
+
+function methodsOf (store: LimitStore): Omit<LimitStore, 'kind'> {
+  return {
+    consume: (quotas, keys) => store.consume(quotas, keys),
+    giveBack: (quotas, keys, marks) => store.giveBack(quotas, keys, marks),
+    peek: (quotas, keys) => store.peek(quotas, keys),
+    reset: (keys) => store.reset(keys),
+    ban: (keys, durationMs) => store.ban(keys, durationMs),
+    close: () => { store.close() },
+  }
+}
+
+test('continueExceeding refuses until a whole window is silent', async (t) => {
+  await forEachStore(t, async (t, store, clock) => {
+    const app = await build(t, store, { max: 1, timeWindow: 60_000, continueExceeding: true })
+    const ask = async (): Promise<unknown[]> => { const answer = await app.inject('/'); return [answer.statusCode, answer.headers['retry-after']] }
+    t.same(await ask(), [200, undefined])
+    clock.now += 50_000
+    t.same(await ask(), [429, '60'])
+    clock.now += 59_000
+    t.same(await ask(), [429, '60'], 'the count has room since long, the ban has not ended')
+    clock.now += 59_999
+    t.same(await ask(), [429, '60'])
+    clock.now += 60_000
+    t.same(await ask(), [200, undefined])
+  })
+})
+
+test('exponentialBackoff doubles for each excess after a ban, and keeps what it announces', async (t) => {
+  await forEachStore(t, async (t, store, clock) => {
+    const app = await build(t, store, { max: 1, timeWindow: 10_000, exponentialBackoff: true })
+    const ask = async (): Promise<unknown[]> => { const answer = await app.inject('/'); return [answer.statusCode, answer.headers['retry-after']] }
+    for (const seconds of [10, 20, 40]) {
+      t.same(await ask(), [200, undefined])
+      t.same(await ask(), [429, String(seconds)])
+      clock.now += seconds * 1000 - 1
+      t.equal((await ask())[0], 429)
+      clock.now += 1
+    }
+    t.same(await ask(), [200, undefined])
+  })
+})
+
+test('increment: false reads the stores without counting', async (t) => {
+  await forEachStore(t, async (t, store) => {
+    const app = await build(t, store, { max: 2, timeWindow: 60_000, global: false })
+    const limiter = app.createRateLimit({ max: 2, timeWindow: 60_000 })
+    app.get('/read', async (request) => {
+      const found: unknown[] = []
+      for (const increment of [false, true, false, true, false]) {
+        const result = await limiter(request, { increment })
+        if (!result.isAllowed) found.push([result.remaining, result.isExceeded])
+      }
+      return found
+    })
+    t.same((await app.inject('/read')).json(), [[2, false], [1, false], [1, false], [0, false], [0, true]])
+  })
+})
