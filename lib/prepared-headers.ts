@@ -64,6 +64,8 @@ const NONE = prepareHeaders({})
 export class PreparedResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
   #first = NONE
   #second = NONE
+  /** True once anything was set one by one. */
+  #mixed = false
 
   /** At most two sets stand side by side; a third is laid over the second. A name is only ever in one of them. */
   setPreparedHeaders (headers: PreparedHeaders): void {
@@ -85,14 +87,13 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #withPrepared (own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined {
     // Node throws where the head was written already.
     if (this.#first === NONE || this.headersSent) return own
-    if (super.getHeaderNames().length > 0) {
+    if (this.#mixed) {
       this.#setMissing(own)
       return own
     }
     const first = this.#first
     const second = this.#second
-    const lines: OutgoingHttpHeader[] = first.flat.slice()
-    if (second !== NONE) for (const text of second.flat) lines.push(text)
+    const lines: OutgoingHttpHeader[] = second === NONE ? first.flat.slice() : first.flat.concat(second.flat)
     if (own === undefined) return lines
     if (Array.isArray(own)) return withList(lines, own)
     for (const name of Object.keys(own)) {
@@ -118,6 +119,11 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #find (name: string): string | undefined {
     const key = name.toLowerCase()
     return valueOf(this.#first, key) ?? valueOf(this.#second, key)
+  }
+
+  override setHeader (name: string, value: number | string | readonly string[]): this {
+    this.#mixed = true
+    return super.setHeader(name, value)
   }
 
   override getHeader (name: string): number | string | string[] | undefined {
@@ -149,6 +155,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   override appendHeader (name: string, value: string | readonly string[]): this {
     const prepared = super.hasHeader(name) ? undefined : this.#find(name)
     if (prepared !== undefined) super.setHeader(name, prepared)
+    this.#mixed = true
     return super.appendHeader(name, value)
   }
 }
