@@ -200,7 +200,7 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     }, milliseconds)
     operation.then(
       (value) => { clearTimeout(timer); resolve(value) },
-      (error: unknown) => { clearTimeout(timer); reject(error as Error) },
+      (error: Error) => { clearTimeout(timer); reject(error) },
     )
   })
 }
