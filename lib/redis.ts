@@ -198,9 +198,8 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     const timer = setTimeout(() => {
       setImmediate(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) })
     }, milliseconds)
-    operation.then(
-      (value) => { clearTimeout(timer); resolve(value) },
-      (error: Error) => { clearTimeout(timer); reject(error) },
-    )
+    const stop = (): void => { clearTimeout(timer) }
+    operation.then(stop, stop)
+    operation.then(resolve, reject)
   })
 }
