@@ -190,7 +190,7 @@ test('under the suite the endpoint is public, takes no cookie for a signature, a
   const { app, seen } = await suite(t, defineSecurity({
     env: { schema: secret, source: {} },
     headers: { reporting },
-    rateLimit: { policies: { reports: { limit: 3, window: '1h', by: 'ip' } } },
+    rateLimit: { policies: { reports: { limit: 2, window: '1h', by: 'ip' } } },
     auth: { roles: ['user'], authenticate: async () => null, loadUser: async () => null },
     defaults: { auth: { roles: ['user'] }, csrf: 'always' },
   }))

@@ -41,7 +41,7 @@ test('defaults come from the configuration', async (t) => {
   const config = { JWT_ACCESS_SECRET: ACCESS, JWT_REFRESH_SECRET: REFRESH, REDIS_URL: 'redis://localhost:6379' }
   const rest = { ...minimal(), accessSecret: undefined, refreshSecret: undefined }
   const resolved = resolveAuthOptions(rest, { production: true, config }, [])
-  t.match(resolved, { accessSecret: ACCESS, refreshSecret: REFRESH, redis: 'redis://localhost:6379' })
+  t.match(resolved, { accessSecret: ACCESS, refreshSecret: REFRESH, redis: { kind: 'server', server: { host: 'localhost', port: 6379 } } })
   t.equal(resolveAuthOptions({ ...rest, redis: false, allowMemoryStore: true }, { production: true, config }, [])?.redis, null, 'false keeps Redis out')
   t.same(problemsOf(rest), ['auth.accessSecret: Missing.', 'auth.refreshSecret: Missing.'])
 })
@@ -111,7 +111,7 @@ test('sessions in memory are refused in production unless allowed', async (t) =>
 
 test('a client that queues commands while it is disconnected is refused', async (t) => {
   const make = (options: object): Redis => new Redis({ lazyConnect: true, ...options })
-  t.match(problemsOf({ ...minimal(), redis: make({}) }), [/auth.redis: The client queues commands/])
+  t.match(problemsOf({ ...minimal(), redis: make({}) }), [/auth.redis: This ioredis client queues commands/])
   t.same(problemsOf({ ...minimal(), redis: make({ enableOfflineQueue: false }) }), [])
 })
 
