@@ -4,9 +4,7 @@ import { wrapReplyMethod } from './reply-methods.js'
 
 /** Header fields that boot has checked and laid out in the one form that Node writes without building a table first. */
 export interface PreparedHeaders {
-  /** Lower-case names to values. */
-  readonly record: Readonly<Record<string, string>>
-  /** Name, value, name, value. */
+  /** Name, value, name, value; names in lower case. Not frozen: V8 copies a frozen list several times slower. */
   readonly flat: readonly string[]
   /** Where a name's value stands in `flat`. */
   readonly positions: ReadonlyMap<string, number>
@@ -14,16 +12,44 @@ export interface PreparedHeaders {
 
 /** @throws TypeError of Node's own check when a name or a value cannot be sent (RFC 9110, section 5). */
 export function prepareHeaders (headers: Readonly<Record<string, string>>): PreparedHeaders {
-  const record = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-  const flat: string[] = []
-  const positions = new Map<string, number>()
-  for (const [name, value] of Object.entries(record)) {
+  const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+  for (const [name, value] of fields) {
     validateHeaderName(name)
     validateHeaderValue(name, value)
-    positions.set(name, flat.length + 1)
-    flat.push(name, value)
   }
-  return Object.freeze({ record: Object.freeze(record), flat, positions })
+  return layOut(fields)
+}
+
+/** Lower-case names to values. */
+export function fieldsOf ({ flat, positions }: PreparedHeaders): [name: string, value: string][] {
+  return [...positions].map(([name, at]) => [name, flat[at] as string])
+}
+
+function layOut (fields: ReadonlyMap<string, string>): PreparedHeaders {
+  const flat = [...fields].flat()
+  return Object.freeze({ flat, positions: positionsOf([...fields.keys()]) })
+}
+
+const POSITIONS = new Map<string, ReadonlyMap<string, number>>()
+const MAX_POSITIONS = 1000
+
+/** Many blocks have the same names and differ in a value: they share the table. */
+function positionsOf (names: readonly string[]): ReadonlyMap<string, number> {
+  const key = names.join()
+  const positions = POSITIONS.get(key) ?? new Map(names.map((name, index) => [name, 2 * index + 1]))
+  if (POSITIONS.size < MAX_POSITIONS) POSITIONS.set(key, positions)
+  return positions
+}
+
+const COMBINED = new WeakMap<PreparedHeaders, WeakMap<PreparedHeaders, PreparedHeaders>>()
+
+/** Both, `above` over `below`; made once for each pair, because the same few pairs come with every request. */
+function combine (below: PreparedHeaders, above: PreparedHeaders): PreparedHeaders {
+  let pairs = COMBINED.get(below)
+  if (pairs === undefined) COMBINED.set(below, pairs = new WeakMap())
+  let both = pairs.get(above)
+  if (both === undefined) pairs.set(above, both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)])))
+  return both
 }
 
 /**
@@ -55,26 +81,18 @@ export function makePreparedRemovable (app: FastifyInstance): void {
   })
 }
 
-const NONE = prepareHeaders({})
-
 /**
  * A response that sends prepared headers beneath its own. It overrides public methods only; whatever asks for a header
  * sees the prepared ones as if they had been set, and what is set or removed later wins.
  */
 export class PreparedResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
-  #first = NONE
-  #second = NONE
+  #prepared: PreparedHeaders | null = null
   /** True once anything was set one by one. */
   #mixed = false
 
-  /** At most two sets stand side by side; a third is laid over the second. A name is only ever in one of them. */
+  /** What is given later lies over what was given before. */
   setPreparedHeaders (headers: PreparedHeaders): void {
-    if (this.#first === NONE) {
-      this.#first = headers
-      return
-    }
-    this.#second = this.#second === NONE ? headers : prepareHeaders({ ...this.#second.record, ...headers.record })
-    for (const name of headers.positions.keys()) if (this.#first.positions.has(name)) this.#first = without(this.#first, name)
+    this.#prepared = this.#prepared === null ? headers : combine(this.#prepared, headers)
   }
 
   override writeHead (statusCode: number, reason?: string, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this
@@ -85,20 +103,18 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   #withPrepared (own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined {
+    const prepared = this.#prepared
     // Node throws where the head was written already.
-    if (this.#first === NONE || this.headersSent) return own
+    if (prepared === null || this.headersSent) return own
     if (this.#mixed) {
-      this.#setMissing(own)
+      this.#setMissing(prepared, own)
       return own
     }
-    const first = this.#first
-    const second = this.#second
-    const lines: OutgoingHttpHeader[] = second === NONE ? first.flat.slice() : first.flat.concat(second.flat)
+    const lines: OutgoingHttpHeader[] = prepared.flat.slice()
     if (own === undefined) return lines
     if (Array.isArray(own)) return withList(lines, own)
     for (const name of Object.keys(own)) {
-      const key = name.toLowerCase()
-      const at = first.positions.get(key) ?? offset(second.positions.get(key), first.flat.length)
+      const at = prepared.positions.get(name.toLowerCase())
       // An undefined value goes on to Node, which refuses it as it always does.
       if (at === undefined) lines.push(name, own[name] as OutgoingHttpHeader)
       else lines[at] = own[name] as OutgoingHttpHeader
@@ -107,18 +123,17 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   /** Once anything was set by `setHeader`, Node merges by name itself, but would let a prepared value win. */
-  #setMissing (own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): void {
+  #setMissing (prepared: PreparedHeaders, own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): void {
     const taken = new Set(namesOf(own))
-    for (const { record } of [this.#first, this.#second]) {
-      for (const [name, value] of Object.entries(record)) {
-        if (!taken.has(name) && !super.hasHeader(name)) super.setHeader(name, value)
-      }
+    for (const [name, value] of fieldsOf(prepared)) {
+      if (!taken.has(name) && !super.hasHeader(name)) super.setHeader(name, value)
     }
   }
 
   #find (name: string): string | undefined {
-    const key = name.toLowerCase()
-    return valueOf(this.#first, key) ?? valueOf(this.#second, key)
+    const prepared = this.#prepared
+    const at = prepared?.positions.get(name.toLowerCase())
+    return at === undefined ? undefined : prepared?.flat[at]
   }
 
   override setHeader (name: string, value: number | string | readonly string[]): this {
@@ -135,21 +150,19 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   override getHeaderNames (): string[] {
-    return [...new Set([...this.#first.positions.keys(), ...this.#second.positions.keys(), ...super.getHeaderNames()])]
+    return [...new Set([...this.#prepared?.positions.keys() ?? [], ...super.getHeaderNames()])]
   }
 
   override getHeaders (): OutgoingHttpHeaders {
     const all = super.getHeaders()
-    for (const { record } of [this.#first, this.#second]) {
-      for (const [name, value] of Object.entries(record)) all[name] ??= value
-    }
+    if (this.#prepared !== null) for (const [name, value] of fieldsOf(this.#prepared)) all[name] ??= value
     return all
   }
 
   override removeHeader (name: string): void {
     super.removeHeader(name)
-    this.#first = without(this.#first, name)
-    this.#second = without(this.#second, name)
+    const key = name.toLowerCase()
+    if (this.#prepared?.positions.has(key) === true) this.#prepared = layOut(new Map(fieldsOf(this.#prepared).filter(([other]) => other !== key)))
   }
 
   override appendHeader (name: string, value: string | readonly string[]): this {
@@ -158,21 +171,6 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
     this.#mixed = true
     return super.appendHeader(name, value)
   }
-}
-
-function valueOf ({ flat, positions }: PreparedHeaders, key: string): string | undefined {
-  const at = positions.get(key)
-  return at === undefined ? undefined : flat[at]
-}
-
-function offset (position: number | undefined, by: number): number | undefined {
-  return position === undefined ? undefined : position + by
-}
-
-function without (headers: PreparedHeaders, name: string): PreparedHeaders {
-  const key = name.toLowerCase()
-  if (!headers.positions.has(key)) return headers
-  return prepareHeaders(Object.fromEntries(Object.entries(headers.record).filter(([other]) => other !== key)))
 }
 
 type HeaderList = readonly (OutgoingHttpHeader | readonly OutgoingHttpHeader[])[]

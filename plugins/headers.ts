@@ -130,9 +130,10 @@ function readNonce (this: FastifyReply): string {
   if (this.raw.headersSent) throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')
   const nonce = createNonce()
   this[kNonce] = nonce
-  for (const { header, parts: [first = '', ...rest] } of templates) {
-    let policy = first
-    for (const part of rest) policy += nonce + part
+  for (let index = 0; index < templates.length; index++) {
+    const { header, parts } = templates[index] as NonceTemplate
+    let policy = parts[0] as string
+    for (let part = 1; part < parts.length; part++) policy += nonce + (parts[part] as string)
     this.header(header, policy)
   }
   return nonce

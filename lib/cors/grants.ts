@@ -30,8 +30,9 @@ export function createGrants (source: Source, grantFor: (origin: string) => Cors
     return { empty: false, varies: false, find: () => grant }
   }
   if (typeof source === 'function') {
-    // Not remembered: the function may look at the request.
-    return { empty: false, varies: true, find: (origin, request) => isAllowed(source, origin, request) ? grantFor(origin) : null }
+    // Whom it allows is not remembered, because the function may look at the request; what they get is.
+    const remembered = new Map<string, CorsGrant>()
+    return { empty: false, varies: true, find: (origin, request) => isAllowed(source, origin, request) ? remembered.get(origin) ?? remember(remembered, origin, grantFor(origin)) : null }
   }
   const exact = new Map(source.exact.map((origin) => [origin, grantFor(origin)]))
   const { matched } = source

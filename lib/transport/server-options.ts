@@ -3,7 +3,7 @@ import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { SecurityError, type ErrorCode } from '../errors.js'
-import { PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
+import { fieldsOf, PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
 import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
@@ -104,7 +104,7 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
     const encrypted = 'encrypted' in socket && socket.encrypted === true
     const headers = {
-      ...(encrypted ? settings.headers?.secure.record : settings.headers?.plain.record),
+      ...(settings.headers !== null && Object.fromEntries(fieldsOf(encrypted ? settings.headers.secure : settings.headers.plain))),
       'x-request-id': id,
       'cache-control': 'no-store',
       'content-type': PROBLEM_MEDIA_TYPE,
