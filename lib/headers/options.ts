@@ -33,6 +33,9 @@ export const HeadersOptionsSchema = Type.Object({
   crossOriginEmbedderPolicy: Type.Optional(Type.Union([Off, Type.Object({ policy: OneOf('require-corp', 'credentialless', 'unsafe-none') }, { additionalProperties: false })], { description: 'Write { policy } or false.' })),
   xContentTypeOptions: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
   originAgentCluster: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
+  xDnsPrefetchControl: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
+  xPermittedCrossDomainPolicies: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
+  xXssProtection: Type.Optional(Type.Literal(false, { description: 'Write false to drop the header.' })),
   permissionsPolicy: Type.Optional(Type.Union([Off, Type.Record(Type.String({ pattern: '^[a-z][a-z-]*$' }), Type.Array(Type.String()), { additionalProperties: false })], { description: 'Write feature names with their allow-list (self, * or origins; [] denies), or false.' })),
   cacheControl: Type.Optional(Type.Union([Type.Literal('no-store'), Off], { description: '\'no-store\' (default) marks answers with a credential, a cookie or an error as not storable; false leaves the app\'s own value.' })),
 }, { additionalProperties: false })

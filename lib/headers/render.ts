@@ -24,6 +24,9 @@ export interface HeaderValues {
   readonly crossOriginEmbedderPolicy: { readonly policy: string } | null
   readonly xContentTypeOptions: boolean
   readonly originAgentCluster: boolean
+  readonly xDnsPrefetchControl: boolean
+  readonly xPermittedCrossDomainPolicies: boolean
+  readonly xXssProtection: boolean
   readonly permissionsPolicy: Readonly<Record<string, readonly string[]>> | null
 }
 
@@ -133,9 +136,9 @@ function helmetOptions (values: HeaderValues): HelmetOptions {
     crossOriginEmbedderPolicy: (values.crossOriginEmbedderPolicy ?? false) as Exclude<HelmetOptions['crossOriginEmbedderPolicy'], undefined>,
     xContentTypeOptions: values.xContentTypeOptions,
     originAgentCluster: values.originAgentCluster,
-    xDnsPrefetchControl: { allow: false },
-    xPermittedCrossDomainPolicies: { permittedPolicies: 'none' },
-    xXssProtection: true,
+    xDnsPrefetchControl: values.xDnsPrefetchControl && { allow: false },
+    xPermittedCrossDomainPolicies: values.xPermittedCrossDomainPolicies && { permittedPolicies: 'none' },
+    xXssProtection: values.xXssProtection,
   }
 }
 

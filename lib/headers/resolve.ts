@@ -19,6 +19,9 @@ export interface HeadersInput {
   readonly crossOriginEmbedderPolicy?: false | { readonly policy: string }
   readonly xContentTypeOptions?: false
   readonly originAgentCluster?: false
+  readonly xDnsPrefetchControl?: false
+  readonly xPermittedCrossDomainPolicies?: false
+  readonly xXssProtection?: false
   readonly permissionsPolicy?: false | Readonly<Record<string, readonly string[]>>
   readonly cacheControl?: 'no-store' | false
 }
@@ -48,6 +51,9 @@ export function defaultHeaderValues (profile: Profile): HeaderValues {
     crossOriginEmbedderPolicy: null,
     xContentTypeOptions: true,
     originAgentCluster: true,
+    xDnsPrefetchControl: true,
+    xPermittedCrossDomainPolicies: true,
+    xXssProtection: true,
     permissionsPolicy: Object.fromEntries(DENIED_FEATURES.map((feature) => [feature, []])),
   })
 }
@@ -75,6 +81,9 @@ export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: bool
     crossOriginEmbedderPolicy: pick(start.crossOriginEmbedderPolicy, input.crossOriginEmbedderPolicy),
     xContentTypeOptions: input.xContentTypeOptions ?? start.xContentTypeOptions,
     originAgentCluster: input.originAgentCluster ?? start.originAgentCluster,
+    xDnsPrefetchControl: input.xDnsPrefetchControl ?? start.xDnsPrefetchControl,
+    xPermittedCrossDomainPolicies: input.xPermittedCrossDomainPolicies ?? start.xPermittedCrossDomainPolicies,
+    xXssProtection: input.xXssProtection ?? start.xXssProtection,
     permissionsPolicy: input.permissionsPolicy === undefined ? start.permissionsPolicy
       : input.permissionsPolicy === false ? null
         : replaceLeaves(start.permissionsPolicy ?? {}, input.permissionsPolicy),
@@ -136,7 +145,8 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
 
 const NOTHING: HeaderValues = Object.freeze({
   contentSecurityPolicy: null, reportOnly: null, reporting: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
-  crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false, permissionsPolicy: null,
+  crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false,
+  xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false, permissionsPolicy: null,
 })
 
 function render (values: HeaderValues, where: string, problems: Problem[]): RenderedHeaders {

@@ -113,6 +113,7 @@ const SWITCHES: readonly Wish[] = [
   { ours: {}, theirs: {} },
   { ours: { xContentTypeOptions: false }, theirs: { xContentTypeOptions: false } },
   { ours: { originAgentCluster: false }, theirs: { originAgentCluster: false } },
+  { ours: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false }, theirs: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false } },
   { ours: { originAgentCluster: false, xContentTypeOptions: false }, theirs: { originAgentCluster: false, xContentTypeOptions: false } },
 ]
 

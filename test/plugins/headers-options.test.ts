@@ -36,6 +36,9 @@ const ROWS: Readonly<Record<string, Row>> = {
   'crossOriginEmbedderPolicy.policy': choice('credentialless', 'require-corp', 'unsafe-none'),
   xContentTypeOptions: { good: [false], fine: ['false'] },
   originAgentCluster: { good: [false], fine: ['false'] },
+  xDnsPrefetchControl: { good: [false], fine: ['false'] },
+  xPermittedCrossDomainPolicies: { good: [false], fine: ['false'] },
+  xXssProtection: { good: [false], fine: ['false'] },
   permissionsPolicy: { good: [{ camera: ['self'] }, { camera: [] }, { camera: ['*'] }, false], fine: ['false', 'object'], bad: [{ camra: [] }, { camera: ["'self'"] }, { camera: ['https://a" b'] }, { camera: [''] }, { camera: ['a\r\nx: y'] }, { Camera: [] }, { 'a b': [] }, { camera: 'self' }, { camera: [5] }, { camera: false }, { '': [] }] },
   cacheControl: { good: [false, 'no-store'], fine: ['false'], bad: ['', 'public', 'no-store\r\n', 'No-Store'] },
 }
