@@ -132,7 +132,7 @@ async function profile (name) {
 }
 
 async function withRedis (run) {
-  if (process.env.REDIS_URL !== undefined) return await run(null)
+  if (process.env.REDIS_URL) return await run(null)
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const { port } = probe.address()
