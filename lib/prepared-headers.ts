@@ -1,6 +1,5 @@
 import { ServerResponse, validateHeaderName, validateHeaderValue, type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
-import type { FastifyInstance, FastifyReply } from 'fastify'
-import { wrapReplyMethod } from './reply-methods.js'
+import type { FastifyReply } from 'fastify'
 
 /** Header fields that boot has checked and laid out in the one form that Node writes without building a table first. */
 export interface PreparedHeaders {
@@ -67,18 +66,6 @@ export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeader
     const name = flat[at] as string
     if (!reply.hasHeader(name)) reply.header(name, flat[at + 1])
   }
-}
-
-const kRemovable: unique symbol = Symbol('bulwark.removablePreparedHeaders')
-
-/** Lets `reply.removeHeader` drop prepared headers too; each plugin that sets some asks for it. */
-export function makePreparedRemovable (app: FastifyInstance): void {
-  if (app.hasReplyDecorator(kRemovable)) return
-  app.decorateReply(kRemovable, null)
-  wrapReplyMethod(app, 'removeHeader', (reply, [name], goOn) => {
-    if (reply.raw instanceof PreparedResponse && !reply.raw.headersSent) reply.raw.removeHeader(name)
-    return goOn()
-  })
 }
 
 /**

@@ -15,7 +15,7 @@ import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
+import { setPreparedHeaders } from '../lib/prepared-headers.js'
 
 /** RFC 9110, section 5.1: a field name is a token. */
 const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })
@@ -56,7 +56,6 @@ const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
   assertNoProblems(problems)
 
   const { root } = securityOf(app)
-  makePreparedRemovable(app)
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
     key: 'cors',
     resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),

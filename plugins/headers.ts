@@ -16,7 +16,7 @@ import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { makePreparedRemovable, setPreparedHeaders } from '../lib/prepared-headers.js'
+import { setPreparedHeaders } from '../lib/prepared-headers.js'
 import { createRandomSource } from '../lib/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
@@ -68,7 +68,6 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
-    makePreparedRemovable(app)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
     key: 'headers',

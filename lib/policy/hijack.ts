@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { wrapReplyMethod } from '../reply-methods.js'
 
 /** They describe a body that is not sent any more. */
 const OF_THE_BODY: ReadonlySet<string> = new Set(['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'trailer'])
@@ -11,13 +10,22 @@ const OF_THE_BODY: ReadonlySet<string> = new Set(['content-type', 'content-lengt
  * @param finish sets what is decided last on the reply
  */
 export function carryHeadersOnHijack (app: FastifyInstance, finish: (reply: FastifyReply) => void): void {
-  wrapReplyMethod(app, 'hijack', (reply, _args, goOn) => {
-    if (!reply.raw.headersSent) {
-      finish(reply)
-      for (const [name, value] of Object.entries(reply.getHeaders())) {
-        if (value !== undefined && !OF_THE_BODY.has(name)) reply.raw.setHeader(name, value)
+  app.decorateReply('hijack', hijack)
+
+  function hijack (this: FastifyReply): FastifyReply {
+    if (!this.raw.headersSent) {
+      finish(this)
+      for (const [name, value] of Object.entries(this.getHeaders())) {
+        if (value !== undefined && !OF_THE_BODY.has(name)) this.raw.setHeader(name, value)
       }
     }
-    return goOn()
-  })
+    return above(this).hijack.call(this)
+  }
+
+  /** The prototype with Fastify's own method, which the decoration shadows on this instance's replies. */
+  function above (reply: FastifyReply): FastifyReply {
+    let at = reply
+    while (!Object.hasOwn(at, 'hijack') || at.hijack !== hijack) at = Object.getPrototypeOf(at) as FastifyReply
+    return Object.getPrototypeOf(at) as FastifyReply
+  }
 }

@@ -260,3 +260,10 @@ test('the definition is not changed and may be frozen', async (t) => {
   t.equal(JSON.stringify(definition), before)
   t.ok(Object.isFrozen(definition))
 })
+
+test('the sign-in routes work beside plugins that are turned off, and ask nothing of them', async (t) => {
+  const app = closing(t, await createServer(defineSecurity({ env: secrets, auth: authOptions, rateLimit: false, csrf: false }), { logger: false }))
+  const login = await app.inject({ method: 'POST', url: '/auth/login', headers: { 'sec-fetch-site': 'cross-site' }, payload: { email: 'a@b.c', password: 'x' } })
+  t.equal(login.statusCode, 200)
+  t.equal(login.headers['ratelimit'], undefined)
+})
