@@ -11,9 +11,13 @@ export interface AuthContext<S extends SecurityShape = LooseShape> {
   readonly userId: string
   readonly sessionId: string
   readonly roles: readonly S['roles'][]
+  /** How the user signed in (RFC 8176), for example `['pwd']`. */
+  readonly methods: readonly string[]
   /** When the user signed in, in epoch seconds; refreshing does not change it. */
   readonly authTime: number
   /** When the access token ends, in epoch seconds. */
   readonly expiresAt: number
+  /** Which version of the user's data the token was made from; `sessions.outdate` raises it. */
+  readonly tokenVersion: number
   readonly user: SecurityUser<S>
 }

@@ -54,8 +54,8 @@ export function createFlows (parts: FlowParts): AuthFlows {
   function send (request: FastifyRequest, reply: FastifyReply, tokens: IssuedTokens): void {
     const { access, refresh } = cookiesOf(request)
     replaceCookies(reply, cookiesOf(request), [
-      renderCookie(access, tokens.access, tokens.accessMaxAge),
-      renderCookie(refresh, tokens.refresh, tokens.refreshMaxAge),
+      renderCookie(access, tokens.access, tokens.maxAge),
+      renderCookie(refresh, tokens.refresh, tokens.maxAge),
     ])
     request[kAuth] = tokens.context
   }
@@ -63,7 +63,9 @@ export function createFlows (parts: FlowParts): AuthFlows {
   return Object.freeze<AuthFlows>({
     async login (request, reply, given, source) {
       const user = users.fromApp(given, source)
-      const tokens = await sessions.open(user, hashContext(request.headers['user-agent']))
+      const opened = await sessions.open(user, { clientContext: hashContext(request.headers['user-agent']), label: '', methods: ['pwd'], ageMs: 0, replaces: [] })
+      if ('refused' in opened) throw unauthorized('SESSION_REVOKED')
+      const { tokens } = opened
       await endPresented(request, 'login')
       send(request, reply, tokens)
       const { userId, sessionId } = tokens.context

@@ -3,9 +3,10 @@ import { SecurityError, type ErrorCode } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import type { AuthContext } from './context.js'
-import { cookieValues, type CookiePair } from './cookies.js'
+import type { ReadCredential } from './credentials.js'
+import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
-import type { SessionStore } from './session-store.js'
+import type { Liveness } from './session-store.js'
 import type { TokenCodec } from './tokens.js'
 import type { AccessToken } from './sessions.js'
 
@@ -18,10 +19,11 @@ declare module 'fastify' {
 
 export interface GuardParts {
   readonly access: TokenCodec<AccessToken>
-  readonly store: SessionStore
-  readonly cookiesOf: (request: FastifyRequest) => CookiePair
+  readonly readCredential: ReadCredential
+  readonly checkLiveness: CheckLiveness
   readonly unauthorized: (code: ErrorCode) => SecurityError
   readonly emit: (event: SecurityEvent, request: FastifyRequest) => void
+  /** Epoch milliseconds on the clock that all instances share. */
   readonly now: () => number
 }
 
@@ -48,34 +50,31 @@ function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedS
   return authorize === null ? [first] : [first, { hook: 'onRequest', phase: 'authorize', run: authorize }]
 }
 
-function authenticateStep ({ access, store, cookiesOf, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+function authenticateStep ({ access, readCredential, checkLiveness, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
   const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
     if (code === 'TOKEN_INVALID') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
     return unauthorized(code)
   }
 
   return function authenticate (request) {
-    const { headers } = request.raw
-    const values = cookieValues(headers.cookie, cookiesOf(request).access.name)
-    const [token] = values
-    if (token === undefined) return undefined
-    // Two credentials in one request: which one counts must never depend on who reads first.
-    if (values.length > 1 || isBearer(headers.authorization)) return reject(request, 'TOKEN_INVALID')
-    const verified = access.verify(token, Math.floor(now() / 1000))
+    const credential = readCredential(request, 'access')
+    if (credential === 'missing') return undefined
+    if (credential === 'ambiguous') return reject(request, 'TOKEN_INVALID')
+    const verified = access.verify(credential.token, Math.floor(now() / 1000))
     if (typeof verified === 'string') return reject(request, verified)
     const { context } = verified
     if (revocation === 'stateless') {
       request[kAuth] = context
       return undefined
     }
-    const settle = (alive: boolean): Verdict => {
-      if (!alive) return reject(request, 'SESSION_REVOKED')
+    const settle = (liveness: Liveness): Verdict => {
+      if (liveness !== 'alive') return reject(request, liveness === 'outdated' ? 'TOKEN_EXPIRED' : 'SESSION_REVOKED')
       request[kAuth] = context
       return undefined
     }
-    const alive = store.isAlive(context.userId, context.sessionId)
+    const liveness = checkLiveness(revocation, context)
     // A store that cannot tell rejects with STORE_UNAVAILABLE: the request is refused, not let through.
-    return typeof alive === 'boolean' ? settle(alive) : alive.then(settle)
+    return typeof liveness === 'string' ? settle(liveness) : liveness.then(settle)
   }
 }
 
@@ -92,8 +91,4 @@ function authorizeStep ({ unauthorized, emit, now }: GuardParts, { roles, freshS
     if (freshSeconds !== null && Math.floor(now() / 1000) - auth.authTime > freshSeconds) return unauthorized('FRESH_AUTH_REQUIRED')
     return undefined
   }
-}
-
-function isBearer (authorization: string | undefined): boolean {
-  return authorization !== undefined && /^bearer(\s|$)/i.test(authorization)
 }

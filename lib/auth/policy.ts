@@ -3,7 +3,7 @@ import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import { BulwarkConfigError, type Problem } from '../errors.js'
 import { checkOptions, nearest } from '../options.js'
 import type { LooseShape, SecurityShape } from '../policy/types.js'
-import { Revocation } from './options.js'
+import { RevocationSchema, type Revocation } from './options.js'
 
 /** A route that anybody may call, with the reason. Made by `publicRoute` only. */
 export class PublicRoute {
@@ -40,7 +40,7 @@ export interface AuthRequirements<S extends SecurityShape = LooseShape> {
   /** The sign-in (not the last refresh) is at most this old. */
   readonly fresh?: Duration
   /** Overrides the option of the same name. */
-  readonly revocation?: 'strict' | 'stateless'
+  readonly revocation?: Revocation
 }
 
 /** The `auth` key of a route's or a scope's `security`. */
@@ -54,19 +54,19 @@ export interface ResolvedAuthPolicy {
   /** Any one of these; empty: whoever is signed in. */
   readonly roles: readonly string[]
   readonly freshSeconds: number | null
-  readonly revocation: 'strict' | 'stateless'
+  readonly revocation: Revocation
 }
 
 const RequirementsSchema = Type.Object({
   roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
   fresh: Type.Optional(Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' })),
-  revocation: Type.Optional(Revocation),
+  revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })
 
 const MEND = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, fresh, revocation }.'
 
 /** The base policy of a service: everybody must sign in unless a route says otherwise. */
-export function baseAuthPolicy (revocation: 'strict' | 'stateless'): ResolvedAuthPolicy {
+export function baseAuthPolicy (revocation: Revocation): ResolvedAuthPolicy {
   return Object.freeze({ access: 'required', why: null, roles: NO_ROLES, freshSeconds: null, revocation })
 }
 

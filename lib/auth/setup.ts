@@ -6,9 +6,11 @@ import { addSection, claimRegistration, publish, securityOf } from '../policy/in
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
 import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
+import { createCredentialReader } from './credentials.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
 import { assertCookiesFit, createFlows, type AuthFlows } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
+import { createLivenessCheck } from './liveness.js'
 import { MemorySessionStore } from './memory-store.js'
 import { resolveAuthOptions, type ResolvedAuthOptions } from './options.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from './policy.js'
@@ -42,6 +44,7 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
 
   const emit = (event: SecurityEvent, request: FastifyRequest | null): void => { root.emit(event, request) }
   const store = await openStore(app, options, now, (event) => { emit(event, null) })
+  const checkLiveness = createLivenessCheck(store, { delayMs: options.revocationDelayMs })
   app.addHook('onClose', async () => { store.close() })
 
   const path = `${app.prefix}${options.prefix}`
@@ -56,14 +59,14 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     accessTtlSeconds: options.accessTtlMs / 1000,
     policy: policyOf(options),
     store,
-    now,
     assertFits: (access, refresh) => { assertCookiesFit(secure, access, refresh) },
   })
   const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, cookiesOf, unauthorized, emit })
 
   decorate(app, flows)
   publish(scope, 'sessions', Object.freeze({ store: store.kind, revokeUser: (userId: string) => flows.revokeUser(userId) }))
-  const guards = { access: sessions.access, store, cookiesOf, unauthorized, emit, now }
+  const readCredential = createCredentialReader({ sources: options.sources, cookiesOf })
+  const guards = { access: sessions.access, readCredential, checkLiveness, unauthorized, emit, now: () => store.now() }
   addSection(app, defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
     key: 'auth',
     resolve: (base, written, where, found) => resolveAuthPolicy(users.roles, base, written, where, found),
@@ -84,8 +87,8 @@ function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Probl
   }
 }
 
-function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }: ResolvedAuthOptions): SessionPolicy {
-  return Object.freeze({ idleMs: refreshIdleMs, absoluteMs: refreshAbsoluteMs, graceMs, tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000 })
+function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse }: ResolvedAuthOptions): SessionPolicy {
+  return Object.freeze({ idleMs: refreshIdleMs, absoluteMs: refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse, tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000 })
 }
 
 async function openStore (app: FastifyInstance, options: ResolvedAuthOptions, now: () => number, emit: (event: SecurityEvent) => void): Promise<SessionStore> {

@@ -1,6 +1,6 @@
-import { createHmac } from 'node:crypto'
 import { createSigner, createVerifier } from 'fast-jwt'
 import { isPlainObject } from '../options.js'
+import type { Keyring } from './keyring.js'
 import { TokenCache } from './token-cache.js'
 
 /** Why a token is refused. `TOKEN_EXPIRED` is only said of a token whose signature is valid. */
@@ -16,7 +16,7 @@ export interface TokenTimes { readonly iat: number, readonly exp: number }
 export interface TokenKind<T extends TokenTimes> {
   /** The exact `typ` of the header, for example `at+jwt` (RFC 9068). */
   readonly typ: string
-  readonly secret: string
+  readonly keyring: Keyring
   readonly issuer: string
   readonly audience: string
   /** No token of this kind lives longer. */
@@ -47,8 +47,9 @@ const PAYLOAD_AND_SIGNATURE = /^([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]{42}[AEIMQUYcgkos
  * canonical encoding of what it says, which refuses repeated names, odd numbers and text that is not UTF-8.
  */
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
-  const key = Buffer.from(kind.secret)
-  const signer = createSigner({ key, algorithm: 'HS256', kid: keyId(key), header: { alg: 'HS256', typ: kind.typ } })
+  const { kid, signWith } = kind.keyring.current
+  const key = signWith.export()
+  const signer = createSigner({ key, algorithm: 'HS256', kid, header: { alg: 'HS256', typ: kind.typ } })
   const verifier = createVerifier({ key, algorithms: ['HS256'], checkTyp: kind.typ, ignoreExpiration: true, ignoreNotBefore: true, cache: false })
   const probe = signer({ iat: 0 })
   const header = probe.slice(0, probe.indexOf('.') + 1)
@@ -76,11 +77,6 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
       return claims.exp > nowSeconds ? claims : 'TOKEN_EXPIRED'
     },
   })
-}
-
-/** Names the key without telling anything of it: 64 bits of an HMAC under the key itself. */
-function keyId (key: Buffer): string {
-  return createHmac('sha256', key).update('fastify-bulwark key id').digest().toString('base64url', 0, 8)
 }
 
 function verifiedPayload (verifier: (token: string) => unknown, token: string): Record<string, unknown> | null {
