@@ -7,7 +7,7 @@ import type { RouteSecurityOptions } from '../policy/types.js'
 import { tokenDocument, type AuthFlows } from './flows.js'
 import { publicKeySet } from './keyring.js'
 import type { Credentials, ResolvedAuthOptions } from './options.js'
-import { publicRoute, type AuthRouteOptions } from './policy.js'
+import { PublicRoute, publicRoute, type AuthRouteOptions } from './policy.js'
 import { ID_PATTERN } from './rotation.js'
 import type { SessionStore } from './session-store.js'
 
@@ -219,7 +219,8 @@ function keySetRoute ({ options: { accessKeys }, has }: RouteParts): RouteOption
 function securityOf (has: RouteParts['has'], auth: AuthRouteOptions, rateLimit: { readonly rateLimit?: readonly string[] }): RouteSecurityOptions {
   const written: Record<string, unknown> = { auth }
   if (has('rateLimit')) Object.assign(written, rateLimit)
-  if (has('csrf')) written['csrf'] = 'always'
+  // Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides.
+  if (has('csrf') && PublicRoute.is(auth)) written['csrf'] = 'always'
   return written
 }
 
