@@ -16,7 +16,14 @@ function define (config: Config, users: Users, passwords: Passwords) {
     },
     headers: { reporting: { endpoint: '/reports/csp' } },
     // One visit takes four files: within the global limit of 100 requests they would leave little for the visitor's work.
-    rateLimit: { policies: { files: { limit: 1000, window: '15m', by: 'ip' } } },
+    rateLimit: {
+      policies: {
+        files: { limit: 1000, window: '15m', by: 'ip' },
+        // Whoever writes many letters to one address uses this service to annoy. Nobody is told how many are left.
+        letters: { limit: 3, window: '1h', by: { body: 'email' }, expose: false },
+        passwords: { limit: 5, window: '15m', by: 'user', count: 'failures' },
+      },
+    },
     cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,

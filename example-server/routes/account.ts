@@ -1,6 +1,6 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import type { App, Services } from '../app.js'
-import { Account, Registration } from '../schemas.js'
+import { Account, PasswordChange, Registration } from '../schemas.js'
 
 /** Registration and the caller's own account. Signing in, refreshing and signing out are the suite's own routes. */
 export function accountRoutes (app: App, { users, passwords }: Services): void {
@@ -21,5 +21,22 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const user = await users.find(request.user.id)
     if (user === null) throw new SecurityError('SESSION_REVOKED')
     return user
+  })
+
+  app.post('/me/password', {
+    schema: { body: PasswordChange },
+    // The current password is asked for as well, so this is a login for whoever found an open browser.
+    security: { rateLimit: ['passwords'] },
+  }, async (request, reply) => {
+    const { id } = request.user
+    const { current, password } = request.body
+    const stored = await users.passwordHashOf(id)
+    if (!await passwords.verify(stored, current)) throw new SecurityError('CREDENTIALS_INVALID')
+    const user = await users.find(id)
+    if (user === null || !await users.setPasswordHash(id, await passwords.hash(password))) throw new SecurityError('SESSION_REVOKED')
+    // Every session of the old password ends, this one too; the caller goes on in a new one.
+    await app.security.sessions.revokeUser(id)
+    await reply.login(user)
+    return reply.code(204).send()
   })
 }
