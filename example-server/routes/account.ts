@@ -1,4 +1,5 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
+import { whileConnected } from 'fastify-bulwark/passwords'
 import type { App, Services } from '../app.js'
 import { Account, Registration } from '../schemas.js'
 
@@ -11,7 +12,7 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const { email, password, fullName } = request.body
     // A taken address is a 409, so this route tells who has an account here. Hiding it takes an e-mail to confirm each
     // registration, which this example does not send; the `auth` limit keeps anyone from asking for many addresses.
-    const passwordHash = await passwords.hash(password)
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const user = await users.create({ email, fullName, passwordHash })
     return reply.code(201).send(user)
   })
