@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'tap'
 import type { Problem } from '../../../lib/errors.js'
 import { readMachine } from '../../../lib/passwords/machine.js'
 import { PasswordsSchema, resolvePasswordsOptions, type ResolvedPasswords } from '../../../lib/passwords/options.js'
+import { ROOT } from '../../helpers/root.js'
 
 const MACHINE = { cores: 8, threads: 4 }
 const PEPPER = 'kX9vQ2mT7rLp4WzN8cYb1HdJ6sFg3AeUo5iRqVxCwPt'
@@ -94,4 +97,9 @@ test('the thread pool is as large as libuv makes it', async (t) => {
   for (const [written, threads] of [[undefined, 4], ['16', 16], ['0', 1], ['-3', 1], ['many', 1], ['', 1], ['9999', 1024]] as const) {
     t.same(readMachine(written, 8), { cores: 8, threads: written === undefined && process.env['UV_THREADPOOL_SIZE'] !== undefined ? readMachine().threads : threads }, written ?? 'unset')
   }
+})
+
+test('docs/passwords.md lists every option and no other', async (t) => {
+  const page = readFileSync(join(ROOT, 'docs', 'passwords.md'), 'utf8')
+  t.same([...page.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name), Object.keys(PasswordsSchema.properties))
 })
