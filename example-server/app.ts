@@ -1,7 +1,7 @@
 import { createServer, type SecureInstance, type serverOptions, type ShapeOfDefinition } from 'fastify-bulwark'
+import { createPasswords, type Passwords } from 'fastify-bulwark/passwords'
 import type { Database } from './database/database.js'
 import type { Config } from './env.js'
-import { createPasswords, type Passwords } from './passwords.js'
 import { createProjects, type Projects } from './repositories/projects.js'
 import { createResets, type Resets } from './repositories/resets.js'
 import { createUsers, type Users } from './repositories/users.js'

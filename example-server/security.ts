@@ -1,6 +1,6 @@
 import { defineSecurity } from 'fastify-bulwark'
+import { whileConnected, type Passwords } from 'fastify-bulwark/passwords'
 import type { Config } from './env.js'
-import type { Passwords } from './passwords.js'
 import { ROLES, type Users } from './repositories/users.js'
 
 /** The service's security in one place. What is not written here is the suite's default. */
@@ -27,10 +27,13 @@ function define (config: Config, users: Users, passwords: Passwords) {
     cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,
-      async authenticate ({ email, password }) {
+      async authenticate ({ email, password }, request) {
         const found = await users.findByEmail(email)
         // Always one verification: how long the answer takes does not tell whether the account exists.
-        const matches = await passwords.verify(found?.passwordHash ?? null, password)
+        const matches = await whileConnected(request, (signal) => passwords.verify(found?.passwordHash ?? null, password, {
+          signal,
+          upgrade: async (hash) => { if (found !== null) await users.replacePasswordHash(found.user.id, found.passwordHash, hash) },
+        }))
         return matches && found !== null ? found.user : null
       },
       loadUser: (id) => users.find(id),

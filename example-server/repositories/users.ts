@@ -23,6 +23,8 @@ export interface Users {
   passwordHashOf (id: string): Promise<string | null>
   /** False when there is no such user. */
   setPasswordHash (id: string, passwordHash: string): Promise<boolean>
+  /** False when it is no longer the old one: a password changed meanwhile stays as it is. */
+  replacePasswordHash (id: string, from: string, to: string): Promise<boolean>
   /** Newest first. */
   list (limit: number): Promise<User[]>
   /** True when there is such a user. */
@@ -53,6 +55,10 @@ export function createUsers (database: Database): Users {
     },
     async setPasswordHash (id, passwordHash) {
       const rows = await database.query('update users set password_hash = $2 where id = $1 returning id', [id, passwordHash])
+        return rows.length === 1
+    },
+    async replacePasswordHash (id, from, to) {
+      const rows = await database.query('update users set password_hash = $3 where id = $1 and password_hash = $2 returning id', [id, from, to])
       return rows.length === 1
     },
     async list (limit) {

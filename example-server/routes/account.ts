@@ -1,4 +1,5 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
+import { whileConnected } from 'fastify-bulwark/passwords'
 import type { App, Services } from '../app.js'
 import { Account, PasswordChange, Registration } from '../schemas.js'
 
@@ -11,7 +12,7 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const { email, password, fullName } = request.body
     // A taken address is a 409, so this route tells who has an account here. Hiding it takes an e-mail to confirm each
     // registration, which this example does not send; the `auth` limit keeps anyone from asking for many addresses.
-    const passwordHash = await passwords.hash(password)
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const user = await users.create({ email, fullName, passwordHash })
     return reply.code(201).send(user)
   })
@@ -31,9 +32,10 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const { id } = request.user
     const { current, password } = request.body
     const stored = await users.passwordHashOf(id)
-    if (!await passwords.verify(stored, current)) throw new SecurityError('CREDENTIALS_INVALID')
+    if (stored === null || !await whileConnected(request, (signal) => passwords.verify(stored, current, { signal }))) throw new SecurityError('CREDENTIALS_INVALID')
     const user = await users.find(id)
-    if (user === null || !await users.setPasswordHash(id, await passwords.hash(password))) throw new SecurityError('SESSION_REVOKED')
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
+    if (user === null || !await users.replacePasswordHash(id, stored, passwordHash)) throw new SecurityError('SESSION_REVOKED')
     // Every session of the old password ends, this one too; the caller goes on in a new one.
     await app.security.sessions.revokeUser(id)
     await reply.login(user)

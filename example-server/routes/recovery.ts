@@ -1,4 +1,5 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
+import { whileConnected } from 'fastify-bulwark/passwords'
 import type { App, Services } from '../app.js'
 import { mailDirectory, type Config } from '../env.js'
 import { createPickup, type Mail } from '../mail.js'
@@ -28,8 +29,9 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
     security: { auth: publicRoute('the token of the link says who it is'), rateLimit: ['auth'] },
   }, async (request, reply) => {
     const { token, password } = request.body
+    // Hashed first: when the server is too busy for it, the link still works.
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const userId = await resets.redeem(token)
-    const passwordHash = await passwords.hash(password)
     if (userId === null || !await users.setPasswordHash(userId, passwordHash)) throw new SecurityError('UNPROCESSABLE', { detail: 'This link has been used or is too old. Ask for another one.' })
     // Whoever knew the old password is signed out everywhere; the new one is then asked for (OWASP: no automatic sign-in).
     await app.security.sessions.revokeUser(userId)
