@@ -198,8 +198,13 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     const timer = setTimeout(() => {
       setImmediate(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) })
     }, milliseconds)
-    const stop = (): void => { clearTimeout(timer) }
-    operation.then(stop, stop)
-    operation.then(resolve, reject)
+    operation.then((result) => {
+      clearTimeout(timer)
+      resolve(result)
+    }, (error: unknown) => {
+      clearTimeout(timer)
+      // As it came: whoever waits tells errors of the store from others.
+      reject(error as Error)
+    })
   })
 }
