@@ -201,10 +201,9 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     operation.then((result) => {
       clearTimeout(timer)
       resolve(result)
-    }, (error: unknown) => {
+    }, (error: Error) => {
       clearTimeout(timer)
-      // As it came: whoever waits tells errors of the store from others.
-      reject(error as Error)
+      reject(error)
     })
   })
 }

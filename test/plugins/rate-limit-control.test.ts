@@ -217,6 +217,35 @@ test('consume decides for the handler, reward gives back once, penalize counts w
   t.equal(await used(), 0)
 })
 
+test('what handlers consume and penalize shows in the counters', async (t) => {
+  const { app } = await buildOn(t, new ClockedStore(), {
+    allow: ['192.0.2.0/24'],
+    policies: { quota: { limit: 5, window: '1h', by: 'ip' }, soft: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }, both: [{ limit: 2, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }, { limit: 1, window: '1h', by: { body: 'email' } }] },
+  })
+  app.post('/:verb/:policy/:cost', { security: { rateLimit: false } }, async (request) => {
+    const { verb, policy, cost } = request.params as { verb: 'consume' | 'penalize', policy: string, cost: string }
+    if (verb === 'consume') return (await request.rateLimit.consume(policy, { cost: Number(cost) })).admitted
+    await request.rateLimit.penalize(policy, Number(cost))
+    return 'done'
+  })
+  const ask = (path: string, remoteAddress = REMOTE): Promise<unknown> => app.inject({ method: 'POST', url: path, remoteAddress, payload: { email: 'a@b.c' } })
+  const none = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
+  t.equal(app.security.limits.counters().policies['quota'], undefined, 'nobody used it yet')
+  for (const path of ['/consume/quota/3', '/consume/quota/1', '/consume/quota/2']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1 })
+  for (const path of ['/penalize/quota/1', '/penalize/quota/4']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'it lets nobody through')
+  for (const path of ['/consume/quota/1', '/penalize/quota/1']) await ask(path, '192.0.2.1')
+  for (const path of ['/consume/quota/6', '/penalize/quota/6']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'neither whom no limit holds nor what threw')
+  for (let times = 0; times < 3; times++) await ask('/consume/soft/1')
+  t.same(app.security.limits.counters().policies['soft'], { ...none, allowed: 3, shadow: 2 })
+  for (let times = 0; times < 2; times++) await ask('/consume/both/1')
+  t.same(app.security.limits.counters().policies['both'], { ...none, allowed: 1, denied: 1, nearLimit: 2 }, 'let through or refused once, however many phases decide')
+  await ask('/penalize/both:2/1')
+  t.match(app.security.limits.counters().policies, { both: { penalized: 1 }, 'both:2': undefined }, 'one limit counts for its policy')
+})
+
 test('reward gives back what the route\'s own limits counted, and settling finds nothing left', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), { policies: { search: { limit: 3, window: '1h', by: 'ip' }, guess: { limit: 3, window: '1h', by: 'ip', count: 'failures' } } })
   app.get('/:hit', { security: { rateLimit: { only: ['search', 'guess'] } } }, async (request) => {
