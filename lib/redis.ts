@@ -201,9 +201,9 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     operation.then((result) => {
       clearTimeout(timer)
       resolve(result)
-    }, (error: Error) => {
+    }, (error: unknown) => {
       clearTimeout(timer)
-      reject(error)
+      reject(error instanceof Error ? error : new TypeError('what was thrown is no error', { cause: error }))
     })
   })
 }

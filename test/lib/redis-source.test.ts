@@ -112,7 +112,7 @@ test('a client of the app is taken if its commands cannot wait for a connection 
   for (const client of [
     single(t, calm), single(t, { enableOfflineQueue: false, maxRetriesPerRequest: 0 }), single(t, { enableOfflineQueue: false, retryStrategy: () => null, maxRetriesPerRequest: 0 }),
     // It never connects again.
-    single(t, { enableOfflineQueue: false, retryStrategy: null } as unknown as RedisOptions),
+    single(t, { enableOfflineQueue: false, retryStrategy: null }),
     cluster(t, calmCluster), cluster(t, { ...calmCluster, ...retryOnce }),
   ]) t.same(resolve(client), { source: { kind: 'given', client }, problems: [] })
 })
