@@ -3,6 +3,7 @@ import { test } from 'tap'
 import { BulwarkConfigError } from '../../lib/errors.js'
 import type { Duration } from '../../lib/duration.js'
 import type { Limit } from '../../lib/rate-limit/limits.js'
+import type { LimitStore } from '../../lib/rate-limit/stores/store.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
 import { addLogin, bootProblems, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { buildOn, ClockedStore } from '../lib/rate-limit/clocked-store.js'
@@ -244,6 +245,30 @@ test('what handlers consume and penalize shows in the counters', async (t) => {
   t.same(app.security.limits.counters().policies['both'], { ...none, allowed: 1, denied: 1, nearLimit: 2 }, 'let through or refused once, however many phases decide')
   await ask('/penalize/both:2/1')
   t.match(app.security.limits.counters().policies, { both: { penalized: 1 }, 'both:2': undefined }, 'one limit counts for its policy')
+})
+
+test('what handlers consume and penalize while the store is lost counts as decided in its stead', async (t) => {
+  const memory = new ClockedStore()
+  const lost: LimitStore = {
+    kind: 'redis',
+    consume: () => Promise.reject(new Error('lost')),
+    giveBack: () => Promise.reject(new Error('lost')),
+    peek: () => Promise.reject(new Error('lost')),
+    reset: () => Promise.reject(new Error('lost')),
+    ban: () => Promise.reject(new Error('lost')),
+    close: () => { memory.close() },
+  }
+  const { app } = await buildOn(t, lost, { policies: { quota: [{ limit: 9, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }] } })
+  app.get('/:verb', { security: { rateLimit: false } }, async (request) => {
+    const { verb } = request.params as { verb: string }
+    if (verb === 'penalize') await request.rateLimit.penalize('quota')
+    else await request.rateLimit.consume('quota')
+    return 'ok'
+  })
+  await app.inject('/penalize')
+  t.match(app.security.limits.counters().policies, { quota: { allowed: 0, penalized: 1, fallback: 1 } })
+  await app.inject('/consume')
+  t.match(app.security.limits.counters().policies, { quota: { allowed: 1, penalized: 1, fallback: 2 } })
 })
 
 test('reward gives back what the route\'s own limits counted, and settling finds nothing left', async (t) => {

@@ -138,3 +138,27 @@ test('what is known of Redis\' clock errs towards later, never beyond a command\
   t.equal(clock.at(1100), 2001)
   t.end()
 })
+
+test('a lone command goes out at once; those of one turn share a write, also after failures', async (t) => {
+  const writes: string[] = []
+  let fails = false
+  const ask = async (): Promise<string> => {
+    writes.push('command')
+    if (fails) throw new Error('lost')
+    return `${ADMITTED} ${Date.now()} 1 1 10 5`
+  }
+  const client: ScriptClient = { evalsha: ask, eval: ask, stream: { cork: () => { writes.push('cork') }, uncork: () => { writes.push('uncork') } } }
+  const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
+  const together = async (count: number): Promise<string> => {
+    await Promise.allSettled(Array.from({ length: count }, () => store.consume([hour], ['k'])))
+    await wait(5)
+    return writes.splice(0).join(' ')
+  }
+  for (const failing of [false, true, false]) {
+    fails = failing
+    for (let times = 0; times < 2; times++) {
+      t.equal(await together(1), 'command')
+      t.equal(await together(3), 'command cork command command uncork')
+    }
+  }
+})
