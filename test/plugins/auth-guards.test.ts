@@ -67,9 +67,9 @@ test('fresh counts from the login and not from the last refresh', async (t) => {
 
 test('a token that is not beyond doubt is a 401 with a stable code and asks no store', async (t) => {
   let asked = 0
-  const original = Reflect.get<MemorySessionStore, 'isAlive'>(MemorySessionStore.prototype, 'isAlive')
-  MemorySessionStore.prototype.isAlive = function counted (userId, sessionId) { asked++; return original.call(this, userId, sessionId) }
-  t.teardown(() => { MemorySessionStore.prototype.isAlive = original })
+  const original = Reflect.get<MemorySessionStore, 'check'>(MemorySessionStore.prototype, 'check')
+  MemorySessionStore.prototype.check = function counted (userId, sessionId, tokenVersion) { asked++; return original.call(this, userId, sessionId, tokenVersion) }
+  t.teardown(() => { MemorySessionStore.prototype.check = original })
   const { call, login, accessSecret, refreshSecret, events } = await build(t)
   const jar = await login()
   const good = jar['__Host-access'] ?? ''

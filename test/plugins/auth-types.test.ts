@@ -52,8 +52,10 @@ test('roles and claims are checked by the compiler, per instance', async (t) => 
     app.get('/b', { security: { auth: false } }, async () => 1)
     // @ts-expect-error a look-alike is no public route
     app.get('/c', { security: { auth: { why: 'x' } } }, async () => 1)
-    // @ts-expect-error not built yet
-    app.get('/d', { security: { auth: { revocation: 'cached' } } }, async () => 1)
+    // @ts-expect-error no such mode
+    app.get('/d', { security: { auth: { revocation: 'sometimes' } } }, async () => 1)
+    // @ts-expect-error this vocabulary has no scopes
+    app.get('/f', { security: { auth: { scopes: ['read'] } } }, async () => 1)
     // @ts-expect-error not a duration
     app.get('/e', { security: { auth: { fresh: 300 } } }, async () => 1)
   }
