@@ -63,6 +63,8 @@ export async function openSocket (port: number, path: string, headers: Record<st
     const attempt = request({
       port,
       path,
+      // A refusal ends the connection, whatever keep-alive says.
+      agent: false,
       host: '127.0.0.1',
       headers: { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': randomBytes(16).toString('base64'), ...headers },
     })

@@ -105,8 +105,7 @@ test('a socket is closed at once when its session ends', async (t) => {
   const { app, open, signIn } = await buildSockets(t, { options: { revocationDelay: '60s' } })
   const [one, two] = [await signIn(), await signIn()]
   const [first, stateless, second] = await Promise.all([open('/live', one), open('/live-stateless', one), open('/live', two)])
-  const { host } = new URL('http://127.0.0.1')
-  await app.inject({ method: 'POST', url: '/auth/logout', headers: { host, origin: 'http://127.0.0.1', ...cookieOf(one) } })
+  await app.inject({ method: 'POST', url: '/auth/logout', headers: { host: '127.0.0.1', origin: 'http://127.0.0.1', ...cookieOf(one) } })
   t.same(await Promise.all([first.closed, stateless.closed]), ['1008 SESSION_REVOKED', '1008 SESSION_REVOKED'])
   t.ok(second.isOpen, 'the other session goes on')
   await app.security.sessions.revokeUser('ada')
@@ -234,11 +233,11 @@ test('a socket whose handshake was not answered gets no frame, and one that is n
 
 test('a session is asked for once for all its sockets, and again while nobody speaks of it', async (t) => {
   const { guard, clock, asked, pair } = await rig(t, 200)
-  const sockets = await Promise.all([pair(), pair(), pair()])
+  const sockets = [await pair(), await pair(), await pair()] as const
   const expiresAt = clock.seconds + 900
-  watch(guard, sockets[0]!.server, { expiresAt })
-  watch(guard, sockets[1]!.server, { expiresAt })
-  watch(guard, sockets[2]!.server, { expiresAt, sessionId: 'quiet' }, 'stateless')
+  watch(guard, sockets[0].server, { expiresAt })
+  watch(guard, sockets[1].server, { expiresAt })
+  watch(guard, sockets[2].server, { expiresAt, sessionId: 'quiet' }, 'stateless')
   clock.advance(120)
   await sleep(150)
   t.same(asked, ['cached s 0'], 'stateless sockets are not asked for')
@@ -247,14 +246,14 @@ test('a session is asked for once for all its sockets, and again while nobody sp
 test('a push is asked about past any cache, for each token version on its own, also for stateless routes', async (t) => {
   const rigged = await rig(t, 60_000)
   const { guard, clock, asked, pair, push } = rigged
-  const sockets = await Promise.all([pair(), pair(), pair(), pair()])
+  const sockets = [await pair(), await pair(), await pair(), await pair()] as const
   const expiresAt = clock.seconds + 900
   for (const [index, { server }] of sockets.entries()) {
     watch(guard, server, { expiresAt, tokenVersion: index === 1 ? 7 : 0, sessionId: index === 3 ? 'other' : 's' }, index === 2 ? 'stateless' : 'cached')
     server.write('101')
   }
   rigged.answer = () => 'outdated'
-  const told = received(sockets[0]!.client)
+  const told = received(sockets[0].client)
   push(['unknown', 's'])
   t.same(asked, ['strict s 0', 'strict s 7'])
   t.match((await told).toString('latin1'), /TOKEN_EXPIRED$/)
