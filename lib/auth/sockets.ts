@@ -35,9 +35,13 @@ interface Watched {
   readonly revocation: Revocation
   /** Of the socket before the handshake was answered. */
   readonly bytesWritten: number
-  /** When the session was last known to be alive. */
+  /** When the question was asked whose answer was that the session lives. */
   confirmedAt: number
   askedAt: number
+  /** Waiting for an answer. */
+  isPending: boolean
+  /** Asked since, and not told that the session lives. */
+  isDoubtful: boolean
   readonly forget: () => void
 }
 
@@ -49,7 +53,7 @@ const TRY_AGAIN_LATER = 1013
 
 const DESTROY_AFTER_MS = 1000
 const MAX_TICK_MS = 1000
-const MIN_TICK_MS = 50
+const MIN_TICK_MS = 25
 
 /** A request that asks for a WebSocket (RFC 6455, section 4.2.1). */
 export function isUpgrade ({ headers: { upgrade, connection } }: IncomingMessage): boolean {
@@ -66,10 +70,10 @@ export function isUpgrade ({ headers: { upgrade, connection } }: IncomingMessage
 export function createSocketGuard ({ store, checkLiveness, delayMs, now }: SocketGuardSettings): SocketGuard {
   const sockets = new Map<Socket, Watched>()
   const bySession = new Map<string, Set<Watched>>()
-  // Asked twice within the delay, so that one lost answer does not cost the socket.
-  const askEveryMs = Math.max(delayMs / 2, MIN_TICK_MS)
-  const tickMs = Math.min(askEveryMs, MAX_TICK_MS)
-  const unconfirmedMs = Math.max(delayMs, 2 * tickMs)
+  const tickMs = Math.min(Math.max(delayMs / 4, MIN_TICK_MS), MAX_TICK_MS)
+  // Twice within the delay, and at each tick when an answer failed: one that is lost does not cost the socket.
+  const askEveryMs = delayMs / 2
+  const unconfirmedMs = Math.max(delayMs, 4 * tickMs)
   let timer: NodeJS.Timeout | null = null
   let closed = false
 
@@ -80,22 +84,24 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
 
   function settle (watched: readonly Watched[], liveness: Liveness): void {
     for (const one of watched) {
-      if (liveness === 'alive') one.confirmedAt = now()
+      one.isPending = false
+      if (liveness === 'alive') Object.assign(one, { confirmedAt: one.askedAt, isDoubtful: false })
       else drop(one, POLICY_VIOLATION, liveness === 'outdated' ? 'TOKEN_EXPIRED' : 'SESSION_REVOKED')
     }
   }
 
-  /** Asks once for all sockets of a token version of one session. */
-  function ask (watched: readonly Watched[], isPushed: boolean): void {
+  /**
+   * Asks once for all sockets of a token version of one session, past any cache: a push says that what is remembered is
+   * wrong, and a remembered answer on top of the delay would be twice as old.
+   */
+  function ask (watched: readonly Watched[]): void {
     const [first] = watched
     if (first === undefined) return
-    const at = now()
-    for (const one of watched) one.askedAt = at
-    // A push says that something changed: an answer from before it is worth nothing.
-    const mode = isPushed || watched.some(({ revocation }) => revocation === 'strict') ? 'strict' : 'cached'
-    const unknown = (): void => { /* Closed by the timer, unless a later answer comes within the delay. */ }
+    for (const one of watched) Object.assign(one, { askedAt: now(), isPending: true, isDoubtful: true })
+    // Not closed yet: the next tick asks again, or finds that nobody could tell for too long.
+    const unknown = (): void => { for (const one of watched) one.isPending = false }
     try {
-      const liveness = checkLiveness(mode, first.owner)
+      const liveness = checkLiveness('strict', first.owner)
       if (typeof liveness === 'string') settle(watched, liveness)
       else liveness.then((answer) => { settle(watched.filter(({ socket }) => sockets.has(socket)), answer) }, unknown)
     } catch {
@@ -103,7 +109,7 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     }
   }
 
-  function askFor (sessionIds: Iterable<string>, which: (watched: Watched) => boolean, isPushed: boolean): void {
+  function askFor (sessionIds: Iterable<string>, which: (watched: Watched) => boolean): void {
     for (const sessionId of sessionIds) {
       const byVersion = new Map<number, Watched[]>()
       for (const watched of bySession.get(sessionId) ?? []) {
@@ -113,8 +119,12 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
         if (same === undefined) byVersion.set(tokenVersion, [watched])
         else same.push(watched)
       }
-      for (const same of byVersion.values()) ask(same, isPushed)
+      for (const same of byVersion.values()) ask(same)
     }
+  }
+
+  function isDue ({ revocation, askedAt, isDoubtful, isPending }: Watched): boolean {
+    return revocation !== 'stateless' && !isPending && (isDoubtful || now() - askedAt >= askEveryMs)
   }
 
   function tick (): void {
@@ -122,15 +132,14 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     const nowSeconds = Math.floor(at / 1000)
     const due = new Set<string>()
     for (const watched of sockets.values()) {
-      const { owner, revocation, confirmedAt, askedAt } = watched
+      const { owner, revocation, confirmedAt, isDoubtful } = watched
       if (owner.expiresAt <= nowSeconds) drop(watched, POLICY_VIOLATION, 'TOKEN_EXPIRED')
-      else if (revocation === 'stateless') continue
       // Nobody could tell for as long as an ended session may go on at most. Requests are refused then, and so is this: a
       // socket that was kept would be the way around a store that an attacker can keep busy.
-      else if (at - confirmedAt > unconfirmedMs && askedAt > confirmedAt) drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')
-      else if (at - askedAt >= askEveryMs) due.add(owner.sessionId)
+      else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs) drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')
+      else if (isDue(watched)) due.add(owner.sessionId)
     }
-    askFor(due, ({ revocation, askedAt }) => revocation !== 'stateless' && at - askedAt >= askEveryMs, false)
+    askFor(due, isDue)
   }
 
   function forget (watched: Watched): void {
@@ -145,7 +154,7 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     timer = null
   }
 
-  store.onChange((sessionIds) => { askFor(sessionIds, () => true, true) })
+  store.onChange((sessionIds) => { askFor(sessionIds, () => true) })
 
   return Object.freeze<SocketGuard>({
     get size () { return sockets.size },
@@ -162,7 +171,10 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
         revocation,
         bytesWritten: socket.bytesWritten,
         confirmedAt: at,
-        askedAt: at,
+        // At the first tick: the guard's answer may have been a remembered one, or the session ended since.
+        askedAt: 0,
+        isPending: false,
+        isDoubtful: false,
         forget () {
           socket.removeListener('close', watched.forget)
           response.removeListener('finish', watched.forget)
