@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { SecurityError, type ErrorCode } from '../errors.js'
+import type { ErrorCode, SecurityError } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import type { Refusals } from './challenge.js'
@@ -59,9 +59,10 @@ function authenticateStep ({ access, readCredential, checkLiveness, refusals, so
     if (code !== 'TOKEN_EXPIRED') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
     return refusals.unauthorized(code)
   }
-  const accept = (request: FastifyRequest, reply: FastifyReply, context: AuthContext): undefined => {
+  const accept = (request: FastifyRequest, reply: FastifyReply, context: AuthContext): Verdict => {
     request[kAuth] = context
     if (isUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
+    return undefined
   }
 
   return function authenticate (request, reply) {

@@ -68,7 +68,7 @@ export async function openSocket (port: number, path: string, headers: Record<st
       host: '127.0.0.1',
       headers: { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': randomBytes(16).toString('base64'), ...headers },
     })
-    attempt.on('upgrade', (_response, socket, head) => { resolve({ status: 101, client: new Client(socket as Socket, head) }) })
+    attempt.on('upgrade', (_response, socket, head) => { resolve({ status: 101, client: new Client(socket, head) }) })
     attempt.on('response', (response) => {
       response.resume()
       resolve({ status: response.statusCode ?? 0, client: null })

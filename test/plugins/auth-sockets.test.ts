@@ -5,9 +5,11 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { createSocketGuard, isUpgrade, type SocketGuard } from '../../lib/auth/sockets.js'
+import { RedisSessionStore } from '../../lib/auth/redis-store.js'
 import type { Liveness } from '../../lib/auth/session-store.js'
 import { SecurityError } from '../../lib/errors.js'
 import csrf from '../../plugins/csrf.js'
+import { redisUrl, uniquePrefix } from '../helpers/redis.js'
 import { acceptLine, openSocket, type Attempt, type Client } from '../helpers/websocket.js'
 import { build, Clock, jarOf, type Jar, type World, type WorldSettings } from '../lib/auth/support.js'
 
@@ -156,6 +158,21 @@ test('a hijacked reply without any library is guarded too, and writing on after 
   while (client.texts.length === 0) await sleep(5)
   await world.app.security.sessions.revokeUser('ada')
   t.equal(await client.closed, '1008 SESSION_REVOKED')
+})
+
+const pushes = 'onChange' in RedisSessionStore.prototype
+
+test('a logout on another instance closes a socket at once, through Redis', { skip: pushes ? false : 'this build\'s Redis store does not push' }, async (t) => {
+  const options = { redis: redisUrl(), keyPrefix: uniquePrefix(), revocationDelay: '60s' } as const
+  const here = await buildSockets(t, { options })
+  const there = await build(t, { like: here, options })
+  const [one, two] = [await here.signIn(), await here.signIn()]
+  const [client, other, stateless] = await Promise.all([here.open('/live', one), here.open('/live', two), here.open('/live-stateless', one)])
+  await there.call('POST', '/auth/logout', { '__Host-access': one['access'] ?? '' })
+  t.same(await Promise.all([client.closed, stateless.closed]), ['1008 SESSION_REVOKED', '1008 SESSION_REVOKED'])
+  t.ok(other.isOpen)
+  await there.app.security.sessions.revokeUser('ada')
+  t.equal(await other.closed, '1008 SESSION_REVOKED')
 })
 
 interface Rig { readonly guard: SocketGuard, readonly clock: Clock, answer: () => Liveness | Promise<Liveness>, readonly asked: string[], readonly push: (ids: string[]) => void, readonly pair: () => Promise<{ server: Socket, client: Socket }> }

@@ -97,6 +97,7 @@ test('scope names are checked like role names, and request.user has them where t
     Same<SecurityUser['scopes'], readonly string[] | undefined>,
   ]> = [true, true, true, true, true, true, true, true]
   t.equal(checks.length, 8)
+  t.ok(Object.isFrozen(security) && Object.isFrozen(plain))
   const refused = (): void => {
     // @ts-expect-error a user with an unknown scope
     defineSecurity({ auth: { roles: ['user'], scopes: ['read'], loadUser: async (id) => ({ id, roles: ['user'], scopes: ['root'] }) } })
