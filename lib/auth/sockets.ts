@@ -208,6 +208,8 @@ function closeSocket ({ socket, bytesWritten }: Watched, code: number, reason: s
   }
   // The library may go on writing after the end; the error of that must not be nobody's.
   socket.on('error', ignore)
+  // What the other side still says is not listened to: it has nobody's authority any more.
+  socket.pause()
   socket.end(closeFrame(code, reason))
   const timer = setTimeout(() => { socket.destroy() }, DESTROY_AFTER_MS).unref()
   socket.once('close', () => { clearTimeout(timer) })

@@ -130,6 +130,7 @@ test('200 sockets come and go, and each is closed', async (t) => {
   await app.security.sessions.revokeUser('ada')
   const codes = await Promise.all(clients.slice(100).map(({ closed }) => closed))
   t.same(new Set(codes), new Set(['1008 SESSION_REVOKED']))
+  await sleep(1200)
   const count = await new Promise((resolve) => { app.server.getConnections((_error, connections) => { resolve(connections) }) })
   t.equal(count, 0)
 })
@@ -246,6 +247,24 @@ test('a socket whose handshake was not answered gets no frame, and one that is n
   const since = Date.now()
   await once(stuck.server, 'close')
   t.ok(Date.now() - since < 2500, 'within some seconds, whatever the other side does')
+})
+
+test('what a closed socket still says is not heard', async (t) => {
+  const { guard, clock, pair } = await rig(t, 100)
+  const { server, client } = await pair()
+  const heard: string[] = []
+  server.on('data', (chunk: Buffer) => { heard.push(chunk.toString()) })
+  client.resume()
+  client.write('before')
+  while (heard.length === 0) await sleep(5)
+  watch(guard, server, { expiresAt: clock.seconds + 10 })
+  server.write('101')
+  clock.advance(11_000)
+  while (guard.size > 0) await sleep(1)
+  const count = heard.length
+  client.write('after')
+  await once(server, 'close')
+  t.equal(heard.length, count)
 })
 
 test('a session is asked for once for all its sockets, and again while nobody speaks of it', async (t) => {
