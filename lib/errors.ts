@@ -15,6 +15,7 @@ export const ERROR_CATALOGUE = {
   CREDENTIALS_INVALID: { status: 401, title: 'Unauthorized', detail: 'The credentials are not valid.' },
   FORBIDDEN: { status: 403, title: 'Forbidden', detail: 'This is not allowed.' },
   INSUFFICIENT_ROLE: { status: 403, title: 'Forbidden', detail: 'This needs a role that the account does not have.' },
+  INSUFFICIENT_SCOPE: { status: 403, title: 'Forbidden', detail: 'This needs a permission that the caller does not have.' },
   CSRF_REJECTED: { status: 403, title: 'Forbidden', detail: 'The request did not come from a page that may send it.' },
   CORS_REJECTED: { status: 403, title: 'Forbidden', detail: 'This origin may not send this request.' },
   HTTPS_REQUIRED: { status: 403, title: 'Forbidden', detail: 'Use HTTPS.' },

@@ -61,19 +61,21 @@ export const AuthOptionsSchema = Type.Object({
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
 
-/** What `authenticate`, `loadUser` and `reply.login` deal in. Members beyond these never leave the app. */
-export type AuthUser<R extends string = string, C extends TObject = TObject> = { readonly id: string, readonly roles: readonly R[] } & Static<C>
+/** What `authenticate`, `loadUser` and `reply.login` deal in; without `scopes` a user has none. Members beyond these never leave the app. */
+export type AuthUser<R extends string = string, C extends TObject = TObject, N extends string = string> =
+  { readonly id: string, readonly roles: readonly R[], readonly scopes?: readonly N[] } & Static<C>
 
 /** The body of the built-in login route. */
 export interface Credentials { readonly email: string, readonly password: string }
 
 /** Options of the auth plugin; `AuthOptionsSchema` describes each. */
-export type AuthOptions<R extends string = string, C extends TObject = TObject> =
-  Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser' | 'label'> & {
+export type AuthOptions<R extends string = string, C extends TObject = TObject, N extends string = string> =
+  Omit<WrittenOptions, 'roles' | 'scopes' | 'claims' | 'authenticate' | 'loadUser' | 'label'> & {
     roles: readonly R[]
+    scopes?: readonly N[]
     claims?: C
-    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
-    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
+    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
+    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
     label?: (request: FastifyRequest) => string
   }
 
@@ -126,7 +128,7 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   return Object.freeze<ResolvedAuthOptions>({
     ...keys,
     ...times,
-    users: createUserModel(checked.roles, claims),
+    users: createUserModel(checked.roles, claims, checked.scopes),
     authenticate: functions.authenticate ?? null,
     loadUser: functions.loadUser,
     label: functions.label ?? null,

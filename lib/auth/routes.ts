@@ -224,7 +224,8 @@ function securityOf (has: RouteParts['has'], auth: AuthRouteOptions, rateLimit: 
   return written
 }
 
-function signedIn ({ schema, roles }: ResolvedAuthOptions['users']): TObject {
-  const user = Type.Object({ id: Type.String(), roles: Type.Array(Type.String({ enum: [...roles] })), ...schema?.properties }, { additionalProperties: false })
+function signedIn ({ schema, roles, scopes }: ResolvedAuthOptions['users']): TObject {
+  const names = (known: ReadonlySet<string>): TSchema => Type.Array(Type.String({ enum: [...known] }))
+  const user = Type.Object({ id: Type.String(), roles: names(roles), ...scopes === null ? {} : { scopes: names(scopes) }, ...schema?.properties }, { additionalProperties: false })
   return Type.Object({ user })
 }

@@ -100,9 +100,9 @@ export function createSessions (settings: SessionSettings): Sessions {
     const now = nowSeconds()
     const sessionEnd = Math.floor(state.idleAt / 1000)
     const exp = Math.max(now + 1, Math.min(now + settings.accessTtlSeconds, sessionEnd))
-    const { id, ...claims } = user
+    const { id } = user
     const { methods, authTime, tokenVersion } = state
-    const accessToken = access.sign({ sub: id, sid: sessionId, ...claims, tv: tokenVersion, auth_time: authTime, amr: methods, iat: now, exp, jti: createId() })
+    const accessToken = access.sign({ sub: id, sid: sessionId, ...users.toClaims(user), tv: tokenVersion, auth_time: authTime, amr: methods, iat: now, exp, jti: createId() })
     // Times of the store and not of now: winner and losers of a race mint the same text.
     const refreshToken = refresh.sign({
       sub: id,
@@ -232,8 +232,10 @@ function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: SessionS
   })
 }
 
+const NO_SCOPES: readonly never[] = Object.freeze([])
+
 function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
-  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
+  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
 }
 
 function secretOf ({ verifyWith }: { readonly verifyWith: KeyObject }): Buffer {

@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { assertNoProblems, BulwarkConfigError, SecurityError, type ErrorCode, type Problem } from '../errors.js'
+import { assertNoProblems, BulwarkConfigError, type Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
 import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
+import { createRefusals } from './challenge.js'
 import { createCredentialReader } from './credentials.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
 import { createSessionsApi } from './api.js'
@@ -19,6 +20,7 @@ import { REDIS_DEADLINE_MS, RedisSessionStore } from './redis-store.js'
 import { authRoutes } from './routes.js'
 import { createSessions } from './sessions.js'
 import type { SessionPolicy, SessionStore } from './session-store.js'
+import { createSocketGuard } from './sockets.js'
 import { CLOCK_TOLERANCE_SECONDS } from './tokens.js'
 
 export interface AuthInternals {
@@ -46,13 +48,16 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const emit = (event: SecurityEvent, request: FastifyRequest | null): void => { root.emit(event, request) }
   const store = await openStore(app, options, now, (event) => { emit(event, null) })
   const checkLiveness = createLivenessCheck(store, { delayMs: options.revocationDelayMs })
-  app.addHook('onClose', async () => { store.close() })
+  const sockets = createSocketGuard({ store, checkLiveness, delayMs: options.revocationDelayMs, now: () => store.now() })
+  app.addHook('onClose', async () => {
+    sockets.close()
+    store.close()
+  })
 
   const path = `${app.prefix}${options.prefix}`
   const cookiesOf = cookieChooser(app, root.production, { profile: options.cookies, path, sameSite: options.sameSite })
-  // RFC 9110, section 11.6.1: a 401 must name a challenge. Browsers ask nobody for a scheme that they do not know.
-  const challenge = Object.freeze({ 'www-authenticate': `Cookie realm="${options.issuer}"` })
-  const unauthorized = (code: ErrorCode): SecurityError => new SecurityError(code, { headers: challenge })
+  const refusals = createRefusals(options.sources, options.issuer)
+  const { unauthorized } = refusals
   const secure = secureCookies({ profile: options.cookies, path, sameSite: options.sameSite })
   const { users } = options
   const sessions = createSessions({
@@ -67,12 +72,14 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
 
   decorate(app, flows)
   publish(scope, 'sessions', createSessionsApi(store, flows))
-  const guards = { access: sessions.access, readCredential, checkLiveness, unauthorized, emit, now: () => store.now() }
+  const guards = { access: sessions.access, readCredential, checkLiveness, refusals, sockets, emit, now: () => store.now() }
   addSection(app, defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
     key: 'auth',
-    resolve: (base, written, where, found) => resolveAuthPolicy(users.roles, base, written, where, found),
+    resolve: (base, written, where, found) => resolveAuthPolicy(users, base, written, where, found),
     compile: (policy, route) => compileGuards(guards, policy, route === null),
   }), baseAuthPolicy(options.revocation))
+
+  if (options.sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
 
   const has = (key: string): boolean => scope.isOn(key)
   if (options.authenticate !== null && !has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
@@ -85,6 +92,15 @@ function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Probl
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
     problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one (for example @fastify/jwt), or let it use other names.' })
   }
+}
+
+/** Asked when everything is loaded: the csrf plugin may come after this one. Browsers send cookies along whoever made the request. */
+function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
+  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
+  const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
+  const mend = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
+  if (scope.root.production) problems.push({ path: 'auth.sources', message, mend })
+  else app.log.warn(`auth: ${message} ${mend} Production refuses to start so.`)
 }
 
 function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse }: ResolvedAuthOptions): SessionPolicy {
