@@ -53,6 +53,11 @@ export class Login {
   readonly userId: string
   constructor (store: SessionStore, userId = 'ada') { this.#store = store; this.userId = userId }
 
+  /** The same login as another instance sees it. */
+  on (store: SessionStore): Login {
+    return Object.assign(new Login(store, this.userId), { sessionId: this.sessionId })
+  }
+
   async open (): Promise<this> {
     await this.create()
     return this
