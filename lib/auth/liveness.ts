@@ -60,7 +60,10 @@ export function createLivenessCheck (store: SessionStore, settings: LivenessSett
   const isFresh = (asked: Asked | undefined, at: number): asked is Asked => asked !== undefined && at - asked.askedAt < delayMs
 
   function remember (known: Known): void {
-    if (young.size >= capacity) [young, old] = [new Map(), young]
+    if (young.size >= capacity) {
+      old = young
+      young = new Map()
+    }
     young.set(known.sessionId, known)
   }
 

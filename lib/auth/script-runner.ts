@@ -49,6 +49,7 @@ export class ScriptRunner {
   constructor (options: ScriptRunnerOptions) {
     this.#options = options
     options.client.on('ready', this.#syncSilently)
+    if (options.client.status === 'ready') this.#syncSilently()
     this.#timer = setInterval(this.#syncSilently, SYNC_EVERY_MS).unref()
   }
 

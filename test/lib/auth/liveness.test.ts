@@ -81,7 +81,7 @@ test('strict asks each time, and a delay of nothing is strict', async (t) => {
 
 test('parallel requests of one session share one question while it is young', async (t) => {
   const { store, check, pass } = build()
-  const all = Array.from({ length: 50 }, () => check('cached', ADA))
+  const all = Array.from({ length: 50 }, async () => await check('cached', ADA))
   const other = check('cached', { ...ADA, sessionId: 'other' })
   t.same(store.asked.map(({ sessionId }) => sessionId), ['s', 'other'])
   pass(1000)
