@@ -29,7 +29,7 @@ export function importKey (alg: TokenAlgorithm, text: string, use: 'sign' | 'ver
   if (label === undefined) return refuse('Not the text of one PEM block.', mend)
   if (label === 'PUBLIC KEY' && use === 'sign') return refuse('A public key cannot sign.', mend)
   if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY') return refuse(`A PEM of the type ${label} is not accepted.`, `Convert it (openssl pkcs8 -topk8 -nocrypt, or openssl pkey -pubout). ${mend}`)
-  const key = parsePem(text, label)
+  const key = parsePem(text.trim(), label)
   if (key === null) return refuse('The PEM cannot be read.', mend)
   const misfit = misfitOf(alg, key)
   if (misfit !== null) return refuse(misfit, mend)
@@ -47,8 +47,14 @@ function importSecret (text: string): ImportedKey | Refused {
 }
 
 function parsePem (text: string, label: 'PRIVATE KEY' | 'PUBLIC KEY'): KeyObject | null {
+  const parse = (): KeyObject => label === 'PRIVATE KEY' ? createPrivateKey({ key: text, format: 'pem', type: 'pkcs8' }) : createPublicKey({ key: text, format: 'pem', type: 'spki' })
+  // Twice: Node takes an error that an earlier call, not ours perhaps, left in OpenSSL's queue for one of this key, and empties the queue.
+  return orNull(parse) ?? orNull(parse)
+}
+
+function orNull (parse: () => KeyObject): KeyObject | null {
   try {
-    return label === 'PRIVATE KEY' ? createPrivateKey({ key: text, format: 'pem', type: 'pkcs8' }) : createPublicKey({ key: text, format: 'pem', type: 'spki' })
+    return parse()
   } catch {
     // OpenSSL's reasons help nobody, and the caller must not learn more than that it is wrong.
     return null
@@ -77,21 +83,20 @@ function isPair (signWith: KeyObject, verifyWith: KeyObject): boolean {
   }
 }
 
-/** The body of a PEM without its frame, as base64 or hex: as public as the PEM. */
+/** Object identifiers of RSA, of EC and of P-256, and of Ed25519 and Ed448, as DER in hex. */
+const KEY_OIDS = /06092a864886f70d0101(01|0a)|06072a8648ce3d0201|06082a8648ce3d030107|06032b657[01]/
+/** A SEQUENCE that begins with the modulus of an RSA key (PKCS #1). */
+const PKCS1 = /^3082....0282/
+
+/**
+ * The body of a PEM without its frame, as base64 or hex: as public as the PEM. It is told by its look, because what OpenSSL
+ * fails to parse stays in its queue of errors.
+ */
 function isEncodedKey (text: string): boolean {
   return (['base64', 'hex'] as const).some((encoding) => {
-    const key = Buffer.from(text, encoding)
-    return (['spki', 'pkcs1'] as const).some((type) => parses(() => createPublicKey({ key, format: 'der', type }))) ||
-      (['pkcs8', 'pkcs1', 'sec1'] as const).some((type) => parses(() => createPrivateKey({ key, format: 'der', type })))
+    const der = Buffer.from(text, encoding).toString('hex')
+    return der.startsWith('30') && (KEY_OIDS.test(der) || PKCS1.test(der))
   })
-}
-
-function parses (read: () => KeyObject): boolean {
-  try {
-    return read().type !== 'secret'
-  } catch {
-    return false
-  }
 }
 
 function refuse (message: string, mend: string): Refused {

@@ -112,14 +112,11 @@ function canonicalPayload (segment: string): Record<string, unknown> | null {
   const bytes = Buffer.from(segment, 'base64url')
   if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
   const text = bytes.toString()
-  const payload = parseJson(text)
-  return isPlainObject(payload) && JSON.stringify(payload) === text ? payload : null
-}
-
-function parseJson (text: string): unknown {
   try {
-    return JSON.parse(text)
+    const payload: unknown = JSON.parse(text)
+    return isPlainObject(payload) && JSON.stringify(payload) === text ? payload : null
   } catch {
+    // Signed, and yet no JSON or nested beyond the stack.
     return null
   }
 }
