@@ -77,7 +77,7 @@ export interface Workshop {
   readonly secret: string
   /** A genuine token of the other kind. */
   readonly other: () => string
-  forge (header: unknown, payload: unknown, signature?: (input: string) => string): string
+  readonly forge: (header: unknown, payload: unknown, signature?: (input: string) => string) => string
 }
 
 const goodAccess = (): Claims => ({
