@@ -55,6 +55,9 @@ test('what is not a keyring is refused with its path, and no problem holds the t
   const jwk = JSON.stringify(await exportJWK(createPublicKey(ecPublic)))
   const body = ecPublic.replace(/-----[^-]+-----|\s/g, '')
   const der = Buffer.from(body, 'base64')
+  // PKCS #8 of P-256 ends with the public point, 65 bytes.
+  const privateDer = Buffer.from(ecPrivate.replace(/-----[^-]+-----|\s/g, ''), 'base64')
+  const mixed = `-----BEGIN PRIVATE KEY-----\n${Buffer.concat([privateDer.subarray(0, -65), Buffer.from(newPems('ES256').publicKey.replace(/-----[^-]+-----|\s/g, ''), 'base64').subarray(-65)]).toString('base64')}\n-----END PRIVATE KEY-----\n`
   const table: readonly (readonly [string, unknown, string, RegExp])[] = [
     ['a text', secret, 'keys', /object/],
     ['null', null, 'keys', /object/],
@@ -86,6 +89,7 @@ test('what is not a keyring is refused with its path, and no problem holds the t
     ['the body of a private PEM as secret', one(ecPrivate.replace(/-----[^-]+-----|\s/g, ''), 'HS256'), 'keys.current.key', /encoded key/],
     ['the body of PKCS #1 as secret', one(pkcs1.publicKey.replace(/-----[^-]+-----|\s/g, ''), 'HS256'), 'keys.current.key', /encoded key/],
     ['the body of an Ed25519 PEM as secret', one(pems.EdDSA.publicKey.replace(/-----[^-]+-----|\s/g, ''), 'HS256'), 'keys.current.key', /encoded key/],
+    ['two halves of different keys', one(mixed), 'keys.current.key', /do not fit/],
     ['a secret for ES256', one(secret), 'keys.current.key', /PEM/],
     ['a JWK for ES256', one(jwk), 'keys.current.key', /PEM/],
     ['a public key to sign with', one(ecPublic), 'keys.current.key', /cannot sign/],
@@ -197,8 +201,10 @@ test('the key set has the public members of each key and nothing else', async (t
   t.same(keys.map(({ alg, kid, use }) => [alg, kid, use]), [keyring.current, ...keyring.verifyOnly].slice(0, 3).map(({ alg, kid }) => [alg, kid, 'sig']))
   t.ok(Object.isFrozen(keys) && keys.every(Object.isFrozen))
   // Even of a keyring put together by hand, with a private key where a public one belongs.
-  const careless = { current: { ...keyring.current, verifyWith: keyring.current.signWith }, verifyOnly: [] }
-  t.same(publicKeySet(careless).keys, [keys[0]])
+  for (const [index, alg] of (['RS256', 'ES256', 'EdDSA'] as const).entries()) {
+    const { current } = ring({ current: { alg, key: pems[alg].privateKey } })
+    t.same(publicKeySet({ current: { ...current, verifyWith: current.signWith }, verifyOnly: [] }).keys, [keys[index]], alg)
+  }
   t.same(publicKeySet(secretKeyring(newSecret())).keys, [], 'secrets are never in it')
   const end = Date.parse(UNTIL) / 1000
   t.same(publicKeySet(keyring, end - 1).keys.map(({ alg }) => alg), ['RS256', 'ES256', 'EdDSA'])
