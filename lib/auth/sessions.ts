@@ -181,7 +181,7 @@ export function createSessions (settings: SessionSettings): Sessions {
     },
 
     ownerOf (token) {
-      const owner = access.read(token)?.context ?? refresh.read(token)
+      const owner = access.read(token, nowSeconds())?.context ?? refresh.read(token, nowSeconds())
       return owner === null ? null : { userId: owner.userId, sessionId: owner.sessionId }
     },
   })
