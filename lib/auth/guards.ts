@@ -43,14 +43,15 @@ export function compileGuards (parts: GuardParts, policy: ResolvedAuthPolicy, is
   return placed(authenticate, authorize)
 }
 
-type Guard = (request: FastifyRequest) => Verdict | Promise<Verdict>
+export type Guard = (request: FastifyRequest) => Verdict | Promise<Verdict>
 
 function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedStep[] {
   const first: PlacedStep = { hook: 'onRequest', phase: 'authenticate', run: authenticate }
   return authorize === null ? [first] : [first, { hook: 'onRequest', phase: 'authorize', run: authorize }]
 }
 
-function authenticateStep ({ access, readCredential, checkLiveness, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+/** Verifies the token that a request presents, if any, and signs the request in. */
+export function authenticateStep ({ access, readCredential, checkLiveness, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
   const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
     if (code === 'TOKEN_INVALID') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
     return unauthorized(code)

@@ -7,12 +7,15 @@ import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
 import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
 import { createCredentialReader } from './credentials.js'
+import { checkJwtNames, decorateJwt } from './compat.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
 import { assertCookiesFit, createFlows, type AuthFlows } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
 import { createLivenessCheck } from './liveness.js'
 import { MemorySessionStore } from './memory-store.js'
+import { documentAuth } from './openapi.js'
 import { resolveAuthOptions, type ResolvedAuthOptions } from './options.js'
+import { keepParts } from './parts.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from './policy.js'
 import { REDIS_DEADLINE_MS, RedisSessionStore } from './redis-store.js'
 import { authRoutes } from './routes.js'
@@ -41,6 +44,8 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const options = resolveAuthOptions(input, root, problems)
   assertNoProblems(problems)
   if (options === null) return
+  if (options.jwtDecorators) checkJwtNames(app, problems)
+  assertNoProblems(problems)
 
   const emit = (event: SecurityEvent, request: FastifyRequest | null): void => { root.emit(event, request) }
   const store = await openStore(app, options, now, (event) => { emit(event, null) })
@@ -72,6 +77,9 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     resolve: (base, written, where, found) => resolveAuthPolicy(users.roles, base, written, where, found),
     compile: (policy, route) => compileGuards(guards, policy, route === null),
   }), baseAuthPolicy(options.revocation))
+  if (options.jwtDecorators) decorateJwt(app, guards, options)
+  documentAuth(app, { sources: options.sources, cookieName: secure.access.name })
+  keepParts(app, { sessions, users, sources: options.sources, cookies: secure, path })
 
   if (options.authenticate === null) return
   const has = (key: string): boolean => scope.isOn(key)
@@ -83,7 +91,7 @@ function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Probl
   if (scope.sections.has('auth')) {
     problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', mend: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
-    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one (for example @fastify/jwt), or let it use other names.' })
+    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
   }
 }
 
