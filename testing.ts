@@ -11,6 +11,7 @@ import type { CredentialSource } from './lib/auth/credentials.js'
 import { partsOf, type AuthParts } from './lib/auth/parts.js'
 import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './lib/auth/methods.js'
 import { hashContext } from './lib/auth/rotation.js'
+import { isLoopbackName } from './lib/host.js'
 import type { ShapeOf } from './lib/policy/types.js'
 import { CookieJar } from './lib/testing/cookie-jar.js'
 
@@ -63,6 +64,9 @@ export async function signIn<
   const parts = partsOf(app)
   if (parts === null) throw new Error('signIn: this app has no auth plugin. Register it (`auth` in the definition) on this instance or above it.')
   const { methods = ['pwd'], label = '' } = options
+  const origin = originOf(options)
+  const source = options.source ?? parts.sources[0] ?? 'cookie'
+  if (!parts.sources.includes(source)) throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)
   if (!areMethods(methods) || methods.length === 0) throw new TypeError(`signIn: methods are 1 to ${MAX_METHODS} texts of at most ${MAX_METHOD_LENGTH} letters, digits and ._:-`)
   if (label.length > 256) throw new TypeError('signIn: the label is longer than 256 characters.')
   const opened = await parts.sessions.open(parts.users.fromApp(user, 'signIn'), { clientContext: hashContext(userAgentOf(options)), label, methods, ageMs: 0, replaces: [] })
@@ -73,6 +77,8 @@ export async function signIn<
     hasRoute: (url) => app.hasRoute({ method: 'POST', url }),
     parts,
     options,
+    origin,
+    source,
     sessionId: tokens.context.sessionId,
     tokens,
   })
@@ -83,15 +89,14 @@ interface VisitorParts {
   readonly hasRoute: (url: string) => boolean
   readonly parts: AuthParts
   readonly options: SignInOptions
+  readonly origin: URL
+  readonly source: CredentialSource
   readonly sessionId: string
   readonly tokens: { readonly access: string, readonly refresh: string, readonly maxAge: number }
 }
 
-function createVisitor ({ send, hasRoute, parts, options, sessionId, tokens }: VisitorParts): SignedIn {
+function createVisitor ({ send, hasRoute, parts, options, origin, source, sessionId, tokens }: VisitorParts): SignedIn {
   const { cookies: names, path: authPath } = parts
-  const source = options.source ?? parts.sources[0] ?? 'cookie'
-  if (!parts.sources.includes(source)) throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)
-  const origin = new URL(options.origin ?? 'https://app.test')
   const jar = new CookieJar(Date.now)
   const bearer = { access: tokens.access, refresh: tokens.refresh }
   if (source === 'cookie') {
@@ -144,6 +149,13 @@ function createVisitor ({ send, hasRoute, parts, options, sessionId, tokens }: V
     refresh: () => post('refresh'),
     logout: () => post('logout'),
   })
+}
+
+/** Of another origin, the app would look for cookies of other names: every request would be a 401 without a reason. */
+function originOf ({ origin = 'https://app.test' }: SignInOptions): URL {
+  const url = URL.canParse(origin) ? new URL(origin) : null
+  if (url?.protocol !== 'https:' || isLoopbackName(url.hostname)) throw new TypeError('signIn: the origin is no https origin, or a loopback name.')
+  return url
 }
 
 /** The same in the session and in each request: a client that changes it looks like another one. */

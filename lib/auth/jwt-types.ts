@@ -63,8 +63,8 @@ export interface JwtApi {
   sign (payload: JwtSignPayload, callback: JwtCallback<string>): void
   sign (payload: JwtSignPayload, options: JwtSignOptions | { readonly sign: JwtSignOptions }, callback: JwtCallback<string>): void
   /** @throws SecurityError, 401 `TOKEN_INVALID` or `TOKEN_EXPIRED` */
-  verify<Decoded extends object> (token: string): Decoded
+  verify<Decoded extends object> (token: string): Readonly<Decoded>
   verify<Decoded extends object> (token: string, callback: JwtCallback<Decoded>): void
   /** Any token; nothing is verified. @throws SecurityError, 401 `TOKEN_INVALID`, when it is none */
-  decode<Decoded extends object> (token: string, options?: { readonly complete?: boolean }): Decoded
+  decode<Decoded extends object> (token: string, options?: { readonly complete?: boolean }): Readonly<Decoded>
 }
