@@ -46,22 +46,24 @@ export function compileGuards (parts: GuardParts, policy: ResolvedAuthPolicy, is
   return placed(authenticate, authorize)
 }
 
-type Guard = (request: FastifyRequest, reply: FastifyReply) => Verdict | Promise<Verdict>
+/** The reply is null where a handler asks, not the route's policy. */
+export type Guard = (request: FastifyRequest, reply: FastifyReply | null) => Verdict | Promise<Verdict>
 
 function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedStep[] {
   const first: PlacedStep = { hook: 'onRequest', phase: 'authenticate', run: authenticate }
   return authorize === null ? [first] : [first, { hook: 'onRequest', phase: 'authorize', run: authorize }]
 }
 
-function authenticateStep ({ access, readCredential, checkLiveness, refusals, sockets, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+/** Verifies the token that a request presents, if any, and signs the request in. */
+export function authenticateStep ({ access, readCredential, checkLiveness, refusals, sockets, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
   const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
     // An expired token is everyday life. One whose session has ended is a tab that was left open or a thief: worth a line.
     if (code !== 'TOKEN_EXPIRED') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
     return refusals.unauthorized(code)
   }
-  const accept = (request: FastifyRequest, reply: FastifyReply, context: AuthContext): Verdict => {
+  const accept = (request: FastifyRequest, reply: FastifyReply | null, context: AuthContext): Verdict => {
     request[kAuth] = context
-    if (isUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
+    if (reply !== null && isUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
     return undefined
   }
 

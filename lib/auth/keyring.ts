@@ -70,9 +70,9 @@ const KeyringSchema = Type.Object({
 
 /**
  * Turns an untrusted keyring into a checked one, or adds every problem there is and returns null. No problem holds
- * the text of a key. `now` is in epoch milliseconds.
+ * the text of a key.
  */
-export function resolveKeyring (input: unknown, path: string, kind: 'access' | 'refresh', problems: Problem[], now = Date.now()): Keyring | null {
+export function resolveKeyring (input: unknown, path: string, kind: 'access' | 'refresh', problems: Problem[]): Keyring | null {
   const before = problems.length
   const written = checkOptions(KeyringSchema, input, path, problems)
   if (written === null) return null
@@ -80,7 +80,7 @@ export function resolveKeyring (input: unknown, path: string, kind: 'access' | '
   const verifyOnly = (written.verifyOnly ?? []).map((option, index) => {
     const at = `${path}.verifyOnly[${index}]`
     const key = resolveKey(option, 'verify', at, kind, problems)
-    const until = resolveUntil(option.until, `${at}.until`, now, problems)
+    const until = resolveUntil(option.until, `${at}.until`, problems)
     return key === null ? null : Object.freeze<VerifyOnlyKey>({ kid: key.kid, alg: key.alg, verifyWith: key.verifyWith, until })
   })
   refuseRepetitions([current, ...verifyOnly], (index) => index === 0 ? `${path}.current` : `${path}.verifyOnly[${index - 1}]`, problems)
@@ -106,12 +106,11 @@ function resolveKey ({ alg, key, kid }: KeyOption, use: 'sign' | 'verify', path:
 }
 
 /** Epoch seconds; rounded down, so that no key outlives its end. */
-function resolveUntil (text: string, path: string, now: number, problems: Problem[]): number {
+function resolveUntil (text: string, path: string, problems: Problem[]): number {
   const at = Date.parse(text)
   // Date.parse takes the 30th of February for the 2nd of March.
   const day = new Date(`${text.slice(0, 10)}T00:00:00Z`)
   if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10))) problems.push({ path, message: 'There is no such day.', mend: UNTIL_MEND })
-  else if (at <= now) problems.push({ path, message: 'It is over: this key verifies nothing any more.', mend: 'Remove it.' })
   return Math.floor(at / 1000)
 }
 

@@ -57,6 +57,7 @@ export const AuthOptionsSchema = Type.Object({
   maxSessions: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Live sessions that one user may have, 1 to 1000; default 100.' })),
   whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
   onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
+  jwtDecorators: Type.Optional(Type.Boolean({ description: 'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.' })),
 }, { additionalProperties: false })
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
@@ -110,6 +111,7 @@ export interface ResolvedAuthOptions {
   readonly maxSessions: number
   readonly whenFull: 'evict' | 'refuse'
   readonly onReuse: 'session' | 'user'
+  readonly jwtDecorators: boolean
 }
 
 const GRACE_MAX_MS = 60_000
@@ -145,6 +147,7 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
     maxSessions: checked.maxSessions ?? 100,
     whenFull: checked.whenFull ?? 'evict',
     onReuse: checked.onReuse ?? 'session',
+    jwtDecorators: checked.jwtDecorators ?? false,
     scopes: Object.freeze([...checked.scopes ?? []]),
     sources: Object.freeze([...checked.sources ?? ['cookie'] as const]),
   })

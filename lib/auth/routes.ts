@@ -197,17 +197,15 @@ function ownSession (request: FastifyRequest): { userId: string, sessionId: stri
 }
 
 /** `GET /.well-known/jwks.json` (RFC 7517): how others verify access tokens; null where a secret signs them. */
-function keySetRoute ({ options: { accessKeys }, has }: RouteParts): RouteOptions | null {
-  const keySet = publicKeySet(accessKeys)
-  if (keySet.keys.length === 0) return null
-  const text = JSON.stringify(keySet)
+function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): RouteOptions | null {
+  if (publicKeySet(accessKeys).keys.length === 0) return null
   return {
     method: 'GET',
     url: '/.well-known/jwks.json',
     security: securityOf(has, publicRoute('Public keys are public.'), {}),
     handler: async function keys (_request, reply) {
       // As long as a new key should be known before it signs.
-      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(text)
+      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(JSON.stringify(publicKeySet(accessKeys, store.now() / 1000)))
     },
   }
 }
@@ -226,6 +224,6 @@ function securityOf (has: RouteParts['has'], auth: AuthRouteOptions, rateLimit: 
 
 function signedIn ({ schema, roles, scopes }: ResolvedAuthOptions['users']): TObject {
   const names = (known: ReadonlySet<string>): TSchema => Type.Array(Type.String({ enum: [...known] }))
-  const user = Type.Object({ id: Type.String(), roles: names(roles), ...scopes === null ? {} : { scopes: names(scopes) }, ...schema?.properties }, { additionalProperties: false })
+  const user = Type.Object({ id: Type.String(), roles: names(roles), ...scopes.size === 0 ? {} : { scopes: names(scopes) }, ...schema?.properties }, { additionalProperties: false })
   return Type.Object({ user })
 }

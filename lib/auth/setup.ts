@@ -5,23 +5,22 @@ import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
-import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
 import { createRefusals } from './challenge.js'
 import { createCredentialReader } from './credentials.js'
+import { checkJwtNames, decorateJwt } from './compat.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
 import { createSessionsApi } from './api.js'
 import { assertCookiesFit, createFlows, type AuthFlows, type LoginOptions, type TokenDocument } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
 import { createLivenessCheck } from './liveness.js'
-import { MemorySessionStore } from './memory-store.js'
+import { openSessionStore, policyOf } from './open-store.js'
+import { documentAuth } from './openapi.js'
 import { resolveAuthOptions, type ResolvedAuthOptions } from './options.js'
+import { keepParts } from './parts.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from './policy.js'
-import { REDIS_DEADLINE_MS, RedisSessionStore } from './redis-store.js'
 import { authRoutes } from './routes.js'
 import { createSessions } from './sessions.js'
-import type { SessionPolicy, SessionStore } from './session-store.js'
 import { createSocketGuard } from './sockets.js'
-import { CLOCK_TOLERANCE_SECONDS } from './tokens.js'
 
 export interface AuthInternals {
   /** Epoch milliseconds; tests pass their own. Redis keeps its own clock. */
@@ -44,9 +43,12 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const options = resolveAuthOptions(input, root, problems)
   assertNoProblems(problems)
   if (options === null) return
+  if (options.jwtDecorators) checkJwtNames(app, problems)
+  assertNoProblems(problems)
 
   const emit = (event: SecurityEvent, request: FastifyRequest | null): void => { root.emit(event, request) }
-  const store = await openStore(app, options, now, (event) => { emit(event, null) })
+  const policy = policyOf(options)
+  const store = await openSessionStore(options, { policy, now, log: app.log, emit: (event) => { emit(event, null) } })
   const checkLiveness = createLivenessCheck(store, { delayMs: options.revocationDelayMs })
   const sockets = createSocketGuard({ store, checkLiveness, delayMs: options.revocationDelayMs, now: () => store.now() })
   app.addHook('onClose', async () => {
@@ -63,7 +65,7 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const sessions = createSessions({
     ...options,
     accessTtlSeconds: options.accessTtlMs / 1000,
-    policy: policyOf(options),
+    policy,
     store,
     assertFits: (access, refresh) => { assertCookiesFit(secure, access, refresh) },
   })
@@ -78,19 +80,30 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     resolve: (base, written, where, found) => resolveAuthPolicy(users, base, written, where, found),
     compile: (policy, route) => compileGuards(guards, policy, route === null),
   }), baseAuthPolicy(options.revocation))
+  if (options.jwtDecorators) decorateJwt(app, guards, options)
+  documentAuth(app, { sources: options.sources, cookieName: secure.access.name })
+  keepParts(app, { sessions, users, sources: options.sources, cookies: secure, path })
 
   if (options.sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
 
   const has = (key: string): boolean => scope.isOn(key)
   if (options.authenticate !== null && !has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
   for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
+  warnOfEndedKeys(app, options, store.now())
+}
+
+/** Not refused: a service that restarts on the day after must come up. Nothing is verified with such a key. */
+function warnOfEndedKeys (app: FastifyInstance, { accessKeys, refreshKeys }: Pick<ResolvedAuthOptions, 'accessKeys' | 'refreshKeys'>, now: number): void {
+  for (const { kid, until } of [...accessKeys.verifyOnly, ...refreshKeys.verifyOnly]) {
+    if (until * 1000 <= now) app.log.warn({ kid }, 'auth: this verifyOnly key has ended; remove it')
+  }
 }
 
 function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   if (scope.sections.has('auth')) {
     problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', mend: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
-    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one (for example @fastify/jwt), or let it use other names.' })
+    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
   }
 }
 
@@ -101,43 +114,6 @@ function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Proble
   const mend = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
   if (scope.root.production) problems.push({ path: 'auth.sources', message, mend })
   else app.log.warn(`auth: ${message} ${mend} Production refuses to start so.`)
-}
-
-function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse }: ResolvedAuthOptions): SessionPolicy {
-  return Object.freeze({ idleMs: refreshIdleMs, absoluteMs: refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse, tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000 })
-}
-
-async function openStore (app: FastifyInstance, options: ResolvedAuthOptions, now: () => number, emit: (event: SecurityEvent) => void): Promise<SessionStore> {
-  const policy = policyOf(options)
-  if (options.redis === null) return new MemorySessionStore(policy, now)
-  const connection = await connect(app, options.redis)
-  return new RedisSessionStore({
-    connection,
-    keyPrefix: options.keyPrefix,
-    policy,
-    onHealth (cause) {
-      if (cause === null) emit({ name: 'store_recovered', store: 'sessions' })
-      else emit({ name: 'store_unavailable', store: 'sessions', fallback: 'refuse' })
-    },
-  })
-}
-
-async function connect (app: FastifyInstance, source: NonNullable<ResolvedAuthOptions['redis']>): Promise<RedisConnection<RedisClient>> {
-  try {
-    const connection = await connectRedis(source, 'auth')
-    await warnOfSkew(app, connection)
-    return connection
-  } catch (cause) {
-    app.log.error({ err: cause }, 'auth: Redis cannot be reached')
-    throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', mend: 'Check the URL and that the server accepts this client; the log has the cause.' }])
-  }
-}
-
-/** Refresh tokens carry Redis' time and are read by this host's clock. */
-async function warnOfSkew (app: FastifyInstance, { client }: RedisConnection<RedisClient>): Promise<void> {
-  const [seconds] = await withDeadline(client.time(), REDIS_DEADLINE_MS)
-  const skew = Number(seconds) - Date.now() / 1000
-  if (Math.abs(skew) > CLOCK_TOLERANCE_SECONDS) app.log.warn({ skewSeconds: Math.round(skew) }, 'auth: the clocks of Redis and of this host differ by more than tokens tolerate; synchronise them')
 }
 
 /** Which cookies a request has: those without Secure only outside production, over plain HTTP, on a loopback name. */
