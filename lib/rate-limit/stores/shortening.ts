@@ -90,12 +90,13 @@ export class Shortening {
         from = this.#chunks.next(from)
         place = 0
       }
+      // An empty one must not stand for the oldest; of a bucket that still fills, the newest, its place is kept.
+      if (count === 0 && (more || !join)) continue
       if (join && kept > 0 && !holds && more) {
         held = count
         holds = true
         continue
       }
-      if (!join && count === 0) continue
       if (kept > 0 && kept % RECORDS === 0) to = this.#chunks.next(to)
       this.#chunks.write(WORDS * to + 1 + 2 * (kept % RECORDS), recordStamp, count + held)
       stamp = recordStamp
