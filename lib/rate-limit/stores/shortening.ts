@@ -1,5 +1,5 @@
 import { RECORDS, WORDS, type Chunks } from './chunks.js'
-import { BLOCKS, type Slots } from './slots.js'
+import { BLOCKS, MANY, type Slots } from './slots.js'
 
 /** Slots that are looked at for a chunk when all are in use. */
 const SAMPLE = 48
@@ -23,32 +23,44 @@ export class Shortening {
   reclaim (slot: number, now: number): boolean {
     const slots = this.#slots
     let victim = slot
+    let chunks = this.#length(slot)
     let heaviest = weight(slots, slot)
     for (let step = 0; step < SAMPLE; step++) {
       const other = slots.at(this.#hand)
       this.#hand = this.#hand + 1 === slots.count ? 0 : this.#hand + 1
-      const chunks = slots.chunks(other)
-      if (chunks === 0 || other === slot) continue
+      if (slots.chunks(other) === 0 || other === slot) continue
       if (slots.endsAt(other) <= now) {
         this.#chunks.release(other)
         slots.clear(other)
         return true
       }
+      if (weight(slots, other) <= heaviest) continue
+      const length = this.#length(other)
       // Who was told when there is room again finds it then, as long as the oldest record stays as it is.
-      if (chunks === 1 && slots.load(other) === BLOCKS) continue
-      if (weight(slots, other) > heaviest) {
-        victim = other
-        heaviest = weight(slots, other)
-      }
+      if ((length === 1 && slots.load(other) === BLOCKS) || weight(slots, other) <= heaviest) continue
+      victim = other
+      chunks = length
+      heaviest = weight(slots, other)
     }
-    const chunks = slots.chunks(victim)
     if (chunks === 0) return false
     if (chunks === 1) {
       slots.setCoarse(victim, true)
       this.#chunks.release(victim)
+      return true
     }
-    while (slots.chunks(victim) === chunks && !this.rewrite(victim, true));
+    while (!this.rewrite(victim, true));
     return true
+  }
+
+  /** Chunks of a log, `MANY` at most. A slot that has counted so far does not know how many are left: they are counted again. */
+  #length (slot: number): number {
+    const slots = this.#slots
+    if (slots.chunks(slot) !== MANY) return slots.chunks(slot)
+    const tail = slots.tail(slot)
+    let length = 1
+    for (let chunk = this.#chunks.next(tail); chunk !== tail && length < MANY; chunk = this.#chunks.next(chunk)) length++
+    slots.setChunks(slot, length, tail)
+    return length
   }
 
   /**
@@ -78,12 +90,13 @@ export class Shortening {
         from = this.#chunks.next(from)
         place = 0
       }
+      // An empty one must not stand for the oldest; of a bucket that still fills, the newest, its place is kept.
+      if (count === 0 && (more || !join)) continue
       if (join && kept > 0 && !holds && more) {
         held = count
         holds = true
         continue
       }
-      if (!join && count === 0) continue
       if (kept > 0 && kept % RECORDS === 0) to = this.#chunks.next(to)
       this.#chunks.write(WORDS * to + 1 + 2 * (kept % RECORDS), recordStamp, count + held)
       stamp = recordStamp
