@@ -21,6 +21,7 @@ export const ERROR_CATALOGUE = {
   NOT_FOUND: { status: 404, title: 'Not Found', detail: 'There is nothing here.' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method Not Allowed', detail: 'This method is not allowed here.' },
   REQUEST_TIMEOUT: { status: 408, title: 'Request Timeout', detail: 'The request took too long to arrive.' },
+  SESSION_LIMIT_REACHED: { status: 409, title: 'Conflict', detail: 'Too many devices are signed in. Sign out on one of them first.' },
   CONFLICT: { status: 409, title: 'Conflict', detail: 'The request conflicts with what is stored.' },
   BODY_TOO_LARGE: { status: 413, title: 'Content Too Large', detail: 'The request body is larger than this route accepts.' },
   URI_TOO_LONG: { status: 414, title: 'URI Too Long', detail: 'The request target is too long.' },

@@ -30,7 +30,7 @@ export type Revocation = Static<typeof RevocationSchema>
 export const AuthOptionsSchema = Type.Object({
   roles: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all roles, at least one, each once.' }),
   claims: Type.Optional(Type.Unknown({ description: 'A TypeBox object: the app\'s own claims in access tokens and in request.user.' })),
-  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login, refresh and logout routes.' })),
+  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.' })),
   loadUser: Type.Function([], Type.Unknown(), { description: 'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.' }),
   accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_MEND}` })),
   refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_MEND}` })),
@@ -43,6 +43,7 @@ export const AuthOptionsSchema = Type.Object({
   cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
   sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
   prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.' })),
+  routes: Type.Optional(Type.Boolean({ description: 'false: the app writes the routes for refresh, logout and sessions itself. Default: true.' })),
   redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
   keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.' })),
@@ -52,6 +53,7 @@ export const AuthOptionsSchema = Type.Object({
   sources: Type.Optional(Type.Unsafe<readonly CredentialSource[]>(Type.Array(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')]), { minItems: 1, uniqueItems: true, description: 'Where tokens may come in: cookie, bearer or both; default [\'cookie\'].' }))),
   accessKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of accessSecret: { current, verifyOnly }, to rotate keys or to sign with ES256, EdDSA or RS256.' }))),
   refreshKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of refreshSecret: { current, verifyOnly }, HS256 only.' }))),
+  label: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of the request that gives the text by which users know a device in their list of sessions; default its User-Agent.' })),
   maxSessions: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Live sessions that one user may have, 1 to 1000; default 100.' })),
   whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
   onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
@@ -67,11 +69,12 @@ export interface Credentials { readonly email: string, readonly password: string
 
 /** Options of the auth plugin; `AuthOptionsSchema` describes each. */
 export type AuthOptions<R extends string = string, C extends TObject = TObject> =
-  Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser'> & {
+  Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser' | 'label'> & {
     roles: readonly R[]
     claims?: C
     authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
     loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
+    label?: (request: FastifyRequest) => string
   }
 
 /** What an option's default is looked up in. */
@@ -82,6 +85,7 @@ export interface ResolvedAuthOptions {
   readonly users: UserModel
   readonly authenticate: ((credentials: Credentials, request: FastifyRequest) => Promise<unknown>) | null
   readonly loadUser: (userId: string) => Promise<unknown>
+  readonly label: ((request: FastifyRequest) => string) | null
   readonly accessKeys: Keyring
   readonly refreshKeys: Keyring
   readonly scopes: readonly string[]
@@ -95,6 +99,7 @@ export interface ResolvedAuthOptions {
   readonly cookies: CookieProfile
   readonly sameSite: 'strict' | 'lax'
   readonly prefix: string
+  readonly routes: boolean
   /** null: this process' memory. */
   readonly redis: RedisSource | null
   readonly keyPrefix: string
@@ -117,18 +122,20 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   const times = resolveTimes(written, problems)
   const redis = resolveRedis(written, boot, problems)
   if (checked === null || keys === null || problems.length > before) return null
-  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'] }
+  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'], label?: ResolvedAuthOptions['label'] }
   return Object.freeze<ResolvedAuthOptions>({
     ...keys,
     ...times,
     users: createUserModel(checked.roles, claims),
     authenticate: functions.authenticate ?? null,
     loadUser: functions.loadUser,
+    label: functions.label ?? null,
     issuer: checked.issuer ?? 'bulwark',
     audience: checked.audience ?? 'bulwark-api',
     cookies: checked.cookies ?? 'scoped',
     sameSite: checked.sameSite ?? 'strict',
     prefix: checked.prefix ?? '/auth',
+    routes: checked.routes ?? true,
     redis,
     keyPrefix: checked.keyPrefix ?? 'bulwark:auth:',
     // Looking up in this process' memory costs nothing, so nothing of it is worth remembering.

@@ -8,7 +8,8 @@ import { defineSection } from '../policy/section.js'
 import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
 import { createCredentialReader } from './credentials.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
-import { assertCookiesFit, createFlows, type AuthFlows } from './flows.js'
+import { createSessionsApi } from './api.js'
+import { assertCookiesFit, createFlows, type AuthFlows, type LoginOptions, type TokenDocument } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
 import { createLivenessCheck } from './liveness.js'
 import { MemorySessionStore } from './memory-store.js'
@@ -61,11 +62,11 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     store,
     assertFits: (access, refresh) => { assertCookiesFit(secure, access, refresh) },
   })
-  const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, cookiesOf, unauthorized, emit })
+  const readCredential = createCredentialReader({ sources: options.sources, cookiesOf })
+  const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, label: options.label, cookiesOf, readCredential, unauthorized, emit })
 
   decorate(app, flows)
-  publish(scope, 'sessions', Object.freeze({ store: store.kind, revokeUser: (userId: string) => flows.revokeUser(userId) }))
-  const readCredential = createCredentialReader({ sources: options.sources, cookiesOf })
+  publish(scope, 'sessions', createSessionsApi(store, flows))
   const guards = { access: sessions.access, readCredential, checkLiveness, unauthorized, emit, now: () => store.now() }
   addSection(app, defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
     key: 'auth',
@@ -73,10 +74,9 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     compile: (policy, route) => compileGuards(guards, policy, route === null),
   }), baseAuthPolicy(options.revocation))
 
-  if (options.authenticate === null) return
   const has = (key: string): boolean => scope.isOn(key)
-  if (!has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
-  for (const route of authRoutes({ options, flows, unauthorized, emit, has }, options.authenticate)) app.route(route)
+  if (options.authenticate !== null && !has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
+  for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
 }
 
 function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
@@ -146,6 +146,7 @@ function decorate (app: FastifyInstance, flows: AuthFlows): void {
   app.decorateRequest('auth', { getter: readAuth })
   app.decorateRequest('user', { getter: readUser })
   app.decorateReply('login', loginReply)
+  app.decorateReply('issueTokens', issueReply)
   app.decorateReply('logout', logoutReply)
 }
 
@@ -159,8 +160,12 @@ function readUser (this: FastifyRequest): FastifyRequest['user'] {
   return auth.user
 }
 
-async function loginReply (this: FastifyReply, user: unknown): Promise<void> {
-  await this.server[kFlows].login(this.request, this, user, 'reply.login')
+async function loginReply (this: FastifyReply, user: unknown, options?: LoginOptions): Promise<void> {
+  await this.server[kFlows].login(this.request, this, user, 'reply.login', options)
+}
+
+async function issueReply (this: FastifyReply, user: unknown, options?: LoginOptions): Promise<TokenDocument> {
+  return this.server[kFlows].issue(this.request, this, user, 'reply.issueTokens', options)
 }
 
 async function logoutReply (this: FastifyReply): Promise<void> {

@@ -6,7 +6,7 @@
  */
 export interface EventFields {
   authn_login_success: { readonly userId: string }
-  authn_login_fail: { readonly reason: 'credentials' | 'error' }
+  authn_login_fail: { readonly reason: 'credentials' | 'error' | 'full' | 'revoked' }
   authn_token_created: { readonly userId: string, readonly sessionId: string }
   authn_token_invalid: { readonly kind: 'access' | 'refresh', readonly code: string }
   authn_token_reuse: { readonly userId: string, readonly sessionId: string }

@@ -107,7 +107,7 @@ test('profile, SameSite and prefix shape the cookies and the routes', async (t) 
   const { call } = await build(t, { options: { cookies: 'host', sameSite: 'lax', prefix: '/session', issuer: 'https://id.example.com' } })
   const response = await call('POST', '/session/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })
   t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), [
-    '__Host-access=…; Max-Age=900; Path=/; HttpOnly; Secure; SameSite=Lax', '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
+    '__Host-access=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax', '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
   ])
   t.equal((await call('POST', '/auth/login')).statusCode, 404)
   t.equal((await call('GET', '/me')).headers['www-authenticate'], 'Cookie realm="https://id.example.com"')

@@ -52,8 +52,8 @@ test('roles and claims are checked by the compiler, per instance', async (t) => 
     app.get('/b', { security: { auth: false } }, async () => 1)
     // @ts-expect-error a look-alike is no public route
     app.get('/c', { security: { auth: { why: 'x' } } }, async () => 1)
-    // @ts-expect-error not built yet
-    app.get('/d', { security: { auth: { revocation: 'cached' } } }, async () => 1)
+    // @ts-expect-error not a mode
+    app.get('/d', { security: { auth: { revocation: 'lazy' } } }, async () => 1)
     // @ts-expect-error not a duration
     app.get('/e', { security: { auth: { fresh: 300 } } }, async () => 1)
   }
