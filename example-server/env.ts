@@ -16,6 +16,8 @@ export const Variables = Type.Object({
   JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the access tokens.' }),
   JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true, requiredIn: 'production', description: 'Signs the refresh tokens; another one than JWT_ACCESS_SECRET.' }),
   SECURITY_CONTACT: Type.Optional(Type.String({ pattern: '^(mailto:|tel:|https://)[\\x21-\\x7e]+$', description: 'Where to report a weakness, for /.well-known/security.txt: a mailto:, tel: or https: address.' })),
+  MAIL_DIRECTORY: Type.Optional(Type.String({ minLength: 1, description: 'The pickup directory of a mail server, for links to choose another password; without it nobody can ask for one.' })),
+  MAIL_FROM: Type.String({ pattern: '^[^\\s<>@]+@[^\\s<>@]+$', default: 'no-reply@localhost', description: 'The sender of these e-mails.' }),
   LOG_LEVEL: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level)), { default: 'info', description: `Write one of ${LOG_LEVELS.join(', ')}.` }),
 })
 
@@ -28,6 +30,11 @@ export type Config = ReturnType<typeof readConfig>
  */
 export function readConfig (source?: Readonly<Record<string, string | undefined>>): ReturnType<typeof loadEnv<typeof Variables>> {
   return loadEnv(Variables, source === undefined ? {} : { source })
+}
+
+/** Where e-mails go: in development into a directory of its own, to be read there. Null: nowhere. */
+export function mailDirectory (config: Config): string | null {
+  return config.MAIL_DIRECTORY ?? (config.NODE_ENV === 'development' ? '.data/mail' : null)
 }
 
 /** Where PGlite keeps its data when there is no DATABASE_URL; tests keep it in memory. */

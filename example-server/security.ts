@@ -1,6 +1,6 @@
 import { defineSecurity } from 'fastify-bulwark'
+import { whileConnected, type Passwords } from 'fastify-bulwark/passwords'
 import type { Config } from './env.js'
-import type { Passwords } from './passwords.js'
 import { ROLES, type Users } from './repositories/users.js'
 
 /** The service's security in one place. What is not written here is the suite's default. */
@@ -16,14 +16,24 @@ function define (config: Config, users: Users, passwords: Passwords) {
     },
     headers: { reporting: { endpoint: '/reports/csp' } },
     // One visit takes four files: within the global limit of 100 requests they would leave little for the visitor's work.
-    rateLimit: { policies: { files: { limit: 1000, window: '15m', by: 'ip' } } },
+    rateLimit: {
+      policies: {
+        files: { limit: 1000, window: '15m', by: 'ip' },
+        // Whoever writes many letters to one address uses this service to annoy. Nobody is told how many are left.
+        letters: { limit: 3, window: '1h', by: { body: 'email' }, expose: false },
+        passwords: { limit: 5, window: '15m', by: 'user', count: 'failures' },
+      },
+    },
     cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,
-      async authenticate ({ email, password }) {
+      async authenticate ({ email, password }, request) {
         const found = await users.findByEmail(email)
         // Always one verification: how long the answer takes does not tell whether the account exists.
-        const matches = await passwords.verify(found?.passwordHash ?? null, password)
+        const matches = await whileConnected(request, (signal) => passwords.verify(found?.passwordHash ?? null, password, {
+          signal,
+          upgrade: async (hash) => { if (found !== null) await users.replacePasswordHash(found.user.id, found.passwordHash, hash) },
+        }))
         return matches && found !== null ? found.user : null
       },
       loadUser: (id) => users.find(id),

@@ -138,9 +138,12 @@ function resolveCluster (input: unknown, path: string, problems: Problem[]): Red
 function resolveGiven (client: RedisClient, path: string, problems: Problem[]): RedisSource | null {
   const before = problems.length
   const add = (message: string, mend: string): void => { problems.push({ path, message, mend }) }
-  if (queuesOffline(client)) {
-    add(`This ioredis ${isCluster(client) ? 'Cluster ' : ''}client queues commands while it is disconnected; they would run long after their request was answered.`, 'Create the ioredis client with { enableOfflineQueue: false }, or give the URL.')
-  }
+  const name = isCluster(client) ? 'ioredis Cluster client' : 'ioredis client'
+  const mend = isCluster(client)
+    ? 'Create the ioredis client with { enableOfflineQueue: false, retryDelayOnFailover: 0 }, or give { cluster }.'
+    : 'Create the ioredis client with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }, or give the URL.'
+  if (queuesOffline(client)) add(`This ${name} queues commands while it is disconnected; they would run long after their request was answered.`, mend)
+  else if (resends(client)) add(`This ${name} sends commands again whose connection broke; one that Redis had run already would run twice.`, mend)
   if (client.status === 'end') add('This ioredis client is closed.', 'Give one that is open, or the URL.')
   if (isCluster(client)) {
     if (client.options.scaleReads !== undefined && client.options.scaleReads !== 'master') add('This ioredis Cluster client reads from replicas, which are behind.', 'Create it without scaleReads.')
@@ -171,4 +174,17 @@ export function queuesOffline (client: RedisClient): boolean {
   if (!isCluster(client)) return false
   const ofNodes: object = client.options.redisOptions ?? {}
   return 'enableOfflineQueue' in ofNodes && ofNodes.enableOfflineQueue === true
+}
+
+/** True for an ioredis client that repeats, on the next connection, what the last one left without an answer. */
+function resends (client: RedisClient): boolean {
+  if (!isCluster(client)) return typeof client.options.retryStrategy === 'function' && resendsOn(client.options)
+  // The nodes of a Cluster connect again only if they are told how; the Cluster itself asks again after a delay.
+  const { retryDelayOnFailover, clusterNodeRetryStrategy, redisOptions = {} } = client.options
+  return retryDelayOnFailover !== 0 || (typeof clusterNodeRetryStrategy === 'function' && resendsOn(redisOptions))
+}
+
+/** Each connection that breaks ends the commands on it when they may not be retried at all. */
+function resendsOn (options: { readonly autoResendUnfulfilledCommands?: boolean | undefined, readonly maxRetriesPerRequest?: number | null | undefined }): boolean {
+  return options.autoResendUnfulfilledCommands !== false && options.maxRetriesPerRequest !== 0
 }

@@ -198,8 +198,12 @@ export function withDeadline<T> (operation: Promise<T>, milliseconds: number): P
     const timer = setTimeout(() => {
       setImmediate(() => { reject(new DeadlineExceeded(`not done within ${milliseconds} ms`)) })
     }, milliseconds)
-    const stop = (): void => { clearTimeout(timer) }
-    operation.then(stop, stop)
-    operation.then(resolve, reject)
+    operation.then((result) => {
+      clearTimeout(timer)
+      resolve(result)
+    }, (error: unknown) => {
+      clearTimeout(timer)
+      reject(error instanceof Error ? error : new TypeError('what was thrown is no error', { cause: error }))
+    })
   })
 }

@@ -18,16 +18,15 @@ const groups = new Uint16Array(8)
  */
 export function addressPrefix (address: string): string {
   if (!address.includes(':') || !parseGroups(address)) return address
-  if (isMapped()) return mappedIPv4()
-  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
+  return isMapped() ? mappedIPv4() : prefixOfGroups()
 }
 
 /**
  * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many others at most. A
  * known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a /64 costs no more than one who
- * stays.
+ * stays. `makeIPv6` may take the prefix from `writePrefix` instead of its text, and must give what `make` does.
  */
-export function rememberPrefixes (make: (prefix: string) => string, bits: number): (address: string) => string {
+export function rememberPrefixes (make: (prefix: string) => string, bits: number, makeIPv6 = () => make(prefixOfGroups())): (address: string) => string {
   const highs = new Int32Array(1 << bits)
   const lows = new Int32Array(1 << bits)
   const made = new Array<string>(1 << bits).fill('')
@@ -50,8 +49,33 @@ export function rememberPrefixes (make: (prefix: string) => string, bits: number
     made[first + 1] = made[first] as string
     highs[first] = high
     lows[first] = low
-    return made[first] = make(`${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`)
+    return made[first] = makeIPv6()
   }
+}
+
+/** Longest text of an IPv6 prefix: four groups of four digits, and what stands around them. */
+export const LONGEST_PREFIX = 24
+
+/** Writes the text of the IPv6 prefix that is being made, as ASCII. Gives where it ends. */
+export function writePrefix (bytes: Uint8Array, from: number): number {
+  let at = from
+  for (let index = 0; index < 4; index++) {
+    const group = groups[index] as number
+    for (let shift = group > 0xfff ? 12 : group > 0xff ? 8 : group > 0xf ? 4 : 0; shift >= 0; shift -= 4) {
+      const digit = (group >>> shift) & 15
+      bytes[at++] = digit < 10 ? ZERO + digit : LOWER_A - 10 + digit
+    }
+    bytes[at++] = COLON
+  }
+  for (const code of ENDING) bytes[at++] = code
+  return at
+}
+
+/** What follows the fourth group and its colon. */
+const ENDING = Buffer.from(':/64')
+
+function prefixOfGroups (): string {
+  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
 }
 
 /** An IPv4 address out of its IPv6 form, and an IPv6 one without its zone; anything else as it is. */

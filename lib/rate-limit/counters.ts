@@ -17,6 +17,8 @@ export interface PolicyCounts {
   fallback: number
   /** Refused without asking the shared store, because it had refused just before. */
   denyCacheHits: number
+  /** Calls of `request.rateLimit.penalize`, which lets nobody through and refuses nobody. */
+  penalized: number
 }
 
 export interface LatencySummary {
@@ -48,7 +50,7 @@ export class PolicyCounters {
   of (policy: string): PolicyCounts {
     let counts = this.#policies.get(policy)
     if (counts === undefined) {
-      counts = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0 }
+      counts = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
       this.#policies.set(policy, counts)
     }
     return counts

@@ -1,5 +1,5 @@
 import { hash, hkdfSync, randomBytes } from 'node:crypto'
-import { addressPrefix, isShort, rememberPrefixes } from './address.js'
+import { addressPrefix, isShort, LONGEST_PREFIX, rememberPrefixes, writePrefix } from './address.js'
 import { isBodyPart, type KeyPart } from './key-parts.js'
 import type { ResolvedLimit } from './limits.js'
 
@@ -54,7 +54,8 @@ function compileKey (secret: string, { policy, position, quota, parts }: Resolve
   const after = spreads ? `}${shape}` : shape
   const keyOf = (caller: string): string => before + hash('sha256', head + caller, 'base64url').slice(0, KEY_LENGTH) + after
   if (parts.length === 1 && parts[0] === 'ip') {
-    const ofAddress = rememberPrefixes((prefix) => keyOf(encode('i', prefix)), RECENT_ADDRESS_BITS)
+    const digest = prefixDigest(head)
+    const ofAddress = rememberPrefixes((prefix) => keyOf(encode('i', prefix)), RECENT_ADDRESS_BITS, () => before + digest() + after)
     return function addressKey ({ ip }) { return isShort(ip) ? ofAddress(ip) : keyOf(encodeAddress(ip)) }
   }
   const readers = parts.map((part) => compilePart(part, apiKeyHeader))
@@ -64,6 +65,25 @@ function compileKey (secret: string, { policy, position, quota, parts }: Resolve
     return keyOf(caller)
   }
 }
+
+/**
+ * The same digest for the IPv6 prefix that is being made, without a text of it: its bytes are written behind those of the head, which
+ * stand there already. This is most of what an unknown address costs beside SHA-256 itself.
+ */
+function prefixDigest (head: string): () => string {
+  const start = Buffer.from(`${head}i00:`)
+  const bytes = Buffer.concat([start, Buffer.alloc(LONGEST_PREFIX)])
+  const views = Array.from({ length: LONGEST_PREFIX + 1 }, (_unused, length) => bytes.subarray(0, start.length + length))
+  return function digest () {
+    const length = writePrefix(bytes, start.length) - start.length
+    // Of two digits always: the shortest is `0:0:0:0::/64`.
+    bytes[start.length - 3] = ZERO + Math.floor(length / 10)
+    bytes[start.length - 2] = ZERO + length % 10
+    return hash('sha256', views[length] as Buffer, 'base64url').slice(0, KEY_LENGTH)
+  }
+}
+
+const ZERO = 48
 
 function compilePart (part: KeyPart, apiKeyHeader: string): RequestKey {
   if (part === 'ip') return ({ ip }) => encodeAddress(ip)

@@ -3,6 +3,7 @@ import type { SecurityEvent } from '../events/catalogue.js'
 import { exceeded } from './answers.js'
 import { sourceOf, type Caller } from './caller.js'
 import { roofOf, type LimitsPort } from './control.js'
+import { compileTally, type PolicyCounters } from './counters.js'
 import type { Decision } from './engine.js'
 import type { KeySource } from './keys.js'
 import type { LivePolicies } from './live.js'
@@ -33,7 +34,7 @@ export interface ConsumeOptions {
 
 export interface RequestLimiterContext {
   readonly live: LivePolicies
-  readonly port: Pick<LimitsPort, 'decide' | 'giveBack'>
+  readonly port: Pick<LimitsPort, 'decide' | 'giveBack'> & { readonly policies: PolicyCounters }
   readonly networks: Networks | null
   readonly emit: (event: SecurityEvent, request: FastifyRequest | null) => void
 }
@@ -57,15 +58,18 @@ export class RequestLimiter<N extends string = string> {
    * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot be one.
    */
   async consume (policy: N, { cost, caller }: ConsumeOptions = {}): Promise<Consumed> {
-    const { live } = this.#context
+    const { live, port } = this.#context
     const named = live.named(policy)
     checkCost(cost, named)
     const source = this.#sourceOf(caller, named)
     if (caller === undefined && isAllowed(this.#context.networks, this.#request)) return admittedFreely(named)
     const limits = named.filter((limit) => !isSkipped(limit, this.#request))
     const taken: Taken[] = []
-    for (const plan of live.plansOf(limits, cost)) {
+    const plans = live.plansOf(limits, cost)
+    for (const [index, plan] of plans.entries()) {
       const step = await this.#decide(plan, source)
+      const later = plans.slice(index + 1).flatMap((one) => one.limits)
+      compileTally(port.policies, plan.limits, new Set(later.map((limit) => limit.policy)))(step.decision)
       if (step.decision.outcome !== 'admitted') {
         for (const earlier of taken) await this.#giveBack(earlier, () => true)
         return refused(step)
@@ -89,19 +93,26 @@ export class RequestLimiter<N extends string = string> {
 
   /** Counts units against the caller without asking for room: as many as there still is room for, in each limit of the policy. */
   async penalize (policy: N, cost?: number): Promise<void> {
-    const { live, networks } = this.#context
+    const { live, networks, port } = this.#context
     const named = live.named(policy)
     checkCost(cost, named)
     if (isAllowed(networks, this.#request)) return
+    let local = false
     for (const limit of named) {
       for (const plan of live.plansOf([limit], cost)) {
         const { decision } = await this.#decide(plan, this.#request)
+        local ||= decision.source === 'fallback'
         const [reading] = decision.readings
         const room = roofOf(limit.quota) - (reading?.used ?? Infinity)
         if (reading?.room === false && reading.banned !== true && room > 0) {
           for (const rest of live.plansOf([limit], room)) await this.#decide(rest, this.#request)
         }
       }
+    }
+    for (const name of new Set(named.map((limit) => limit.policy))) {
+      const counts = port.policies.of(name)
+      counts.penalized++
+      if (local) counts.fallback++
     }
   }
 

@@ -489,3 +489,29 @@ test('paths are read against baseUrl, and a baseUrl that is none is refused', as
   t.same(world.log.slice(0, 2), ['GET /v1/projects', 'POST /v1/auth/renew'])
   for (const baseUrl of ['', '/api', 'no url']) t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)
 })
+
+test('a service on another origin than the page gets its cookies, and nobody else', async (t) => {
+  const world = new World()
+  t.intercept(globalThis, 'location' as never, { value: { href: 'https://page.test/app' } as never })
+  const { client } = world.tab(t)
+  await client.fetch('/me')
+  await client.refresh()
+  await client.fetch('https://page.test/x')
+  await client.fetch('/me', { credentials: 'omit' })
+  t.same(world.requests.map(({ credentials }) => credentials), ['include', 'include', 'same-origin', 'omit'])
+})
+
+test('without options it uses what the browser has: its fetch as it is then, its locks, the page as base', async (t) => {
+  const world = new World()
+  const locks = fakeLocks()
+  let turns = 0
+  t.intercept(globalThis, 'location' as never, { value: { href: `${world.origin}/app/` } as never })
+  t.intercept(globalThis, 'navigator' as never, { value: { locks: { request: (...args: Parameters<SessionLocks['request']>) => { turns++; return locks.request(...args) } } } as never })
+  const client = createSessionClient()
+  t.teardown(() => { client.close() })
+  t.intercept(globalThis, 'fetch', { value: world.fetch as typeof fetch })
+  world.expired = true
+  t.equal((await client.fetch('me')).status, 200)
+  t.same(world.log, ['GET /app/me', 'POST /auth/refresh', 'GET /app/me'])
+  t.equal(turns, 1)
+})

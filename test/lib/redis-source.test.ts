@@ -104,24 +104,37 @@ const cluster = (t: Test, options: Omit<ClusterOptions, 'redisOptions'> & { redi
   return client
 }
 
-test('a client of the app is taken if its commands cannot wait for a connection', async (t) => {
-  const redis = single(t, { enableOfflineQueue: false })
-  t.same(resolve(redis), { source: { kind: 'given', client: redis }, problems: [] })
-  const nodes = cluster(t, { enableOfflineQueue: false })
-  t.equal((resolve(nodes).source as { client: Cluster }).client, nodes)
+const calm = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false }
+const calmCluster = { enableOfflineQueue: false, retryDelayOnFailover: 0 }
+
+test('a client of the app is taken if its commands cannot wait for a connection and are sent once', async (t) => {
+  const retryOnce = { clusterNodeRetryStrategy: () => 10, redisOptions: { maxRetriesPerRequest: 0 } }
+  for (const client of [
+    single(t, calm), single(t, { enableOfflineQueue: false, maxRetriesPerRequest: 0 }), single(t, { enableOfflineQueue: false, retryStrategy: () => null, maxRetriesPerRequest: 0 }),
+    // It never connects again.
+    single(t, { enableOfflineQueue: false, retryStrategy: null }),
+    cluster(t, calmCluster), cluster(t, { ...calmCluster, ...retryOnce }),
+  ]) t.same(resolve(client), { source: { kind: 'given', client }, problems: [] })
 })
 
-test('a client that would run commands late, read old values or is closed is refused, each with what to write', async (t) => {
-  const closed = new Redis({ enableOfflineQueue: false, lazyConnect: true })
+test('a client that would run commands late or twice, read old values or is closed is refused, each with what to write', async (t) => {
+  const closed = new Redis({ ...calm, lazyConnect: true })
   closed.disconnect()
   const cases: [unknown, RegExp, RegExp][] = [
     [single(t, {}), /queues commands/, /enableOfflineQueue: false/],
-    [single(t, { enableOfflineQueue: true }), /queues commands/, /enableOfflineQueue: false/],
+    [single(t, { ...calm, enableOfflineQueue: true }), /queues commands/, /enableOfflineQueue: false/],
     [cluster(t, {}), /Cluster client queues commands/, /enableOfflineQueue: false/],
-    [cluster(t, { enableOfflineQueue: false, redisOptions: { enableOfflineQueue: true } }), /queues commands/, /enableOfflineQueue: false/],
-    [cluster(t, { enableOfflineQueue: false, scaleReads: 'slave' }), /replicas/, /without scaleReads/],
-    [single(t, { enableOfflineQueue: false, readOnly: true }), /replica/, /master/],
-    [single(t, { enableOfflineQueue: false, sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'x', role: 'slave' }), /replica/, /master/],
+    [cluster(t, { ...calmCluster, redisOptions: { enableOfflineQueue: true } }), /queues commands/, /enableOfflineQueue: false/],
+    [single(t, { enableOfflineQueue: false }), /client sends commands again/, /autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0/],
+    [single(t, { enableOfflineQueue: false, maxRetriesPerRequest: 1 }), /sends commands again/, /maxRetriesPerRequest: 0/],
+    [single(t, { enableOfflineQueue: false, maxRetriesPerRequest: null }), /sends commands again/, /maxRetriesPerRequest: 0/],
+    [single(t, { enableOfflineQueue: false, autoResendUnfulfilledCommands: true }), /sends commands again/, /autoResendUnfulfilledCommands: false/],
+    [cluster(t, { enableOfflineQueue: false }), /Cluster client sends commands again/, /retryDelayOnFailover: 0/],
+    [cluster(t, { enableOfflineQueue: false, retryDelayOnFailover: 100 }), /sends commands again/, /retryDelayOnFailover: 0/],
+    [cluster(t, { ...calmCluster, clusterNodeRetryStrategy: () => 10 }), /sends commands again/, /retryDelayOnFailover: 0/],
+    [cluster(t, { ...calmCluster, scaleReads: 'slave' }), /replicas/, /without scaleReads/],
+    [single(t, { ...calm, readOnly: true }), /replica/, /master/],
+    [single(t, { ...calm, sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'x', role: 'slave' }), /replica/, /master/],
     [closed, /closed/, /open/],
   ]
   for (const [client, message, mend] of cases) {

@@ -113,7 +113,7 @@ test('every key has an expiry, carries one hash tag a user, and holds no token a
 
 test('a script that Redis has forgotten is sent again', async (t) => {
   // Only the answer is forged: flushing the scripts of a shared Redis would disturb other tests.
-  const forgetful = new Redis(redisUrl(), { enableOfflineQueue: false, lazyConnect: true })
+  const forgetful = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
   t.teardown(() => { forgetful.disconnect() })
   await forgetful.connect()
   let asked = 0

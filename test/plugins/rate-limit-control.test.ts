@@ -3,6 +3,7 @@ import { test } from 'tap'
 import { BulwarkConfigError } from '../../lib/errors.js'
 import type { Duration } from '../../lib/duration.js'
 import type { Limit } from '../../lib/rate-limit/limits.js'
+import type { LimitStore } from '../../lib/rate-limit/stores/store.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
 import { addLogin, bootProblems, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { buildOn, ClockedStore } from '../lib/rate-limit/clocked-store.js'
@@ -215,6 +216,59 @@ test('consume decides for the handler, reward gives back once, penalize counts w
   for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x']) for (const verb of ['consume', 'penalize']) t.equal((await app.inject(`/${verb}/${cost}`)).statusCode, 500, `${verb} ${cost}`)
   store.now += 3_600_000
   t.equal(await used(), 0)
+})
+
+test('what handlers consume and penalize shows in the counters', async (t) => {
+  const { app } = await buildOn(t, new ClockedStore(), {
+    allow: ['192.0.2.0/24'],
+    policies: { quota: { limit: 5, window: '1h', by: 'ip' }, soft: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }, both: [{ limit: 2, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }, { limit: 1, window: '1h', by: { body: 'email' } }] },
+  })
+  app.post('/:verb/:policy/:cost', { security: { rateLimit: false } }, async (request) => {
+    const { verb, policy, cost } = request.params as { verb: 'consume' | 'penalize', policy: string, cost: string }
+    if (verb === 'consume') return (await request.rateLimit.consume(policy, { cost: Number(cost) })).admitted
+    await request.rateLimit.penalize(policy, Number(cost))
+    return 'done'
+  })
+  const ask = (path: string, remoteAddress = REMOTE): Promise<unknown> => app.inject({ method: 'POST', url: path, remoteAddress, payload: { email: 'a@b.c' } })
+  const none = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
+  t.equal(app.security.limits.counters().policies['quota'], undefined, 'nobody used it yet')
+  for (const path of ['/consume/quota/3', '/consume/quota/1', '/consume/quota/2']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1 })
+  for (const path of ['/penalize/quota/1', '/penalize/quota/4']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'it lets nobody through')
+  for (const path of ['/consume/quota/1', '/penalize/quota/1']) await ask(path, '192.0.2.1')
+  for (const path of ['/consume/quota/6', '/penalize/quota/6']) await ask(path)
+  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'neither whom no limit holds nor what threw')
+  for (let times = 0; times < 3; times++) await ask('/consume/soft/1')
+  t.same(app.security.limits.counters().policies['soft'], { ...none, allowed: 3, shadow: 2 })
+  for (let times = 0; times < 2; times++) await ask('/consume/both/1')
+  t.same(app.security.limits.counters().policies['both'], { ...none, allowed: 1, denied: 1, nearLimit: 2 }, 'let through or refused once, however many phases decide')
+  await ask('/penalize/both:2/1')
+  t.match(app.security.limits.counters().policies, { both: { penalized: 1 }, 'both:2': undefined }, 'one limit counts for its policy')
+})
+
+test('what handlers consume and penalize while the store is lost counts as decided in its stead', async (t) => {
+  const memory = new ClockedStore()
+  const lost: LimitStore = {
+    kind: 'redis',
+    consume: () => Promise.reject(new Error('lost')),
+    giveBack: () => Promise.reject(new Error('lost')),
+    peek: () => Promise.reject(new Error('lost')),
+    reset: () => Promise.reject(new Error('lost')),
+    ban: () => Promise.reject(new Error('lost')),
+    close: () => { memory.close() },
+  }
+  const { app } = await buildOn(t, lost, { policies: { quota: [{ limit: 9, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }] } })
+  app.get('/:verb', { security: { rateLimit: false } }, async (request) => {
+    const { verb } = request.params as { verb: string }
+    if (verb === 'penalize') await request.rateLimit.penalize('quota')
+    else await request.rateLimit.consume('quota')
+    return 'ok'
+  })
+  await app.inject('/penalize')
+  t.match(app.security.limits.counters().policies, { quota: { allowed: 0, penalized: 1, fallback: 1 } })
+  await app.inject('/consume')
+  t.match(app.security.limits.counters().policies, { quota: { allowed: 1, penalized: 1, fallback: 2 } })
 })
 
 test('reward gives back what the route\'s own limits counted, and settling finds nothing left', async (t) => {

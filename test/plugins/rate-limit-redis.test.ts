@@ -161,8 +161,8 @@ test('an unreachable Redis stops the boot without showing its URL', async (t) =>
 })
 
 test('the app\'s own client is used in whatever state it comes, and stays open', async (t) => {
-  for (const [name, options] of Object.entries({ connecting: {}, lazy: { lazyConnect: true } })) {
-    const client = new Redis(redisUrl(), { enableOfflineQueue: false, ...options })
+  for (const [name, options] of Object.entries({ connecting: {}, lazy: { lazyConnect: true }, 'numbers as text': { stringNumbers: true }, 'pipelining by itself': { enableAutoPipelining: true }, 'a prefix of its own': { keyPrefix: 'app:' } })) {
+    const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, ...options })
     t.teardown(() => { client.disconnect() })
     const app = Fastify()
     await app.register(rateLimit, shared({ redis: client, policies: { global: { limit: 1, window: '1h', by: 'ip' } } }))

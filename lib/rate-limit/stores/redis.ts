@@ -23,6 +23,8 @@ export interface RedisStoreOptions {
 
 type Arg = string | number
 
+const ignore = (): void => {}
+
 /** What a command may be late by when its caller still takes the answer: timers and clocks are not exact. */
 const LATE_MARGIN_MS = 10
 
@@ -46,23 +48,24 @@ export class RedisStore implements LimitStore {
   }
 
   consume (quotas: readonly Quota[], keys: readonly string[]): Promise<Verdict> {
-    return withDeadline(this.#consume(quotas, keys, performance.now()), this.#deadlineMs)
+    const now = performance.now()
+    return withDeadline(this.#consume(quotas, keys, now, now), this.#deadlineMs)
   }
 
   async peek (quotas: readonly Quota[], keys: readonly string[]): Promise<readonly Reading[]> {
-    return readingsOf(await this.#ask(PEEK, keys, this.#encode(quotas)), quotas)
+    return await this.#ask(PEEK, keys, this.#encode(quotas), [], (answer) => readingsOf(numbersOf(answer), quotas))
   }
 
   async giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): Promise<void> {
-    if (marks.some((mark) => mark !== NOT_COUNTED)) await this.#ask(GIVE_BACK, keys, this.#encode(quotas), ...marks)
+    if (marks.some((mark) => mark !== NOT_COUNTED)) await this.#ask(GIVE_BACK, keys, this.#encode(quotas), marks, ignore)
   }
 
   async reset (keys: readonly string[]): Promise<void> {
-    if (keys.length > 0) await this.#ask(RESET, keys, NO_QUOTAS)
+    if (keys.length > 0) await this.#ask(RESET, keys, NO_QUOTAS, [], ignore)
   }
 
   async ban (keys: readonly string[], durationMs: number): Promise<void> {
-    if (keys.length > 0) await this.#ask(BAN, keys, NO_QUOTAS, durationMs)
+    if (keys.length > 0) await this.#ask(BAN, keys, NO_QUOTAS, [durationMs], ignore)
   }
 
   /** The connection belongs to whoever opened it. */
@@ -72,21 +75,21 @@ export class RedisStore implements LimitStore {
    * A command that waits in the socket of a stopped Redis must not count when it wakes up, long after its caller was told
    * otherwise: each says until when it is valid. The first, when Redis' clock is not known yet, cannot.
    */
-  async #consume (quotas: readonly Quota[], keys: readonly string[], startedAt: number): Promise<Verdict> {
+  #consume (quotas: readonly Quota[], keys: readonly string[], startedAt: number, sentAt: number): Promise<Verdict> {
     const validUntil = this.#now === undefined ? this.#serverClock.at(startedAt + this.#deadlineMs + LATE_MARGIN_MS) : WITHOUT_END
-    const sentAt = performance.now()
-    const answer = await this.#send(CONSUME, keys, this.#encode(quotas), validUntil)
-    if (!isAnswer(answer)) throw new TypeError('Redis gave an answer of an unknown shape')
-    const estimateWasLow = this.#serverClock.observe(sentAt, performance.now(), answer[1])
-    if (answer[0] !== STALE) return { admitted: answer[0] === ADMITTED, readings: readingsOf(answer, quotas) }
-    // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has mended the
-    // estimate, so that this comes to an end.
-    if (estimateWasLow) return await this.#consume(quotas, keys, startedAt)
-    throw new DeadlineExceeded('Redis got to the command after its time')
+    return this.#send(CONSUME, keys, this.#encode(quotas), [validUntil], (answer) => {
+      const numbers = numbersOf(answer)
+      const estimateWasLow = this.#serverClock.observe(sentAt, performance.now(), numbers[1] ?? NaN)
+      if (numbers[0] !== STALE) return { admitted: numbers[0] === ADMITTED, readings: readingsOf(numbers, quotas) }
+      // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has mended the
+      // estimate, so that this comes to an end.
+      if (estimateWasLow) return this.#consume(quotas, keys, startedAt, performance.now())
+      throw new DeadlineExceeded('Redis got to the command after its time')
+    })
   }
 
-  #ask (script: Script, keys: readonly string[], quotas: string, ...more: Arg[]): Promise<unknown> {
-    return withDeadline(this.#send(script, keys, quotas, ...more), this.#deadlineMs)
+  #ask<T> (script: Script, keys: readonly string[], quotas: string, more: readonly Arg[], read: (answer: unknown) => T): Promise<T> {
+    return withDeadline(this.#send(script, keys, quotas, more, read), this.#deadlineMs)
   }
 
   #encode (quotas: readonly Quota[]): string {
@@ -98,22 +101,23 @@ export class RedisStore implements LimitStore {
     return encoded
   }
 
-  async #send (script: Script, keys: readonly string[], quotas: string, ...more: Arg[]): Promise<unknown> {
+  /** Reads the answer in the same turn: each promise in between would cost as much as a limit. */
+  #send<T> (script: Script, keys: readonly string[], quotas: string, more: readonly Arg[], read: (answer: unknown) => T | Promise<T>): Promise<T> {
     const args: Arg[] = []
     for (const key of keys) args.push(this.#prefix + key)
     args.push(quotas, this.#now?.() ?? REDIS_CLOCK)
     for (const arg of more) args.push(arg)
     this.#shareWrite()
     this.#inFlight++
-    try {
-      return await this.#client.evalsha(script.sha, keys.length, ...args)
-    } catch (error) {
+    return this.#client.evalsha(script.sha, keys.length, ...args).then((answer) => {
+      this.#inFlight--
+      return read(answer)
+    }, (error: unknown) => {
+      this.#inFlight--
       // Only this error promises that nothing ran (a new or flushed Redis); after any other a repeat could count twice.
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#client.eval(script.lua, keys.length, ...args)
-    } finally {
-      this.#inFlight--
-    }
+      return this.#client.eval(script.lua, keys.length, ...args).then(read)
+    })
   }
 
   /**
@@ -132,17 +136,48 @@ export class RedisStore implements LimitStore {
   }
 }
 
-function readingsOf (answer: unknown, quotas: readonly Quota[]): Reading[] {
-  if (!isAnswer(answer) || answer.length !== NUMBERS_BEFORE_READINGS + quotas.length * NUMBERS_PER_READING) throw new TypeError('Redis gave an answer of an unknown shape')
+function readingsOf (numbers: readonly number[], quotas: readonly Quota[]): Reading[] {
+  if (numbers.length !== NUMBERS_BEFORE_READINGS + quotas.length * NUMBERS_PER_READING) throw new TypeError(UNKNOWN_SHAPE)
   const readings: Reading[] = []
-  for (let at = NUMBERS_BEFORE_READINGS; at < answer.length; at += NUMBERS_PER_READING) {
-    const [room, used, waitMs, mark] = [answer[at], answer[at + 1] ?? 0, answer[at + 2] ?? 0, answer[at + 3] ?? NOT_COUNTED]
-    readings.push({ room: room === 1, used, waitMs, mark, banned: room === -1 })
+  for (let at = NUMBERS_BEFORE_READINGS; at < numbers.length; at += NUMBERS_PER_READING) {
+    const room = numbers[at]
+    readings.push({ room: room === 1, used: numbers[at + 1] ?? 0, waitMs: numbers[at + 2] ?? 0, mark: numbers[at + 3] ?? NOT_COUNTED, banned: room === -1 })
   }
   return readings
 }
 
-/** Each number is checked: the answer comes from outside. */
-function isAnswer (answer: unknown): answer is [number, number, ...number[]] {
-  return Array.isArray(answer) && answer.length >= NUMBERS_BEFORE_READINGS && answer.every((part) => typeof part === 'number')
+const UNKNOWN_SHAPE = 'Redis gave an answer of an unknown shape'
+const SPACE = 0x20
+const MINUS = 0x2d
+const ZERO = 0x30
+
+/**
+ * Whole numbers with a space between. Each character is checked: the answer comes from outside. As one text, because a client takes
+ * several times as long for a list of numbers, and gives texts instead of numbers if it was told so.
+ */
+function numbersOf (answer: unknown): number[] {
+  if (typeof answer !== 'string') throw new TypeError(UNKNOWN_SHAPE)
+  const numbers: number[] = []
+  let number = 0
+  let sign = 1
+  let digits = 0
+  for (let at = 0; at < answer.length; at++) {
+    const code = answer.charCodeAt(at)
+    if (code >= ZERO && code <= ZERO + 9) {
+      number = number * 10 + code - ZERO
+      digits++
+    } else if (code === SPACE && digits > 0) {
+      numbers.push(sign * number)
+      number = 0
+      sign = 1
+      digits = 0
+    } else if (code === MINUS && digits === 0 && sign === 1) {
+      sign = -1
+    } else {
+      throw new TypeError(UNKNOWN_SHAPE)
+    }
+  }
+  if (digits === 0 || numbers.length + 1 < NUMBERS_BEFORE_READINGS) throw new TypeError(UNKNOWN_SHAPE)
+  numbers.push(sign * number)
+  return numbers
 }

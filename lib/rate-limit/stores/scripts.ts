@@ -11,7 +11,7 @@ function script (lua: string): Script {
   return Object.freeze({ lua, sha: createHash('sha1').update(lua).digest('hex') })
 }
 
-/** The first number of an answer. */
+/** The first number of an answer, which is a text of whole numbers with a space between. */
 export const REFUSED = 0
 export const ADMITTED = 1
 export const STALE = -1
@@ -33,7 +33,7 @@ export const NO_QUOTAS = '[]'
  */
 export const CONSUME = script(`${COMMON}
 local valid_until = tonumber(ARGV[3])
-if valid_until > ${WITHOUT_END} and now > valid_until then return { ${STALE}, now } end
+if valid_until > ${WITHOUT_END} and now > valid_until then return '${STALE} ' .. whole(now) end
 ${READ}${ADD}
 read_all()
 local admitted = true

@@ -25,8 +25,8 @@ export class Shortening {
     let victim = slot
     let heaviest = weight(slots, slot)
     for (let step = 0; step < SAMPLE; step++) {
-      const other = this.#hand
-      this.#hand = other + 1 === slots.count ? 0 : other + 1
+      const other = slots.at(this.#hand)
+      this.#hand = this.#hand + 1 === slots.count ? 0 : this.#hand + 1
       const chunks = slots.chunks(other)
       if (chunks === 0 || other === slot) continue
       if (slots.endsAt(other) <= now) {

@@ -1,5 +1,5 @@
 import { Logs } from './logs.js'
-import { BAN, BLOCKS, EXACT, FIXED, FULL, GCRA, MAX_TOTAL, REFUSALS, SLIDING, Slots, WAYS } from './slots.js'
+import { BAN, BLOCKS, EXACT, FIXED, FULL, GCRA, MAX_TOTAL, RECORD, REFUSALS, SLIDING, Slots, WAYS } from './slots.js'
 
 /** Slots and logs under one roof: who gets a slot, and who goes for it. */
 export class Table {
@@ -19,7 +19,7 @@ export class Table {
     const set = slots.setOf(a)
     let slot = -1
     let lightest = Infinity
-    for (let other = set; other < set + WAYS; other++) {
+    for (let other = set; other < set + WAYS * RECORD; other += RECORD) {
       if (slots.empty(other)) {
         slot = other
         lightest = -2

@@ -327,7 +327,7 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
 })
 
 test('a foreign ioredis client stays open, and their store\'s plain client is refused with what to write', async (t) => {
-  const client = new Redis(redisUrl(), { enableOfflineQueue: false, lazyConnect: true })
+  const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
   t.teardown(() => { client.disconnect() })
   const prefix = uniquePrefix()
   const store = await createRateLimitStore({ redis: client, keySecret: SECRET, keyPrefix: prefix, deadline: '5s' })

@@ -200,3 +200,13 @@ test('a slot under a new node gets a store that knows nothing of the old clock, 
   for (node = 1; node < 3000; node++) await store.consume([QUOTA], ['{a}'])
   t.equal(made, 3000)
 })
+
+test('a prefix with a hash tag of its own puts all keys into one slot, and so into one step', async (t) => {
+  const node = new FakeNode(new Map())
+  const slots: number[] = []
+  const nodeOf = (slot: number): string => { slots.push(slot); return 'node' }
+  const store = new ClusterStore({ prefix: '{app}:', deadlineMs: 1000, nodeOf, createStore: () => node })
+  t.equal((await store.consume([QUOTA, QUOTA, QUOTA], ['{a}1', '{b}2', '{c}3'])).admitted, true)
+  t.same(node.calls, ['consume {a}1,{b}2,{c}3'])
+  t.same(slots, [slotOf('{app}')])
+})

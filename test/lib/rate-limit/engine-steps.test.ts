@@ -72,7 +72,7 @@ async function build (t: Test, names: readonly string[]): Promise<Bench> {
   return { app, engine, store, clock }
 }
 
-const NONE = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0 }
+const NONE = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
 
 test('a policy of several phases allows a request once, and counts who it refuses', async (t) => {
   const { app, engine } = await build(t, ['global', 'login'])

@@ -378,7 +378,7 @@ test('the counters say what became of the requests of each policy', async (t) =>
   seen('refused', [null, null, refusal(1)], 'deny-cache')
   seen('refused', [room(4), refusal(1), refusal(1)], 'fallback')
   seen('unavailable', [null, null, null], 'fallback')
-  const none = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0 }
+  const none = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
   t.same(counters.snapshot(), {
     p: { ...none, allowed: 2, denied: 2, shadow: 1, nearLimit: 1, fallback: 2 },
     other: { ...none, allowed: 2, denied: 2, fallback: 2, denyCacheHits: 1 },

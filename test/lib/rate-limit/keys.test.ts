@@ -68,6 +68,19 @@ test('addresses of one /64 are one caller, also among many recent ones', (t) => 
   t.end()
 })
 
+test('the key of an IPv6 address that is made of bytes is the one that its text would give', (t) => {
+  for (const name of ['p', 'a-longer-name']) {
+    const key = keyer('ip', {}, name)
+    for (const ip of ['::', '::1', '2001:db8::1', 'f:fe:fdc:ba98::', 'ffff:ffff:ffff:ffff::9', '1000:100:10:1::', '2001:DB8:0:a0::', '0:90:900:9000::']) {
+      // Too long to be remembered, and therefore made of text.
+      t.equal(key({ ip }), key({ ip: `${ip}%${'z'.repeat(70)}` }), ip)
+      t.equal(key({ ip }), key({ ip }))
+    }
+  }
+  t.not(keyer('ip')({ ip: '1:2:3:4::' }), keyer('ip')({ ip: '12:3:4:0::' }))
+  t.end()
+})
+
 test('an anonymous caller counts by address, in a key space of its own', (t) => {
   const key = keyer('user')
   t.equal(key({ auth: { userId: 'u1' } }), key({ auth: { userId: 'u1' }, ip: '192.0.2.77' }))

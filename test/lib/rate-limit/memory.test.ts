@@ -85,6 +85,17 @@ test('keys whose window is over give way before any other', (t) => {
   t.end()
 })
 
+test('of keys that weigh the same the one goes that has been silent for longest', (t) => {
+  const { store, clock } = storeWithClock(16)
+  for (let index = 0; index < 16; index++) {
+    store.consume(five, [`k${index}`])
+    clock.now += 10
+  }
+  store.consume(five, ['one more'])
+  t.same(named('k', 16).map((key) => store.peek(five, [key])[0]?.used), [0, ...new Array<number>(15).fill(1)])
+  t.end()
+})
+
 test('a refused request, a reading and a give-back of an unknown key create nothing', (t) => {
   const { store } = storeWithClock()
   block(store, 'a')
@@ -194,6 +205,27 @@ test('an exhausted pool still gives back what was taken', (t) => {
   t.equal(store.peek(quota, named('caller', 250)).length, 1)
   t.same(named('caller', 250).filter((key) => store.peek(quota, [key])[0]?.used !== 0), [])
   t.equal(store.size, 0)
+  t.end()
+})
+
+test('in a shortened log, giving back a request that has left takes out none that counts', (t) => {
+  const { store, clock } = storeWithClock(1000)
+  const quota = [createQuota('exact', 100, 10_000, false)]
+  const callers = named('caller', 250)
+  const early: [string, number][] = []
+  const take = (rounds: number, keep: boolean): void => {
+    for (let step = 0; step < rounds * callers.length; step++) {
+      clock.now += 1
+      const key = callers[step % callers.length] as string
+      const { readings } = store.consume(quota, [key])
+      if (keep) early.push([key, readings[0]?.mark ?? NOT_COUNTED])
+    }
+  }
+  take(20, true)
+  clock.now += 9000
+  take(20, false)
+  for (const [key, mark] of early) store.giveBack(quota, [key], [mark])
+  t.same(callers.filter((key) => (store.peek(quota, [key])[0]?.used ?? 0) < 20), [])
   t.end()
 })
 

@@ -82,10 +82,10 @@ function scripted (...answers: ((validUntil: number) => unknown)[]): { client: S
 
 test('after a failover to a Redis whose clock is ahead, a fresh command is asked again and counts once', async (t) => {
   const yesterday = Date.now() - 86_400_000
-  const counted = (now: number): unknown => [ADMITTED, now, 1, 1, 3_600_000, now]
+  const counted = (now: number): string => [ADMITTED, now, 1, 1, 3_600_000, now].join(' ')
   const { client, asked } = scripted(
     () => counted(yesterday),
-    (validUntil) => Date.now() > validUntil ? [STALE, Date.now()] : counted(Date.now()),
+    (validUntil) => Date.now() > validUntil ? `${STALE} ${Date.now()}` : counted(Date.now()),
   )
   const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
   t.equal((await store.consume([hour], ['k'])).admitted, true)
@@ -98,7 +98,7 @@ test('after a failover to a Redis whose clock is ahead, a fresh command is asked
 })
 
 test('a command that is too late by a clock that did not change is not asked again', async (t) => {
-  const { client, asked } = scripted(() => [REFUSED, Date.now(), 0, 50, 10, -1], () => [STALE, Date.now()])
+  const { client, asked } = scripted(() => `${REFUSED} ${Date.now()} 0 50 10 -1`, () => `${STALE} ${Date.now()}`)
   const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
   t.equal((await store.consume([hour], ['k'])).admitted, false)
   await t.rejects(store.consume([hour], ['k']), { name: 'DeadlineExceeded' })
@@ -106,7 +106,7 @@ test('a command that is too late by a clock that did not change is not asked aga
 })
 
 test('an answer of an unknown shape is an error and never an admission', async (t) => {
-  for (const answer of [null, 'OK', 1, [], [1], [ADMITTED, 1], ['1', '2', '1', '1', '1', '1'], [ADMITTED, 1, 1, 1, 1], [ADMITTED, 1, 1, 1, 1, null], [ADMITTED, 1, 1, 1, 1, 1, 1, 1, 1, 1]]) {
+  for (const answer of [null, 'OK', 1, [], [ADMITTED, 1, 1, 1, 1, 1], '', '1', '1 1', '1 1 1 1 1', '1 1 1 1 1 x', '1 1 1 1 1 ', ' 1 1 1 1 1 1', '1  1 1 1 1 1', '1 1 1 1 1 1.5', '1 1 1 1 1 --1', '1 1 1 1 1 1-', '1 1 1 1 1 -', '1 1 1 1 1 1e3', '1 1 1 1 1 1 1 1 1 1']) {
     const store = new RedisStore(scripted(() => answer).client, { prefix: '', deadlineMs: 1000 })
     await t.rejects(store.consume([hour], ['k']), TypeError, JSON.stringify(answer))
     await t.rejects(store.peek([hour], ['k']), TypeError, JSON.stringify(answer))
@@ -137,4 +137,28 @@ test('what is known of Redis\' clock errs towards later, never beyond a command\
   t.equal(clock.observe(1100, 1104, 2000), false, 'a clock behind is taken at once')
   t.equal(clock.at(1100), 2001)
   t.end()
+})
+
+test('a lone command goes out at once; those of one turn share a write, also after failures', async (t) => {
+  const writes: string[] = []
+  let fails = false
+  const ask = async (): Promise<string> => {
+    writes.push('command')
+    if (fails) throw new Error('lost')
+    return `${ADMITTED} ${Date.now()} 1 1 10 5`
+  }
+  const client: ScriptClient = { evalsha: ask, eval: ask, stream: { cork: () => { writes.push('cork') }, uncork: () => { writes.push('uncork') } } }
+  const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
+  const together = async (count: number): Promise<string> => {
+    await Promise.allSettled(Array.from({ length: count }, () => store.consume([hour], ['k'])))
+    await wait(5)
+    return writes.splice(0).join(' ')
+  }
+  for (const failing of [false, true, false]) {
+    fails = failing
+    for (let times = 0; times < 2; times++) {
+      t.equal(await together(1), 'command')
+      t.equal(await together(3), 'command cork command command uncork')
+    }
+  }
 })
