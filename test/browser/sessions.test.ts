@@ -20,12 +20,19 @@ const STEP_MS = 16 * 60_000
 /** Moves what this process takes for the time, its timers excepted. The browser's stays. */
 function movableClock (): { readonly advance: (ms: number) => void } {
   let ahead = 0
-  const [date, monotonic] = [Date.now.bind(Date), performance.now.bind(performance)]
+  const [date, monotonic, { hrtime }] = [Date.now.bind(Date), performance.now.bind(performance), process]
   Date.now = () => date() + ahead
   performance.now = () => monotonic() + ahead
+  // In whole seconds ahead, as all steps are.
+  const moved = (): [number, number] => {
+    const [seconds, nanos] = hrtime()
+    return [seconds + ahead / 1000, nanos]
+  }
+  process.hrtime = Object.assign(moved, { bigint: () => hrtime.bigint() })
   root.teardown(() => {
     Date.now = date
     performance.now = monotonic
+    process.hrtime = hrtime
   })
   return { advance: (ms) => { ahead += ms } }
 }
