@@ -131,7 +131,7 @@ function createVisitor ({ send, hasRoute, parts, options, origin, source, sessio
 
   async function post (name: 'refresh' | 'logout'): Promise<LightMyRequestResponse> {
     const url = `${authPath}/${name}`
-    if (!hasRoute(url)) throw new Error(`signIn: the app has no route POST ${url}. The built-in routes come with the auth option authenticate.`)
+    if (!hasRoute(url)) throw new Error(`signIn: the app has no route POST ${url}. The auth option routes: false leaves the built-in ones out.`)
     const response = await inject({ method: 'POST', url }, bearer.refresh)
     if (source === 'bearer' && name === 'refresh' && response.statusCode === 200) {
       const answer: { readonly access_token?: unknown, readonly refresh_token?: unknown } = response.json()

@@ -227,10 +227,11 @@ test('the close frame is exactly that of RFC 6455, after what was written before
   const { server, client } = await pair()
   watch(guard, server, { expiresAt: clock.seconds + 10 })
   server.write('101')
+  const closed = once(server, 'close')
   clock.advance(11_000)
   const bytes = await received(client)
   t.same(bytes, Buffer.concat([Buffer.from('101'), Buffer.from([0x88, 15, 0x03, 0xf0]), Buffer.from('TOKEN_EXPIRED')]))
-  await once(server, 'close')
+  await closed
   t.equal(guard.size, 0)
 })
 
@@ -242,10 +243,11 @@ test('a socket whose handshake was not answered gets no frame, and one that is n
   watch(guard, stuck.server, { expiresAt: clock.seconds + 10 })
   stuck.server.write('101')
   stuck.client.pause()
+  const closed = once(stuck.server, 'close')
   clock.advance(11_000)
   t.equal((await received(early.client)).length, 0)
   const since = Date.now()
-  await once(stuck.server, 'close')
+  await closed
   t.ok(Date.now() - since < 2500, 'within some seconds, whatever the other side does')
 })
 
@@ -259,11 +261,12 @@ test('what a closed socket still says is not heard', async (t) => {
   while (heard.length === 0) await sleep(5)
   watch(guard, server, { expiresAt: clock.seconds + 10 })
   server.write('101')
+  const closed = once(server, 'close')
   clock.advance(11_000)
   while (guard.size > 0) await sleep(1)
   const count = heard.length
   client.write('after')
-  await once(server, 'close')
+  await closed
   t.equal(heard.length, count)
 })
 

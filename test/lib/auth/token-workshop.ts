@@ -32,9 +32,9 @@ export function newPems (alg: AsymmetricAlgorithm): Pems {
   }
 }
 
-export function ring (option: KeyringOption, kind: 'access' | 'refresh' = 'access', now = NOW * 1000): Keyring {
+export function ring (option: KeyringOption, kind: 'access' | 'refresh' = 'access'): Keyring {
   const problems: Problem[] = []
-  const keyring = resolveKeyring(option, kind, kind, problems, now)
+  const keyring = resolveKeyring(option, kind, kind, problems)
   if (keyring === null) throw new Error(problems.map(({ path, message }) => `${path}: ${message}`).join('\n'))
   return keyring
 }
