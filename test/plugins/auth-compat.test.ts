@@ -50,6 +50,15 @@ const errorOf = (action: () => unknown): unknown => {
 }
 const codeOfThrown = (action: () => unknown): unknown => (errorOf(action) as SecurityError | null)?.code
 
+test('onlyCookie takes no Bearer token, which is taken elsewhere', async (t) => {
+  const { app, login } = await world(t, { options: { sources: ['cookie', 'bearer'] } })
+  const token = (await login())['__Host-access'] ?? ''
+  const send = async (url: string): Promise<LightMyRequestResponse> => app.inject({ url, headers: { host: 'api.example.com', authorization: `Bearer ${token}` } })
+  t.match((await send('/verify')).json(), { payload: { sub: 'ada' }, auth: 'ada' })
+  t.equal(codeOf(await send('/callback-options')), '401 TOKEN_MISSING')
+  t.same((await send('/swallow')).json(), { auth: null }, 'the refusal also takes back what the guard accepted')
+})
+
 test('without the option nothing is decorated', async (t) => {
   const { app } = await build(t)
   t.notOk(app.hasDecorator('jwt') || app.hasRequestDecorator('jwtVerify') || app.hasRequestDecorator('jwtDecode') || app.hasReplyDecorator('jwtSign'))

@@ -5,7 +5,6 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { createSocketGuard, isUpgrade, type SocketGuard } from '../../lib/auth/sockets.js'
-import { RedisSessionStore } from '../../lib/auth/redis-store.js'
 import type { Liveness } from '../../lib/auth/session-store.js'
 import { SecurityError } from '../../lib/errors.js'
 import csrf from '../../plugins/csrf.js'
@@ -161,9 +160,7 @@ test('a hijacked reply without any library is guarded too, and writing on after 
   t.equal(await client.closed, '1008 SESSION_REVOKED')
 })
 
-const pushes = 'onChange' in RedisSessionStore.prototype
-
-test('a logout on another instance closes a socket at once, through Redis', { skip: pushes ? false : 'this build\'s Redis store does not push' }, async (t) => {
+test('a logout on another instance closes a socket at once, through Redis', async (t) => {
   const options = { redis: redisUrl(), keyPrefix: uniquePrefix(), revocationDelay: '60s' } as const
   const here = await buildSockets(t, { options })
   const there = await build(t, { like: here, options })

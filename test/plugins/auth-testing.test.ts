@@ -24,6 +24,20 @@ test('a signed-in inject passes the guards with real, secure cookies', async (t)
   t.equal(codeOf(await app.inject('/me')), '401 TOKEN_MISSING')
 })
 
+test('a client without cookies signs in, refreshes and out with Bearer tokens', async (t) => {
+  const { app, clock } = await build(t, { options: { sources: ['cookie', 'bearer'] } })
+  const visitor = await signIn(app, ADA, { source: 'bearer' })
+  t.same(visitor.cookies, {})
+  t.equal((await visitor.inject('/me')).statusCode, 200)
+  const before = visitor.headers['authorization']
+  clock.advance(20_000)
+  t.equal((await visitor.refresh()).statusCode, 200)
+  t.not(visitor.headers['authorization'], before)
+  t.equal((await visitor.inject('/me')).statusCode, 200)
+  t.equal((await visitor.logout()).statusCode, 204)
+  t.equal(codeOf(await visitor.inject('/me')), '401 SESSION_REVOKED')
+})
+
 test('refresh and logout call the app\'s routes and keep the cookies', async (t) => {
   const { app, clock } = await build(t)
   const visitor = await signIn(app, ADA)
