@@ -52,23 +52,26 @@ async function peer (options = {}) {
 
 const ok = (text) => text === '{"ok":true}'
 const host = { host: 'api.example.com' }
-const seen = ({ app, name, mint }) => {
-  const cookie = `theme=dark; ${name}=${mint()}`
-  return { app, headers: () => ({ ...host, cookie }), body: ok }
+/** As Node's parser makes it of what came in: a new text of one piece. The open route gets one as long that it does not read. */
+const header = (name, text) => {
+  const bytes = Buffer.from(text, 'latin1')
+  return () => ({ ...host, [name]: bytes.latin1Slice() })
 }
+const open = async () => ({ app: (await suite()).app, url: '/open', headers: header('x-other', 'x'.repeat(520)), body: ok })
+const seen = ({ app, name, mint }) => ({ app, headers: header('cookie', `theme=dark; ${name}=${mint()}`), body: ok })
 const each = ({ app, name, mint }, change = (token) => token, rest = { body: ok }) => {
-  const cookies = Array.from({ length: MANY }, () => `theme=dark; ${name}=${change(mint())}`)
-  return { app, headers: (count) => ({ ...host, cookie: cookies[count % MANY] }), ...rest }
+  const cookies = Array.from({ length: MANY }, () => header('cookie', `theme=dark; ${name}=${change(mint())}`))
+  return { app, headers: (count) => cookies[count % MANY](), ...rest }
 }
 const refused = { status: 401 }
 
 const VARIANTS = {
-  'open route a': async () => ({ app: (await suite()).app, url: '/open', headers: () => ({ ...host }), body: ok }),
-  'open route b': async () => ({ app: (await suite()).app, url: '/open', headers: () => ({ ...host }), body: ok }),
+  'open route a': open,
+  'open route b': open,
   'seen token, stateless': async () => seen(await suite()),
   'new token, stateless': async () => each(await suite()),
   'wrong signature': async () => each(await suite(), broken, refused),
-  'no token': async () => ({ app: (await suite()).app, headers: () => ({ ...host }), ...refused }),
+  'no token': async () => ({ app: (await suite()).app, headers: header('x-other', 'x'), ...refused }),
   'jwtVerify, seen token': async () => seen(await peer()),
   'jwtVerify, seen token, its cache': async () => seen(await peer({ cache: 1000 })),
   'jwtVerify, new token': async () => each(await peer()),

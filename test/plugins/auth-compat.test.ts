@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { createRequire } from 'node:module'
-import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
+import Fastify, { type FastifyInstance, type LightMyRequestResponse, type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
 import { test } from 'tap'
 import type { AccessPayload } from '../../jwt.js'
 import { BulwarkConfigError, type SecurityError } from '../../lib/errors.js'
