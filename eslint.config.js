@@ -30,7 +30,7 @@ export default tseslint.config(
   {
     // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
     files: ['example-server/public/**/*.js'],
-    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
+    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'history', 'location', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       'no-undef': 'error',

@@ -1,26 +1,12 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import root, { test } from 'tap'
 import { createUsers } from '../../example-server/repositories/users.js'
-import { codeOf, member, PASSWORD, sharedDatabase, SLOW, startApp, Visitor, workingDirectory } from './helpers.js'
+import { codeOf, letters, member, PASSWORD, sharedDatabase, SLOW, startApp, tokenOf, Visitor, workingDirectory } from './helpers.js'
 
 root.setTimeout(SLOW.timeout)
 
 const OTHER = 'Another-horse-7'
-
-interface Letter { readonly name: string, readonly text: string }
-
-/** Letters go out behind the answers, so they are waited for; each is read as the mail server would find it. */
-async function letters (directory: string, count: number): Promise<readonly Letter[]> {
-  for (let tries = 0; tries < 200; tries++) {
-    const names = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith('.eml'))
-    if (names.length >= count) return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  throw new Error(`no ${count} letters came`)
-}
-
-const tokenOf = ({ text }: Letter): string => /#reset=([\w-]{43})\r\n/.exec(text)?.[1] ?? 'none'
 
 test('recovery', SLOW, async (t) => {
   const database = await sharedDatabase(t)

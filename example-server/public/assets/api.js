@@ -47,7 +47,8 @@ async function answerOf (sent) {
     throw new Refusal({ code: 'UNREACHABLE', detail: 'The server cannot be reached.' })
   })
   if (!response.ok) throw await refusalOf(response)
-  return response.status === 204 ? null : response.json()
+  const text = await response.text()
+  return text === '' ? null : JSON.parse(text)
 }
 
 /** A refusal of the suite is a problem document (RFC 9457); one of a proxy in between may be anything. */

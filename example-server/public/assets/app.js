@@ -186,6 +186,37 @@ onSubmit('add', async ({ name, description, status }) => {
   say(`${name} is added.`)
 })
 
+onSubmit('forgot', async ({ email }) => {
+  await call('POST', '/auth/forgot-password', { email })
+  // The server says no more, so that nobody learns who has an account here.
+  say('If there is an account with this address, a link is on its way to it.')
+})
+
+onSubmit('change', async ({ current, password }) => {
+  await call('POST', '/me/password', { current, password })
+  await listSessions()
+  say('Your password has changed. All other sessions have ended.')
+})
+
+/** A link from an e-mail. Its token leaves the address bar at once, and with it the history. */
+function readResetToken () {
+  const token = /^#reset=([\w-]{43})$/.exec(location.hash)?.[1]
+  if (token !== undefined) history.replaceState(null, '', location.pathname)
+  return token
+}
+
+function offerReset (token) {
+  byId('recovery').hidden = false
+  byId('recovery-title').focus()
+  onSubmit('reset', async ({ password }) => {
+    await call('POST', '/auth/reset-password', { token, password })
+    byId('recovery').hidden = true
+    showVisitor()
+    byId('sign-in-title').focus()
+    say('Your password has changed. Sign in with it.')
+  })
+}
+
 onSubmit('sign-out', () => signOut())
 
 const [endOthers, endAll] = [byId('end-others'), byId('end-all')]
@@ -198,6 +229,9 @@ endOthers.addEventListener('click', () => attempt(endOthers, async () => {
 endAll.addEventListener('click', () => attempt(endAll, () => signOut('DELETE', '/auth/sessions?all=true')))
 
 filter.addEventListener('change', () => attempt(filter, listProjects))
+
+const resetToken = readResetToken()
+if (resetToken !== undefined) offerReset(resetToken)
 
 // Cookies are out of reach for scripts, so only the server knows whether somebody is signed in.
 try {
