@@ -127,7 +127,7 @@ export function createFlows (parts: FlowParts): AuthFlows {
     async login (request, reply, given, source, options = {}) {
       const tokens = await open(request, given, source, options)
       setCookies(request, reply, tokens)
-      return tokens.context.user as KnownUser
+      return tokens.context.user
     },
 
     async issue (request, reply, given, source, options = {}) {
@@ -151,7 +151,7 @@ export function createFlows (parts: FlowParts): AuthFlows {
       request[kAuth] = tokens.context
       if (credential.source === 'cookie') setCookies(request, reply, tokens)
       else reply.header('cache-control', 'no-store')
-      return { user: tokens.context.user as KnownUser, source: credential.source, tokens }
+      return { user: tokens.context.user, source: credential.source, tokens }
     },
 
     async logout (request, reply) {

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { assertNoProblems, BulwarkConfigError, type Problem } from '../errors.js'
+import { assertNoProblems, type Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
