@@ -16,7 +16,7 @@ interface Finding { readonly html: string, readonly found: string }
 visit('a browser runs nothing of what was cleaned, and finds no element and no attribute beyond the allow-list', async (t, { page, site }) => {
   const clean = loadClean()
   if (typeof clean === 'string') throw new Error(clean)
-  const mixtures = fc.sample(fc.tuple(fc.constantFrom(...VECTORS), fc.constantFrom(...VECTORS), fc.nat(), fc.nat()).map(([a, b, x, y]) => a.slice(0, x % (a.length + 1)) + b.slice(y % (b.length + 1))), { numRuns: 5_000, seed: 7 })
+  const mixtures = fc.sample(fc.tuple(fc.constantFrom(...VECTORS), fc.constantFrom(...VECTORS), fc.nat(), fc.nat()).map(([a, b, x, y]) => a.slice(0, x % (a.length + 1)) + b.slice(y % (b.length + 1))), { numRuns: 2_000, seed: 7 })
   const values = [...VECTORS, ...mixtures]
   await page.goto(site.at(HOST))
   await page.evaluate('globalThis.trapped = 0; globalThis.trap = () => { trapped++ }; globalThis.alert = trap')
@@ -31,7 +31,7 @@ visit('a browser runs nothing of what was cleaned, and finds no element and no a
   const received = site.received.length
   for (const [mode, tags] of [['text', []], ['basic', BASIC_TAGS]] as const) {
     const cleaned = values.map((value) => clean(value, mode)).filter((value) => value !== null)
-    t.ok(cleaned.length > 5_000, `${mode}: ${cleaned.length} values`)
+    t.ok(cleaned.length > 2_000, `${mode}: ${cleaned.length} values`)
     t.ok(cleaned.some((value) => value.includes(mode === 'text' ? 'x' : '<a href="https://')))
     const { trapped, findings } = await page.evaluate<{ trapped: number, findings: Finding[] }>(script(cleaned, [...tags]))
     t.equal(trapped, 0, `${mode}: no script ran`)
@@ -71,7 +71,7 @@ function script (values: readonly string[], tags: readonly string[]): string {
       const div = document.createElement('div')
       document.body.append(div)
       div.innerHTML = html
-      for (const element of div.querySelectorAll('*')) { element.dispatchEvent(new MouseEvent('mouseover')); if (element.localName !== 'a') element.click() }
+      for (const element of div.querySelectorAll('*')) { element.dispatchEvent(new MouseEvent('mouseover')); if (tags.includes(element.localName) && element.closest('a') === null) element.click() }
       div.remove()
     }
     await new Promise((resolve) => setTimeout(resolve, 150))
