@@ -9,6 +9,7 @@ import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import { createValidatorFactory, takeRejection, type ValidationLimits } from '../lib/validation/compiler.js'
+import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
 
 export { Type } from '@sinclair/typebox'
 export type { Static } from '@sinclair/typebox'
@@ -51,6 +52,7 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   const buildValidator = createValidatorFactory(limits) as unknown as ValidatorFactory
   app.setSchemaController({ compilersFactory: { buildValidator } })
   app.addHook('onRoute', guardRoute)
+  checkSanitizedRoutes(app)
   app.addHook('onError', function reportRejection (request, _reply, error, done) {
     report(app, request, error)
     done()

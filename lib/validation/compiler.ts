@@ -4,6 +4,7 @@ import ajvFormats from 'ajv-formats'
 import { SecurityError } from '../errors.js'
 import { closedCopy, targetCopy } from './closed.js'
 import { eventPaths, fieldErrors, type Finding } from './messages.js'
+import { addSanitize, cleaning } from './sanitize-keyword.js'
 import { sizeUpTo } from './size.js'
 
 export interface ValidationLimits {
@@ -107,6 +108,7 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
     unevaluated: true,
   })
   ajv.addVocabulary(unevaluated.default)
+  addSanitize(ajv)
   let hasFormats = false
   for (const entry of server.plugins ?? []) {
     const [plugin, options] = (Array.isArray(entry) ? entry : [entry]) as [(ajv: Ajv, options?: unknown) => unknown, unknown?]
@@ -120,7 +122,7 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
 }
 
 function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits): PartValidator {
-  const first = compile(pair.first, schema)
+  const first = cleaning(pair.first, compile(pair.first, schema))
   const all = compile(pair.all, schema)
   const validate: PartValidator = function validatePart (data) {
     validate.errors = null
