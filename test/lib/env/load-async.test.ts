@@ -64,7 +64,7 @@ test('every source that fails and every variable that is wrong is listed at once
       { name: 'hanging', load: () => new Promise(() => {}) },
       { name: 'no object', load: async () => OTHER as unknown as Record<string, string> },
       { name: 'null', load: async () => null as unknown as Record<string, string> },
-      { name: 'number', load: async () => ({ A: 5 }) as unknown as Record<string, string> },
+      { name: 'number', load: async () => ({ A: 5 }) },
       source({ A: 'sup3r-weak' }, 'weak'),
     ],
   })

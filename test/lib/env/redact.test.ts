@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { inspect } from 'node:util'
 import { Type, type TObject } from '@sinclair/typebox'
 import { test, type Test } from 'tap'
@@ -72,4 +73,10 @@ test('the values that no log may hold are known, of a URL also its password', as
   t.same(secretValuesOf(config), [...values, 'rotated-value'])
   t.same(secretValuesOf({ ...config }), [], 'a copy has none')
   t.same(secretValuesOf(loadEnv(Type.Object({ A: Type.String({ redact: true }) }), { source: { A: 'nonsense://u:%zz-broken@h' } })).includes('%zz-broken'), true)
+})
+
+test('an encoded key is refused as a secret, and may be redacted', async (t) => {
+  const key = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64')
+  t.match(problemsOf(t, Type.Object({ KEY: Type.String({ secret: true }) }), { KEY: key })[0]?.message, /encoded key/)
+  t.equal(loadEnv(Type.Object({ KEY: Type.String({ redact: true }) }), { source: { KEY: key } }).KEY, key)
 })
