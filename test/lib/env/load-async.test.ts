@@ -59,12 +59,12 @@ test('every source that fails and every variable that is wrong is listed at once
     sources: [
       { name: 'safe', load: async () => { throw new SecretSourceError([{ message: 'Sealed.', mend: 'Unseal it.' }, { message: 'And more.', mend: 'Do it.' }]) } },
       { name: 'foreign', load: async () => { throw Object.assign(new Error(`could not parse ${OTHER}`), { code: 'ECONNREFUSED' }) } },
-      { name: 'no error', load: () => Promise.reject(OTHER as unknown as Error) },
+      { name: 'no error', load: () => Promise.reject(Object.assign(new Error(OTHER), { name: OTHER, code: 5 })) },
       { name: 'synchronous', load: () => { throw new TypeError(OTHER) } },
       { name: 'hanging', load: () => new Promise(() => {}) },
       { name: 'no object', load: async () => OTHER as unknown as Record<string, string> },
       { name: 'null', load: async () => null as unknown as Record<string, string> },
-      { name: 'number', load: async () => ({ A: 5 }) },
+      { name: 'number', load: async () => ({ A: 5 }) as unknown as Record<string, string> },
       source({ A: 'sup3r-weak' }, 'weak'),
     ],
   })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { awsSecrets, SecretSourceError, type AwsSecretsOptions, type SecretSource, type SourceProblem } from '../../../plugins/env.js'
+import { awsSecrets, SecretSourceError, type SecretSource, type SourceProblem } from '../../../plugins/env.js'
 import { setEnv } from '../../helpers/env.js'
 
 interface Seen { readonly url: string, readonly headers: IncomingMessage['headers'], readonly body: unknown }
@@ -95,7 +95,7 @@ test('options are refused when wrong', async (t) => {
     [{ secretId: undefined }, /secretId/], [{ secretId: '' }, /secretId/], [{ secretID: 'x' }, /secretID/], [{ region: 'EU' }, /region/], [{ region: 5 }, /region/], [{ endpoint: 'x' }, /endpoint/], [{ endpoint: 'http://aws.example' }, /plain HTTP/],
     [{ keys: { A: 5 } }, /keys/], [{ unsafeHttp: 1 }, /unsafeHttp/],
   ]
-  for (const [change, message] of cases) t.match((await problemsOf(t, awsSecrets({ ...ok, ...change } as AwsSecretsOptions))).map((problem) => problem.message).join(), message, JSON.stringify(change))
+  for (const [change, message] of cases) t.match((await problemsOf(t, awsSecrets({ ...ok, ...change }))).map((problem) => problem.message).join(), message, JSON.stringify(change))
 })
 
 test('the client is loaded when it is asked, and told to be installed where it is missing', async (t) => {

@@ -47,6 +47,22 @@ test('an update of a Kubernetes volume is seen as a whole, and the old one is go
   }
 })
 
+test('an update in the middle of reading is read again, so that nothing is missing or mixed', async (t) => {
+  const volume = t.testdir({})
+  update(volume, '..old', { A: 'a1', B: 'b1' })
+  const { signal } = new AbortController()
+  let asked = 0
+  // It is looked at before each file.
+  Object.defineProperty(signal, 'throwIfAborted', {
+    value: () => {
+      if (++asked !== 2) return
+      update(volume, '..new', { A: 'a2', B: 'b2' })
+      rmSync(join(volume, '..old'), { recursive: true })
+    },
+  })
+  t.same({ ...await fileSecrets(volume).load(['A', 'B'], { signal }) }, { A: 'a2', B: 'b2' })
+})
+
 test('what cannot be a secret is a problem with the variable and without the content', async (t) => {
   const directory = t.testdir({ FOLDER: {}, LARGE: 'hidden'.repeat(20_000) })
   writeFileSync(join(directory, 'BINARY'), Buffer.from([0xff, 0xfe]))

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
-import { loadEnvAsync, SecretSourceError, vaultSecrets, type SecretSource, type SourceProblem, type VaultSecretsOptions } from '../../../plugins/env.js'
+import { loadEnvAsync, SecretSourceError, vaultSecrets, type SecretSource, type SourceProblem } from '../../../plugins/env.js'
 import { Type } from '../../../plugins/validation.js'
 
 const TOKEN = 'hvs.CAESIJ-sup3r-token'
@@ -199,7 +199,7 @@ test('options are refused when wrong, and all are listed', async (t) => {
     [{ kubernetes: { role: 'x' } }, /Exactly one/], [{ token: undefined, kubernetes: {} }, /role/], [{ token: undefined, kubernetes: { role: 'x', rol: 1 } }, /rol/], [{ unsafeHttp: 'yes' }, /unsafeHttp/], [{ keys: { A: '' } }, /keys/],
   ]
   for (const [change, message] of cases) {
-    const problems = await problemsOf(t, vaultSecrets({ ...ok, ...change } as VaultSecretsOptions))
+    const problems = await problemsOf(t, vaultSecrets({ ...ok, ...change }))
     t.match(problems.map((problem) => problem.message).join(), message, JSON.stringify(change))
   }
   t.equal((await problemsOf(t, vaultSecrets({ ...ok, address: 'http://vault.example', path: '../x', tokenFile: 'x' }))).length, 3, 'all at once')
