@@ -3,8 +3,11 @@ import { whileConnected, type Passwords } from 'fastify-bulwark/passwords'
 import type { Config } from './env.js'
 import { ROLES, type Users } from './repositories/users.js'
 
+/** What a sign-in works with. */
+export interface Accounts { readonly users: Users, readonly passwords: Passwords }
+
 /** The service's security in one place. What is not written here is the suite's default. */
-function define (config: Config, users: Users, passwords: Passwords) {
+function define (config: Config, accounts: () => Accounts) {
   return defineSecurity({
     env: config,
     transport: {
@@ -28,6 +31,7 @@ function define (config: Config, users: Users, passwords: Passwords) {
     auth: {
       roles: ROLES,
       async authenticate ({ email, password }, request) {
+        const { users, passwords } = accounts()
         const found = await users.findByEmail(email)
         // Always one verification: how long the answer takes does not tell whether the account exists.
         const matches = await whileConnected(request, (signal) => passwords.verify(found?.passwordHash ?? null, password, {
@@ -36,7 +40,7 @@ function define (config: Config, users: Users, passwords: Passwords) {
         }))
         return matches && found !== null ? found.user : null
       },
-      loadUser: (id) => users.find(id),
+      loadUser: (id) => accounts().users.find(id),
     },
   })
 }
@@ -44,8 +48,9 @@ function define (config: Config, users: Users, passwords: Passwords) {
 /** Inferred, so that the names of the roles and variables are written once. */
 export type ExampleSecurity = ReturnType<typeof define>
 
-export function defineExampleSecurity (config: Config, users: Users, passwords: Passwords): ExampleSecurity {
-  return define(config, users, passwords)
+/** @param accounts asked at a sign-in: the definition can be checked before there is a database */
+export function defineExampleSecurity (config: Config, accounts: () => Accounts): ExampleSecurity {
+  return define(config, accounts)
 }
 
 /** `none` says that clients connect directly. */

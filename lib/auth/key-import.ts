@@ -40,7 +40,7 @@ export function importKey (alg: TokenAlgorithm, text: string, use: 'sign' | 'ver
 }
 
 function importSecret (text: string): ImportedKey | Refused {
-  const reasons = isEncodedKey(text) ? ['It is an encoded key, which may be public.'] : secretProblems(text)
+  const reasons = secretProblems(text)
   if (reasons.length > 0) return { problems: reasons.map((message) => ({ message, mend: SECRET_MEND })) }
   const key = createSecretKey(Buffer.from(text))
   return { signWith: key, verifyWith: key }
@@ -81,22 +81,6 @@ function isPair (signWith: KeyObject, verifyWith: KeyObject): boolean {
   } catch {
     return false
   }
-}
-
-/** Object identifiers of RSA, of EC and of P-256, and of Ed25519 and Ed448, as DER in hex. */
-const KEY_OIDS = /06092a864886f70d0101(01|0a)|06072a8648ce3d0201|06082a8648ce3d030107|06032b657[01]/
-/** A SEQUENCE that begins with the modulus of an RSA key (PKCS #1). */
-const PKCS1 = /^3082....0282/
-
-/**
- * The body of a PEM without its frame, as base64 or hex: as public as the PEM. It is told by its look, because what OpenSSL
- * fails to parse stays in its queue of errors.
- */
-function isEncodedKey (text: string): boolean {
-  return (['base64', 'hex'] as const).some((encoding) => {
-    const der = Buffer.from(text, encoding).toString('hex')
-    return der.startsWith('30') && (KEY_OIDS.test(der) || PKCS1.test(der))
-  })
 }
 
 function refuse (message: string, mend: string): Refused {
