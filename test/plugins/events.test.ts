@@ -5,7 +5,7 @@ import { Writable } from 'node:stream'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { Problem } from '../../lib/errors.js'
-import { EVENT_FIELDS, EVENT_LEVELS } from '../../lib/events/catalogue.js'
+import { EVENT_NAMES, EVENTS } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { checkEvents, events, type EventsOptions, type SecurityEventRecord } from '../../plugins/events.js'
 import { Type, validation } from '../../plugins/validation.js'
@@ -125,5 +125,5 @@ test('every option is checked', async (t) => {
 test('docs/events.md lists every event with its level and its fields', async (t) => {
   const rows = [...readFileSync(join(ROOT, 'docs', 'events.md'), 'utf8').matchAll(/^\| `([a-z_]+)` \| (info|warn|error) \| (.*) \|$/gm)]
     .map(([, name, level, fields]) => [name, level, fields?.replaceAll('`', '').split(', ')])
-  t.same(rows, Object.entries(EVENT_LEVELS).map(([name, level]) => [name, level, EVENT_FIELDS[name as keyof typeof EVENT_FIELDS]]))
+  t.same(rows, EVENT_NAMES.map((name) => [name, EVENTS[name].level, EVENTS[name].fields]))
 })
