@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { addressPrefix, isShort } from '../address.js'
+import { isShort, rememberPrefixes } from '../address.js'
 import { EVENTS, type SecurityEvent } from './catalogue.js'
 import { SecurityEvents, type SecurityEventRecord } from './emitter.js'
 import { EventSampler, WINDOW_MILLISECONDS, type SamplerLimits, type Suppressed } from './sampler.js'
@@ -86,12 +86,14 @@ function fieldsOf (event: SecurityEvent): Record<string, unknown> {
 /** Longer text is no address and no id that an app would use; a key is kept for a while. */
 const LONGEST_CALLER = 64
 
+const prefixOf = rememberPrefixes((prefix) => prefix, 10)
+
 /** Whom an event counts for: who sent the request, else the user or the store that it is about. */
 function callerOf (event: SecurityEvent, request: FastifyRequest | null): string {
   if (request !== null) {
     const { ip } = request
     // Not a string for a request whose socket is gone already.
-    return isShort(ip) ? addressPrefix(ip) : 'unknown'
+    return isShort(ip) ? prefixOf(ip) : 'unknown'
   }
   const subject: unknown = 'userId' in event ? event.userId : 'store' in event ? event.store : ''
   return typeof subject === 'string' ? subject.slice(0, LONGEST_CALLER) : ''

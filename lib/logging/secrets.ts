@@ -1,6 +1,6 @@
 /** Shorter values are words that stand in a log for other reasons; the strength checks refuse them as secrets anyway. */
 const SHORTEST_SECRET = 8
-/** Each value costs every line a search: this bounds the cost, whatever a service declares. */
+/** Bounds what a line costs, whatever a service declares. */
 export const MAX_SECRETS = 256
 
 export const REDACTED = '[redacted]'
@@ -9,7 +9,6 @@ type SecretSource = () => readonly string[]
 
 /** Of the whole process: a line of one server must not show the secrets of another. */
 const sources = new Map<SecretSource, readonly string[]>()
-let needles: readonly string[] = []
 
 /**
  * Keeps these values out of every log line from now on, in all servers of the process. The source is asked again for
@@ -35,11 +34,33 @@ export function withoutSecrets (text: string): string {
       compile()
     }
   }
+  return mayHoldOne(text) ? replaceAll(text) : text
+}
+
+/**
+ * Four characters are looked at every so often, so seldom that none of the values fits between two looks: a line costs the
+ * same for one value and for many. `GRAMS` says which four stand in one of them; it errs on the side of a search.
+ */
+const GRAM = 4
+const GRAMS = new Uint8Array(1 << 16)
+let needles: readonly string[] = []
+let stride = 1
+
+function mayHoldOne (text: string): boolean {
+  if (needles.length === 0) return false
+  for (let at = 0; at + GRAM <= text.length; at += stride) if (GRAMS[gramAt(text, at)] === 1) return true
+  return false
+}
+
+function gramAt (text: string, at: number): number {
+  const mixed = text.charCodeAt(at) ^ text.charCodeAt(at + 1) << 5 ^ text.charCodeAt(at + 2) << 10 ^ text.charCodeAt(at + 3) << 15
+  return (mixed ^ mixed >>> 16) & 0xffff
+}
+
+function replaceAll (text: string): string {
   let clean = text
-  for (let index = 0; index < needles.length; index++) {
-    const needle = needles[index] as string
-    if (clean.includes(needle)) clean = clean.replaceAll(needle, REDACTED)
-  }
+  // The value is a text to both, also where it looks like a pattern.
+  for (const needle of needles) if (clean.includes(needle)) clean = clean.replaceAll(needle, REDACTED)
   return clean
 }
 
@@ -47,6 +68,9 @@ function compile (): void {
   const values = [...new Set([...sources.values()].flat())].filter((value) => value.length >= SHORTEST_SECRET).slice(0, MAX_SECRETS)
   // The longer ones first: a secret may contain another.
   needles = [...new Set(values.flatMap(formsOf))].sort((a, b) => b.length - a.length)
+  stride = (needles.at(-1)?.length ?? GRAM) - GRAM + 1
+  GRAMS.fill(0)
+  for (const needle of needles) for (let at = 0; at < stride; at++) GRAMS[gramAt(needle, at)] = 1
 }
 
 const LONE_SURROGATE = /\p{Surrogate}/u

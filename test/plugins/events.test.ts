@@ -91,11 +91,12 @@ test('an attack that stops is reported by a timer, which keeps no process alive'
     const app = Fastify()
     await app.register(events, { logLimit: 0 })
     securityOf(app).root.emit({ name: 'authz_fail', userId: 'u', reason: 'r' }, null)
+    const started = performance.now()
+    process.on('exit', () => { process.stdout.write(String(performance.now() - started)) })
   `
-  const started = Date.now()
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 9_000 })
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 50_000 })
   t.equal(status, 0, stderr)
-  t.ok(Date.now() - started < 9_000)
+  t.ok(Number(stdout) < 9_000, 'it did not wait for the ten seconds')
 })
 
 test('it is registered once, on the root', async (t) => {

@@ -63,3 +63,19 @@ test('no more values are searched for than the bound', async (t) => {
   watch(t, () => values)
   t.equal(withoutSecrets(`${values[MAX_SECRETS - 1] ?? ''} ${values[MAX_SECRETS] ?? ''}`), `[redacted] ${values[MAX_SECRETS] ?? ''}`)
 })
+
+test('a value is found at every place of a line, short or long, among many', async (t) => {
+  const values = ['eight888', 'y'.repeat(11), ...Array.from({ length: 60 }, (_, index) => `${index}-of-many-secrets-that-are-long`)]
+  const long = values.slice(2)
+  for (const set of [values, long]) {
+    const stop = watch(t, () => set)
+    const missed: string[] = []
+    for (const value of set) {
+      for (let place = 0; place < 40; place++) {
+        for (const after of ['', 'z', 'zzzzzz']) if (withoutSecrets(`${'z'.repeat(place)}${value}${after}`) !== `${'z'.repeat(place)}[redacted]${after}`) missed.push(`${value} at ${place}`)
+      }
+    }
+    t.same(missed, [])
+    stop()
+  }
+})
