@@ -109,6 +109,8 @@ function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void 
   app.decorateRequest(kAccessLogged, 0)
   app.addHook('onRequest', function startAccessLine (request, _reply, done) {
     request[kAccessLogged] = performance.now()
+    // Node keeps the address once it was asked for; a socket that is gone could not tell it.
+    void request.socket.remoteAddress
     done()
   })
   app.addHook('onResponse', function writeAccessLine (request, reply, done) {

@@ -16,7 +16,8 @@ export interface AccessLine {
   readonly status: number | null
   /** Milliseconds from the first hook to the end of the answer, to a tenth. */
   readonly ms: number
-  readonly ip: string
+  /** Null when the client was gone before its address was asked for. */
+  readonly ip: string | null
   readonly userId?: string
   readonly bytes?: number
   readonly userAgent?: string
@@ -45,12 +46,18 @@ export function accessLine (request: FastifyRequest, reply: FastifyReply | null,
     route: request.routeOptions.url ?? null,
     status: reply === null ? null : reply.statusCode,
     ms: Math.round(ms * 10) / 10,
-    ip: recentText(request.ip),
+    ip: addressOf(request),
     ...(userId !== undefined && { userId: recentText(userId) }),
     ...(bytes !== undefined && { bytes }),
     ...(agent !== undefined && { userAgent: recentText(agent) }),
     ...(reply === null && { aborted: true as const }),
   }
+}
+
+/** Fastify's types leave out that a socket that is gone has no address any more. */
+function addressOf (request: FastifyRequest): string | null {
+  const ip: unknown = request.ip
+  return typeof ip === 'string' ? recentText(ip) : null
 }
 
 /** Of the auth plugin, or of whoever decorated `request.auth` in its stead. */

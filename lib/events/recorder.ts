@@ -45,7 +45,9 @@ export class EventRecorder {
 
     const fields = fieldsOf(event)
     const route = request === null ? null : request.routeOptions.url ?? null
-    const ip = request === null ? null : safeText(request.ip)
+    const address: unknown = request?.ip
+    // A socket that is gone has no address any more, whatever Fastify's types say.
+    const ip = typeof address === 'string' ? safeText(address) : null
     if (logged) (request?.log ?? this.#log)[EVENTS[name].level]({ event: name, ...fields, ...request !== null && { ip, route } }, name)
     if (!heard) return
     // The fields are those that the catalogue declares for this name.

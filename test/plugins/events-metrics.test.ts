@@ -51,13 +51,15 @@ function sameLine (found: string, line: string): boolean {
 
 test('a client that went away is counted apart', async (t) => {
   const app = await build(t, async (one) => one.register(metrics), false)
-  app.get('/slow', async () => { await sleep(60); return {} })
+  let arrived = (): void => {}
+  const arrival = new Promise<void>((resolve) => { arrived = resolve })
+  app.get('/slow', async () => { arrived(); await new Promise(() => {}) })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   socket.write('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')
-  await sleep(40)
+  await arrival
   socket.destroy()
-  await sleep(100)
+  for (let tries = 0; tries < 50 && !(await text(app)).includes('aborted_total{'); tries++) await sleep(20)
   t.ok(sameLine(await text(app), 'bulwark_http_requests_aborted_total{route="/slow",method="GET"} 1'))
 })
 
