@@ -120,7 +120,7 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
 
   await t.test('naughty texts in paths, query strings, headers and cookies', SLOW, async (t) => {
     const probes: Probe[] = []
-    for (const [index, text] of NAUGHTY.filter((text) => text.isWellFormed()).entries()) {
+    for (const [index, text] of NAUGHTY.filter((text) => !/\p{Surrogate}/u.test(text)).entries()) {
       const encoded = encodeURIComponent(text)
       const at = (target: Target, url: string, headers: Record<string, string> = {}): void => {
         probes.push({ request: { method: target.method, url, headers: { ...headersFor(target), ...headers } }, sent: { what: `${target.method} ${url.slice(0, 100)} ${short(Object.values(headers).join())}`, values: [text, encoded], keys: [text] } })
