@@ -1,3 +1,4 @@
+import noSqlConcat from './scripts/eslint/no-sql-concat.js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
@@ -7,7 +8,10 @@ export default tseslint.config(
     files: ['**/*.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
+    plugins: { local: { rules: { 'no-sql-concat': noSqlConcat } } },
     rules: {
+      // The script of migrations.ts is the one statement that is put together, of constants.
+      'local/no-sql-concat': ['error', { imported: ['LOCKED_SCHEMA'] }],
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/explicit-module-boundary-types': 'error',
