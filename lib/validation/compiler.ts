@@ -86,17 +86,17 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
 
   function createCompiler (external: Readonly<Record<string, unknown>>, server: ServerAjvOptions): PartCompiler {
     const ownFormats = server.customOptions?.['formats'] === undefined && (server.plugins ?? []).length === 0 && server.onCreate === undefined
-    const described: Guarding = { rest: true, ownFormats }
+    const described: Guarding = { rest: true, ownFormats, coerced: false }
     const originals = Object.values(external)
-    const closedTargets = lazy(() => originals.map((schema) => guardedCopy(targetCopy(schema), described, 'part')))
-    const openTargets = lazy(() => originals.map((schema) => guardedCopy(schema, described, 'part')))
+    const closedTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(targetCopy(schema), { ...described, coerced: coercing }, 'part'))
+    const openTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(schema, { ...described, coerced: coercing }, 'part'))
     const uncoerced: AjvOptions = { coerceTypes: false }
     const coerced: AjvOptions = { coerceTypes: 'array' }
     const pairs = {
-      body: lazy(() => createPair(server, uncoerced, closedTargets())),
-      query: lazy(() => createPair(server, coerced, closedTargets())),
-      open: lazy(() => createPair(server, coerced, openTargets())),
-      bodyBeforeStrip: lazy(() => createPair(server, uncoerced, openTargets())),
+      body: lazy(() => createPair(server, uncoerced, closedTargets(false))),
+      query: lazy(() => createPair(server, coerced, closedTargets(true))),
+      open: lazy(() => createPair(server, coerced, openTargets(true))),
+      bodyBeforeStrip: lazy(() => createPair(server, uncoerced, openTargets(false))),
     }
     return function compilePart ({ schema, httpPart, method = '', url = '' }) {
       const part = httpPart === 'querystring' ? 'query' : httpPart ?? 'input'
@@ -108,14 +108,14 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
       problems.forEach(hooks.report)
       // Boot fails with them; until then nothing is let through, and Ajv is not asked to compile what it may throw on.
       if (problems.length > 0) return refuseAll(part)
-      const guarding = part === 'headers' ? { ...described, rest: false } : described
+      const guarding = { ...described, coerced: isOpen || part === 'query', rest: part !== 'headers' }
       if (isOpen) return validatorOf(part, pair, guardedCopy(input, guarding), limits)
       const strict = validatorOf(part, pair, guardedCopy(closedCopy(input), guarding), limits)
       if (part === 'input' || hooks.unknownOf(schema) !== 'strip') return strict
       const own = part === 'query' ? coerced : uncoerced
       const guarded = guardedCopy(input, guarding)
-      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), guarded, limits)
-      return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets()), guarded, external))
+      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), { allOf: [guarded] }, limits)
+      return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)), guarded, external))
     }
   }
 }

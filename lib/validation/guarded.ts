@@ -12,6 +12,8 @@ export interface Guarding {
   readonly rest: boolean
   /** Whether the formats are ours, so that texts of one need not be looked at. */
   readonly ownFormats: boolean
+  /** Whether numbers come as text: Ajv makes `Infinity` of `1e400`, and then skips every rule for numbers. */
+  readonly coerced: boolean
 }
 
 /** `part`: a schema beside others of the same value, which describe the rest of it. */
@@ -28,6 +30,7 @@ export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole'
   for (const key of PARTS) if (key in schema) result[key] = each(schema[key], part)
   for (const key of MAPS_OF_PARTS) if (key in schema) result[key] = eachMember(schema[key], part)
   guardNumber(schema, result)
+  if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined) result['bulwark:finite'] = true
   guardText(schema, result, guarding, place)
   if (schema['controls'] !== true) guardContainer(schema, result, guarding, place)
   return result

@@ -44,6 +44,11 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
     })
   }
   ajv.addKeyword({
+    keyword: 'bulwark:finite',
+    schemaType: 'boolean',
+    code (cxt: KeywordCxt) { cxt.fail(_`typeof ${cxt.data} == "number" && !isFinite(${cxt.data})`) },
+  })
+  ajv.addKeyword({
     keyword: 'trimmed',
     type: 'string',
     schemaType: 'boolean',

@@ -148,6 +148,7 @@ function messageOf ({ keyword, params }: Finding): string {
     case 'exclusiveMaximum': return `Must be less than ${limit}.`
     case 'multipleOf': return `Must be a multiple of ${Number(params['multipleOf'])}.`
     case 'bulwark:text': case 'bulwark:keys': case 'bulwark:rest': case 'safeText': return 'Contains characters that are not allowed.'
+    case 'bulwark:finite': return 'Must be a number.'
     case 'trimmed': return 'Must not begin or end with a space.'
     case 'characters': return `Must contain ${missingNames(params['missing'])}.`
     case 'depth': return 'Nested too deeply.'
