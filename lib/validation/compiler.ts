@@ -114,7 +114,7 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
       if (part === 'input' || hooks.unknownOf(schema) !== 'strip') return strict
       const own = part === 'query' ? coerced : uncoerced
       const guarded = guardedCopy(input, guarding)
-      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), { allOf: [guarded] }, limits)
+      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), hasId(guarded) ? { allOf: [guarded] } : guarded, limits)
       return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)), guarded, external))
     }
   }
@@ -231,4 +231,9 @@ function assertServerOptions (server: ServerAjvOptions): void {
 function lazy<T> (create: () => T): () => T {
   let made: { readonly value: T } | null = null
   return () => (made ??= { value: create() }).value
+}
+
+/** Ajv resolves a schema's reference to its own id only where it stands inside another one. */
+function hasId (schema: unknown): boolean {
+  return typeof schema === 'object' && schema !== null && '$id' in schema
 }
