@@ -36,12 +36,12 @@ test('unknown keys are stripped where a route asks for it, and only those that n
     ['record', Type.Record(Type.String({ pattern: '^x-' }), BASE), { 'x-1': { id: 1, y: 1 }, z: 1 }, { 'x-1': { id: 1 } }],
     ['if and then', { type: 'object', properties: { k: { type: 'string' } }, if: { properties: { k: { const: 'a' } } }, then: { properties: { a: {} } }, else: { properties: { b: {} } } }, { k: 'a', a: 1, b: 2 }, { k: 'a', a: 1 }],
   ]
-  for (const [name, body] of cases) app.post(`/${encodeURIComponent(name)}`, { schema: { body }, security: strip }, async (request) => request.body)
+  for (const [name, body] of cases) app.post(`/${name.replaceAll(' ', '-')}`, { schema: { body }, security: strip }, async (request) => request.body)
   app.post('/shared', { schema: { body: BASE } }, async (request) => request.body)
   app.post('/ambiguous', { schema: { body: Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]) }, security: strip }, async (request) => request.body)
   app.get('/query', { schema: { querystring: Type.Object({ n: Type.Integer() }) }, security: strip }, async ({ query }) => query)
   for (const [name, , sent, left] of cases) {
-    const res = await app.inject({ method: 'POST', url: `/${encodeURIComponent(name)}`, payload: sent as object })
+    const res = await app.inject({ method: 'POST', url: `/${name.replaceAll(' ', '-')}`, payload: sent as object })
     t.same([res.statusCode, res.json()], [200, left], name)
   }
   t.equal((await app.inject({ method: 'POST', url: '/shared', payload: { id: 1, x: 1 } })).statusCode, 400, 'the same schema elsewhere still refuses')
