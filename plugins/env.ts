@@ -8,13 +8,14 @@ import type {
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
+import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, secretValuesOf, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
 import { isSchemaInput, LoadEnvOptionsSchema, readConfig, sourceOf, type LoadEnvOptions } from '../lib/env/load.js'
 import { LoadEnvAsyncOptionsSchema, readConfigAsync, type LoadEnvAsyncOptions } from '../lib/env/load-async.js'
 import { isProduction } from '../lib/env/mode.js'
 import { logRefresh, stopRefresh } from '../lib/env/refresh.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { isPlainObject } from '../lib/options.js'
+import { watchSecretValues } from '../lib/logging/secrets.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { LooseShape, ShapeOf } from '../lib/policy/types.js'
@@ -137,7 +138,12 @@ const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   const { root } = securityOf(app)
   root.config = config
   root.production = production
-  if (logRefresh(config, app.log)) app.addHook('onClose', async function endRefresh () { stopRefresh(config) })
+  const unwatch = watchSecretValues(() => secretValuesOf(config))
+  const refreshes = logRefresh(config, app.log)
+  app.addHook('onClose', async function forgetSecrets () {
+    unwatch()
+    if (refreshes) stopRefresh(config)
+  })
   const generated = generatedSecrets(config)
   if (generated.length > 0) {
     app.log.warn({ variables: generated }, 'these secrets are not set, so random ones were made: they last until the process ends; set them to keep sessions over a restart')

@@ -4,7 +4,7 @@
  * or a value of a request. Beside them, one access-log line for each request.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
@@ -104,13 +104,17 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
 /** Written already, or never to be. */
 const LOGGED = -1
 
+/** Node keeps the address once it was asked for; a socket that is gone could not tell it. */
+function learnAddress ({ socket }: FastifyRequest): string | undefined {
+  return socket.remoteAddress
+}
+
 /** Hooks of its own, because a request that an app's hook answered before the suite saw it has its line, too. */
 function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void {
   app.decorateRequest(kAccessLogged, 0)
   app.addHook('onRequest', function startAccessLine (request, _reply, done) {
     request[kAccessLogged] = performance.now()
-    // Node keeps the address once it was asked for; a socket that is gone could not tell it.
-    void request.socket.remoteAddress
+    learnAddress(request)
     done()
   })
   app.addHook('onResponse', function writeAccessLine (request, reply, done) {

@@ -32,12 +32,16 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const { id } = request.user
     const { current, password } = request.body
     const stored = await users.passwordHashOf(id)
-    if (stored === null || !await whileConnected(request, (signal) => passwords.verify(stored, current, { signal }))) throw new SecurityError('CREDENTIALS_INVALID')
+    if (stored === null || !await whileConnected(request, (signal) => passwords.verify(stored, current, { signal }))) {
+      app.security.events.emit('authn_password_change_fail', { userId: id }, request)
+      throw new SecurityError('CREDENTIALS_INVALID')
+    }
     const user = await users.find(id)
     const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     if (user === null || !await users.replacePasswordHash(id, stored, passwordHash)) throw new SecurityError('SESSION_REVOKED')
     // Every session of the old password ends, this one too; the caller goes on in a new one.
     await app.security.sessions.revokeUser(id)
+    app.security.events.emit('authn_password_change', { userId: id }, request)
     await reply.login(user)
     return reply.code(204).send()
   })

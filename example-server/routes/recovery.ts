@@ -35,6 +35,7 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
     if (userId === null || !await users.setPasswordHash(userId, passwordHash)) throw new SecurityError('UNPROCESSABLE', { detail: 'This link has been used or is too old. Ask for another one.' })
     // Whoever knew the old password is signed out everywhere; the new one is then asked for (OWASP: no automatic sign-in).
     await app.security.sessions.revokeUser(userId)
+    app.security.events.emit('authn_password_change', { userId }, request)
     return reply.code(204).send()
   })
 }

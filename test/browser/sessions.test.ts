@@ -166,7 +166,7 @@ promise('the page lists the sessions of its user, and ending another one signs t
   await tabs[1].reload()
   await tabs[1].locator('#visitor').waitFor()
   t.equal(await listsProjects(page), true)
-  t.same(events, [])
+  t.same(events.filter((name) => name !== 'authn_token_invalid'), [], 'nothing but the tabs that were left open')
 })
 
 promise('signing out in one tab signs out the others, and whoever signs in again is told of the next end', async (t, { context, page, origin }) => {

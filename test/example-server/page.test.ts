@@ -109,7 +109,9 @@ test('the page', SLOW, async (t) => {
 
   await t.test('can send no password in a URL, and every form works on this origin only', async (t) => {
     const forms = tagsOf((await get('/')).body, 'form')
-    t.same(forms.map(({ method, action }) => `${method} ${action}`).sort(), ['post /auth/login', 'post /auth/logout', 'post /auth/register', 'post /projects'])
+    t.same(forms.map(({ method, action }) => `${method} ${action}`).sort(), [
+      'post /auth/forgot-password', 'post /auth/login', 'post /auth/logout', 'post /auth/register', 'post /auth/reset-password', 'post /me/password', 'post /projects',
+    ])
     for (const url of ['/auth/login', '/auth/register']) {
       const res = await app.inject({ method: 'POST', url, headers: { host: 'localhost', origin: 'http://localhost', 'content-type': 'application/x-www-form-urlencoded' }, payload: 'email=a%40example.com&password=x' })
       t.equal(res.statusCode, 415, `${url}: without its script the form does nothing`)
@@ -120,7 +122,9 @@ test('the page', SLOW, async (t) => {
     const html = (await get('/')).body
     const labelled = [...html.matchAll(/<label[^>]*>(.*?)<\/label>/gs)].map(([, text]) => text).join('')
     for (const name of ['input', 'select', 'textarea']) t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)
-    t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), ['username', 'current-password', 'name', 'username', 'new-password', 'off'])
+    t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), [
+      'new-password', 'username', 'current-password', 'username', 'name', 'username', 'new-password', 'off', 'current-password', 'new-password',
+    ])
     t.match(html, /role="status"[^]*role="alert"/)
     t.match(html, /<html lang="en">/)
   })

@@ -128,7 +128,7 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
       for (const target of OTHERS.filter(({ url }) => url.includes(':id'))) at(target, target.url.replace(':id', encoded))
       at({ method: 'GET', url: '/' }, `/assets/${encoded}`)
       at({ method: 'GET', url: '/' }, `/${encoded}`)
-      for (const name of ['limit', 'status', encoded].filter((name) => name !== 'limit' || Number.isFinite(Number(text)) || Number.isNaN(Number(text)))) at({ method: 'GET', url: '/projects', signedIn: true }, `/projects?${name}=${encoded}`)
+      for (const name of ['limit', 'status', encoded]) at({ method: 'GET', url: '/projects', signedIn: true }, `/projects?${name}=${encoded}`)
       at({ method: 'GET', url: '/healthz' }, `/healthz?${encoded}`)
       if (/[\0\r\n]/.test(text)) continue
       const latin = Buffer.from(text).toString('latin1')
@@ -160,7 +160,7 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
     const probes = fc.record({ target: fc.constantFrom<Target>(...OTHERS, ...BODIES), method: fc.option(fc.constantFrom(...methods)), query: mutatedQuery, payload: fc.option(mutatedBody({ a: 'x' }), { freq: 3 }) })
       // Some of them would end the session that the others work in.
       .map(({ target, method, query, payload }): Probe => ({
-        request: { method: (method ?? target.method) as 'GET', url: `${target.url.replace(':id', NOBODY)}?${query.text}`, headers: headersFor({ signedIn: target.signedIn === true && !target.url.startsWith('/auth/') }, payload === null ? undefined : 'application/json'), ...(payload !== null && { payload }) },
+        request: { method: method ?? target.method, url: `${target.url.replace(':id', NOBODY)}?${query.text}`, headers: headersFor({ signedIn: target.signedIn === true && !target.url.startsWith('/auth/') }, payload === null ? undefined : 'application/json'), ...(payload !== null && { payload }) },
         sent: { what: `${method ?? target.method} ${target.url}?${query.text.slice(0, 100)}`, values: query.values, keys: query.keys },
       }))
     await attack.sendDrawn(t, probes, 'requests')
@@ -168,7 +168,7 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
 
   await t.test('paths', SLOW, async (t) => {
     const probes = fc.record({ url: hostilePath, method: fc.constantFrom('GET', 'POST', 'DELETE') })
-      .map(({ url, method }): Probe => ({ request: { method: method as 'GET', url, headers: headersFor({}) }, sent: { what: `${method} ${url.slice(0, 100)}`, values: [url] } }))
+      .map(({ url, method }): Probe => ({ request: { method, url, headers: headersFor({}) }, sent: { what: `${method} ${url.slice(0, 100)}`, values: [url] } }))
     await attack.sendDrawn(t, probes, 'requests')
   })
 

@@ -26,7 +26,7 @@ const NUMBERS: readonly Source[] = [
 const STRINGS: readonly Source[] = [
   '"a"', '""', '"a\nb"', '"a\tb"', '"a\0b"', '"\\u0000"', '"\\x00"', '"\\0"', '"\\a"', '"\\\'"', '"\\u"', '"\\u1"', '"\\u12"', '"\\u123"', '"\\u123g"', '"\\U00000041"', '"\\ud800"', '"\\udfff"',
   '"\\udc00\\ud800"', '"\\ud800\\ud800"', '"\\ud83d\\ude00"', '"\\uD800\\u0041"', '"\\"', '"\\\\\\"', '"\\u007f"', '"\u007f"', '"\u0085"', '"\u2028\u2029"', '"\\/"', '"\\b\\f\\n\\r\\t"', '"\\u0022"',
-].flatMap((text) => [text, `{"name":${String(text)}}`, `{${String(text)}:1}`])
+].flatMap((text) => [text, `{"name":${text}}`, `{${text}:1}`])
 
 const KEYS: readonly Source[] = [
   '{"a":1,"a":2}', '{"name":"one","name":"two"}', '{"name":"one","\\u006eame":"two"}', `{"password":"${CANARY}","password":"${CANARY}"}`, '{"email":"a@example.com","email":["b@example.com"]}',

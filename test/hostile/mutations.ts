@@ -48,14 +48,11 @@ export interface Query { readonly text: string, readonly values: readonly string
 
 const escape = (text: string): string => encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'))
 
-/** Text that becomes an infinite number is left out: the validator lets it through as a number so far. */
-const isInfinite = (text: string): boolean => Math.abs(Number(text)) === Infinity
-
 export const mutatedQuery: fc.Arbitrary<Query> = fc.array(fc.tuple(
   fc.oneof(fc.constantFrom('limit', 'status', 'all', 'limit[]', 'limit[0]', 'limit.x', 'LIMIT', 'token', 'access_token', '__proto__', '__proto__[x]', 'constructor'), strangeKey),
   fc.oneof(fc.constantFrom('', '1', '100', '101', '0', '-1', '1e1', '0x1', ' 1', '1.0', '1,2', 'active', 'true', `${CANARY}-token`), fc.constantFrom(...NAUGHTY), fc.string({ unit: 'binary', maxLength: 40 })),
   fc.constantFrom('=', '', '==', '%3D'),
-).filter(([, value]) => !isInfinite(value)), { maxLength: 6 }).map((pairs) => ({
+), { maxLength: 6 }).map((pairs) => ({
   text: pairs.map(([key, value, sign]) => `${escape(key)}${sign}${escape(value)}`).join('&'),
   values: pairs.flatMap(([, value]) => [value, escape(value)]),
   keys: pairs.flatMap(([key, value]) => [key, value, escape(key), escape(value)]),
