@@ -13,8 +13,9 @@ import type { Profile } from './lib/headers/defaults.js'
 import type { RouteSecurityOptions, SecurityShape } from './lib/policy/types.js'
 
 /** The vocabulary that a definition spells out. */
-export interface ShapeFrom<R extends string, P extends string, E, C extends TObject> extends SecurityShape {
+export interface ShapeFrom<R extends string, P extends string, E, C extends TObject, N extends string = never> extends SecurityShape {
   roles: R
+  scopes: N
   policies: P | BuiltInPolicy
   env: EnvOf<E>
   claims: Static<C>
@@ -22,9 +23,9 @@ export interface ShapeFrom<R extends string, P extends string, E, C extends TObj
 
 /**
  * A service's security in one object: one key a plugin, `false` turns a plugin off, an absent key means its safe
- * defaults. Role and policy names that are written here are the ones that routes may use.
+ * defaults. Role, scope and policy names that are written here are the ones that routes may use.
  */
-export interface SecurityConfig<R extends string = string, P extends string = string, E = unknown, C extends TObject = TObject> {
+export interface SecurityConfig<R extends string = string, P extends string = string, E = unknown, C extends TObject = TObject, N extends string = string> {
   /** `'api'` (default): JSON only. `'document'`: HTML pages under a CSP with nonces. */
   profile?: Profile
   /** A TypeBox object schema, `{ schema, ... }`, or what `loadEnv` returned; gives the typed, frozen `app.config`. */
@@ -35,12 +36,12 @@ export interface SecurityConfig<R extends string = string, P extends string = st
   csrf?: CsrfOptions | false
   rateLimit?: RateLimitOptions<P> | false
   /** Who may call. Production wants a decision: options, or `false` for a service without callers' identities. */
-  auth?: AuthOptions<R, C> | false
+  auth?: AuthOptions<R, C, N> | false
   validation?: ValidationOptions | false
   errors?: ErrorsOptions | false
   events?: EventsOptions | false
   /** The policy of every route that does not say otherwise; same keys as a route's `security`. */
-  defaults?: RouteSecurityOptions<ShapeFrom<NoInfer<R>, NoInfer<P>, NoInfer<E>, NoInfer<C>>>
+  defaults?: RouteSecurityOptions<ShapeFrom<NoInfer<R>, NoInfer<P>, NoInfer<E>, NoInfer<C>, NoInfer<N>>>
 }
 
 /** A definition that carries its vocabulary for the compiler. */
@@ -66,6 +67,7 @@ export function defineSecurity<
   const P extends string = never,
   E extends EnvInput = NoProperties,
   C extends TObject = NoProperties,
-> (config: SecurityConfig<R, P, E, C>): SecurityDefinition<ShapeFrom<R, P, E, C>> {
+  const N extends string = never,
+> (config: SecurityConfig<R, P, E, C, N>): SecurityDefinition<ShapeFrom<R, P, E, C, N>> {
   return Object.freeze({ ...config })
 }

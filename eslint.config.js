@@ -1,3 +1,4 @@
+import noSqlConcat from './scripts/eslint/no-sql-concat.js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
@@ -28,9 +29,18 @@ export default tseslint.config(
     },
   },
   {
+    // Where there is a database.
+    files: ['example-server/**/*.ts', 'test/example-server/**/*.ts'],
+    plugins: { local: { rules: { 'no-sql-concat': noSqlConcat } } },
+    rules: {
+      // The script of migrations.ts is the one statement that is put together, of constants.
+      'local/no-sql-concat': ['error', { imported: ['LOCKED_SCHEMA'] }],
+    },
+  },
+  {
     // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
     files: ['example-server/public/**/*.js'],
-    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
+    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'history', 'location', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       'no-undef': 'error',

@@ -1,9 +1,11 @@
 import fastify, { type FastifyServerOptions } from 'fastify'
 import type { SecurityDefinition } from './definition.js'
 import { assertNoProblems, type Problem } from './lib/errors.js'
+import { loggerOptions } from './lib/logging/options.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
-import { buildServerOptions, serializeError, serializeRequest } from './lib/transport/server-options.js'
+import { buildServerOptions } from './lib/transport/server-options.js'
 import { checkServerInput, TLS_DEFAULTS, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
+import { resolveEventsOptions } from './plugins/events.js'
 import { resolveHeadersPolicy } from './plugins/headers.js'
 import { resolveTransportOptions } from './plugins/transport.js'
 import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
@@ -39,6 +41,7 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   const transport = resolveTransportOptions(definition.transport ?? {}, production, [])
   const own = headersOptions(definition)
   const headers = own === false ? false : resolveHeadersPolicy(null, own, 'headers', [])
+  const accessLog = definition.events !== false && resolveEventsOptions(definition.events ?? {}, []).accessLog !== null
   assertNoProblems(problems)
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
@@ -50,7 +53,7 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
     http: { ...built.http, ...http },
     // Node's TLS server parses HTTP too, and takes the same limits.
     ...(https !== undefined && https !== null && { https: { ...built.http, ...TLS_DEFAULTS, ...withoutUndefined(https) } }),
-    ...loggerOptions(options),
+    ...loggerOptions(options, accessLog),
   }
 }
 
@@ -73,11 +76,4 @@ export async function createServer<S extends SecurityShape> (definition: Securit
     throw error
   }
   return app.withTypeProvider<SecurityTypeProvider<S>>()
-}
-
-/** Logging is on unless it is turned off: a service without a log cannot tell that it is under attack. */
-function loggerOptions ({ logger, loggerInstance }: FastifyServerOptions): Pick<FastifyServerOptions, 'logger'> {
-  if (loggerInstance !== undefined || logger === false) return {}
-  const own = typeof logger === 'object' ? logger : {}
-  return { logger: { level: 'info', ...own, serializers: { req: serializeRequest, err: serializeError, ...own.serializers } } }
 }

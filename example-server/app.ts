@@ -1,13 +1,15 @@
 import { createServer, type SecureInstance, type serverOptions, type ShapeOfDefinition } from 'fastify-bulwark'
+import { createPasswords, type Passwords } from 'fastify-bulwark/passwords'
 import type { Database } from './database/database.js'
 import type { Config } from './env.js'
-import { createPasswords, type Passwords } from './passwords.js'
 import { createProjects, type Projects } from './repositories/projects.js'
+import { createResets, type Resets } from './repositories/resets.js'
 import { createUsers, type Users } from './repositories/users.js'
 import { accountRoutes } from './routes/account.js'
 import { openRoutes } from './routes/open.js'
 import { pageRoutes } from './routes/pages.js'
 import { projectRoutes } from './routes/projects.js'
+import { recoveryRoutes } from './routes/recovery.js'
 import { userRoutes } from './routes/users.js'
 import { defineExampleSecurity, type ExampleSecurity } from './security.js'
 
@@ -16,6 +18,7 @@ export interface Services {
   readonly database: Database
   readonly users: Users
   readonly projects: Projects
+  readonly resets: Resets
   readonly passwords: Passwords
 }
 
@@ -28,9 +31,10 @@ export type App = SecureInstance<ShapeOfDefinition<ExampleSecurity>>
  * @throws BulwarkConfigError that lists everything wrong with the configuration
  */
 export async function buildApp (config: Config, database: Database, options: Parameters<typeof serverOptions>[1] = {}): Promise<App> {
-  const services: Services = { database, users: createUsers(database), projects: createProjects(database), passwords: await createPasswords() }
-  const app = await createServer(defineExampleSecurity(config, services.users, services.passwords), { logger: { level: config.LOG_LEVEL }, ...options })
+  const services: Services = { database, users: createUsers(database), projects: createProjects(database), resets: createResets(database), passwords: await createPasswords() }
+  const app = await createServer(defineExampleSecurity(config, () => services), { logger: { level: config.LOG_LEVEL }, ...options })
   accountRoutes(app, services)
+  recoveryRoutes(app, services, config)
   userRoutes(app, services)
   projectRoutes(app, services)
   await openRoutes(app, services)

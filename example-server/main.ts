@@ -1,10 +1,11 @@
 import { buildApp, type App } from './app.js'
+import { readCheckedConfig } from './check.js'
 import { openDatabase, type Database } from './database/database.js'
-import { dataDirectory, readConfig } from './env.js'
+import { dataDirectory } from './env.js'
 import { run } from './terminal.js'
 
 async function main (): Promise<void> {
-  const config = readConfig()
+  const config = readCheckedConfig()
   const database = await openDatabase({ url: config.DATABASE_URL, directory: dataDirectory(config) })
   try {
     const app = await buildApp(config, database)

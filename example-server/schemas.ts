@@ -32,11 +32,19 @@ const CLOSED = { additionalProperties: false }
 export const IdParams = Type.Object({ id: Id }, CLOSED)
 export const ListQuery = Type.Object({ limit: Limit }, CLOSED)
 
+const NewPassword = Type.String({ minLength: 12, maxLength: 128, pattern: PASSWORD })
+
 export const Registration = Type.Object({
   email: Email,
-  password: Type.String({ minLength: 12, maxLength: 128, pattern: PASSWORD }),
+  password: NewPassword,
   fullName: Type.String({ minLength: 2, maxLength: 100, pattern: FULL_NAME }),
 }, CLOSED)
+
+export const ForgottenPassword = Type.Object({ email: Email }, CLOSED)
+/** 256 bits, base64url. */
+export const PasswordReset = Type.Object({ token: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }), password: NewPassword }, CLOSED)
+/** The old one follows no rule: those belong to where a password is chosen. */
+export const PasswordChange = Type.Object({ current: Type.String({ minLength: 1, maxLength: 1024 }), password: NewPassword }, CLOSED)
 
 /** What others may see of a user. */
 export const Profile = Type.Object({ id: Id, fullName: Type.String() })
@@ -73,6 +81,9 @@ export const ProjectView = Type.Object({
   createdAt: Timestamp,
   updatedAt: Timestamp,
 })
+
+/** What administrators see of the service's protection. */
+export const SecurityView = Type.Object({ posture: Type.Unknown(), limits: Type.Unknown() })
 
 export const StatsView = Type.Object({ users: Type.Integer(), projects: Type.Integer() })
 export const Health = Type.Object({ status: Type.Literal('ok') })

@@ -1,10 +1,13 @@
 import { defineSecurity } from 'fastify-bulwark'
+import { whileConnected, type Passwords } from 'fastify-bulwark/passwords'
 import type { Config } from './env.js'
-import type { Passwords } from './passwords.js'
 import { ROLES, type Users } from './repositories/users.js'
 
+/** What a sign-in works with. */
+export interface Accounts { readonly users: Users, readonly passwords: Passwords }
+
 /** The service's security in one place. What is not written here is the suite's default. */
-function define (config: Config, users: Users, passwords: Passwords) {
+function define (config: Config, accounts: () => Accounts) {
   return defineSecurity({
     env: config,
     transport: {
@@ -16,17 +19,28 @@ function define (config: Config, users: Users, passwords: Passwords) {
     },
     headers: { reporting: { endpoint: '/reports/csp' } },
     // One visit takes four files: within the global limit of 100 requests they would leave little for the visitor's work.
-    rateLimit: { policies: { files: { limit: 1000, window: '15m', by: 'ip' } } },
+    rateLimit: {
+      policies: {
+        files: { limit: 1000, window: '15m', by: 'ip' },
+        // Whoever writes many letters to one address uses this service to annoy. Nobody is told how many are left.
+        letters: { limit: 3, window: '1h', by: { body: 'email' }, expose: false },
+        passwords: { limit: 5, window: '15m', by: 'user', count: 'failures' },
+      },
+    },
     cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,
-      async authenticate ({ email, password }) {
+      async authenticate ({ email, password }, request) {
+        const { users, passwords } = accounts()
         const found = await users.findByEmail(email)
         // Always one verification: how long the answer takes does not tell whether the account exists.
-        const matches = await passwords.verify(found?.passwordHash ?? null, password)
+        const matches = await whileConnected(request, (signal) => passwords.verify(found?.passwordHash ?? null, password, {
+          signal,
+          upgrade: async (hash) => { if (found !== null) await users.replacePasswordHash(found.user.id, found.passwordHash, hash) },
+        }))
         return matches && found !== null ? found.user : null
       },
-      loadUser: (id) => users.find(id),
+      loadUser: (id) => accounts().users.find(id),
     },
   })
 }
@@ -34,8 +48,9 @@ function define (config: Config, users: Users, passwords: Passwords) {
 /** Inferred, so that the names of the roles and variables are written once. */
 export type ExampleSecurity = ReturnType<typeof define>
 
-export function defineExampleSecurity (config: Config, users: Users, passwords: Passwords): ExampleSecurity {
-  return define(config, users, passwords)
+/** @param accounts asked at a sign-in: the definition can be checked before there is a database */
+export function defineExampleSecurity (config: Config, accounts: () => Accounts): ExampleSecurity {
+  return define(config, accounts)
 }
 
 /** `none` says that clients connect directly. */

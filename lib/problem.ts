@@ -19,40 +19,84 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode
 ])
 
 /**
- * Renders any thrown value as an RFC 9457 problem document. Only a `SecurityError` chooses its words; of every other
- * error nothing but the status is told, because its text may be a library's or a database's.
+ * Renders any thrown value as an RFC 9457 problem document, and never throws. Only a `SecurityError` chooses its words; of
+ * every other error nothing but the status is told, because its text may be a library's or a database's.
  *
  * @param instance the request id, under which the log has the cause
  * @param typeBase prefix of the `type` URI; without one it is `about:blank`, as RFC 9457 section 4.2.1 asks
  */
 export function renderProblem (error: unknown, instance: string, typeBase: string | null): RenderedProblem {
+  try {
+    return render(error, instance, typeBase)
+  } catch {
+    // Anything can be thrown: a getter or a proxy that throws itself, members that JSON cannot hold.
+    return render(null, instance, typeBase)
+  }
+}
+
+function render (error: unknown, instance: string, typeBase: string | null): RenderedProblem {
+  const known = isKnown(error)
   const status = statusOf(error)
-  const known = error instanceof SecurityError
   const code = known ? error.code : codeOf(error, status)
   const entry = ERROR_CATALOGUE[code]
   const matches = entry.status === status
-  const body = JSON.stringify({
+  const core = {
     type: typeBase === null ? 'about:blank' : typeBase + code,
     title: matches ? entry.title : STATUS_CODES[status] ?? entry.title,
     status,
     detail: known ? error.message : entry.detail,
     instance,
     code,
-    ...(known ? error.members : undefined),
-  })
+  }
+  // Further members stand behind these and never in their place.
+  const body = JSON.stringify(known ? { ...core, ...error.members, ...core } : core)
   return { status, code, headers: known ? error.headers : {}, body }
 }
 
-/** The status that a thrown value stands for; 500 when it names none that an error can have. */
+/** Its code is checked too: an app without TypeScript can give it any. */
+function isKnown (error: unknown): error is SecurityError {
+  return error instanceof SecurityError && Object.hasOwn(ERROR_CATALOGUE, error.code)
+}
+
+/** The status that a thrown value stands for; 500 when it names none that an error can have. Never throws. */
 export function statusOf (error: unknown): number {
-  if (typeof error !== 'object' || error === null) return 500
-  const { statusCode, status } = error as { statusCode?: unknown, status?: unknown }
-  const claimed = statusCode ?? status
-  return typeof claimed === 'number' && Number.isInteger(claimed) && claimed >= 400 && claimed <= 599 ? claimed : 500
+  return claimedStatus(error) ?? 500
+}
+
+/** The status that a thrown value names itself, where it is one that an error can have; otherwise null. Never throws. */
+export function claimedStatus (error: unknown): number | null {
+  const claimed = readMember(error, 'statusCode') ?? readMember(error, 'status')
+  return typeof claimed === 'number' && Number.isInteger(claimed) && claimed >= 400 && claimed <= 599 ? claimed : null
+}
+
+const MAX_CAUSES = 4
+/** What libraries call their errors: `FST_ERR_CTP_INVALID_JSON_BODY`, `23505`, `ECONNREFUSED`. Nobody's value looks so for long. */
+const LIBRARY_CODE = /^[\w.:-]{1,64}$/
+
+/** The codes that libraries gave to an error and to its causes, outermost first, for the log. Never throws. */
+export function libraryCodes (error: unknown): string[] {
+  const codes: string[] = []
+  let at = error
+  for (let depth = 0; depth <= MAX_CAUSES && typeof at === 'object' && at !== null; depth++) {
+    const code = readMember(at, 'code')
+    if (typeof code === 'string' && LIBRARY_CODE.test(code) && !Object.hasOwn(ERROR_CATALOGUE, code)) codes.push(code)
+    at = readMember(at, 'cause')
+  }
+  return codes
+}
+
+/** Whoever throws decides what its getters do. */
+function readMember (value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined
+  try {
+    return (value as Readonly<Record<string, unknown>>)[name]
+  } catch {
+    return undefined
+  }
 }
 
 function codeOf (error: unknown, status: number): ErrorCode {
-  // Only an object can have claimed a 400. Fastify's own validator marks its errors so.
-  if (status === 400 && (error as { validation?: unknown }).validation !== undefined) return 'VALIDATION_FAILED'
+  // Fastify's own validator marks its errors so.
+  if (status === 400 && readMember(error, 'validation') !== undefined) return 'VALIDATION_FAILED'
   return CODE_OF_STATUS.get(status) ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
 }

@@ -4,7 +4,7 @@ export const SECRET_MIN_BYTES = 32
 export const SECRET_MIN_ENTROPY_BITS = 120
 
 /** What to write instead of a refused secret. */
-export const SECRET_MEND = 'Generate one: node -e "console.log(crypto.randomBytes(32).toString(\'base64url\'))"'
+export const SECRET_MEND = 'Generate one: npx fastify-bulwark keygen'
 
 /**
  * Why a text must not be used as a symmetric secret, one sentence a reason; empty when it may. Pure.
@@ -12,6 +12,7 @@ export const SECRET_MEND = 'Generate one: node -e "console.log(crypto.randomByte
  */
 export function secretProblems (secret: string): readonly string[] {
   if (isKeyMaterial(secret)) return ['It is the text of a PEM or JWK key, which may be public.']
+  if (isEncodedKey(secret)) return ['It is an encoded key, which may be public.']
   const reasons: string[] = []
   if (Buffer.byteLength(secret) < SECRET_MIN_BYTES) reasons.push(`It is shorter than ${SECRET_MIN_BYTES} bytes.`)
   const { bits, words } = estimate(secret)
@@ -150,4 +151,21 @@ function isKeyMaterial (secret: string): boolean {
   } catch {
     return false
   }
+}
+
+/** Object identifiers of RSA, of EC and of P-256, and of Ed25519 and Ed448, as DER in hex. */
+const KEY_OIDS = /06092a864886f70d0101(01|0a)|06072a8648ce3d0201|06082a8648ce3d030107|06032b657[01]/
+/** A SEQUENCE that begins with the modulus of an RSA key (PKCS #1). */
+const PKCS1 = /^3082....0282/
+
+/**
+ * A PEM as base64 or hex, or its body without the frame: as public as the PEM. It is told by its look, because what OpenSSL
+ * fails to parse stays in its queue of errors.
+ */
+function isEncodedKey (text: string): boolean {
+  return (['base64', 'hex'] as const).some((encoding) => {
+    const bytes = Buffer.from(text, encoding)
+    const der = bytes.toString('hex')
+    return (der.startsWith('30') && (KEY_OIDS.test(der) || PKCS1.test(der))) || isKeyMaterial(bytes.toString('latin1'))
+  })
 }

@@ -7,26 +7,25 @@ import type {
   RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import type { AuthContext, SecurityUser } from '../lib/auth/context.js'
+import type { SessionsApi } from '../lib/auth/api.js'
+import type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
+import type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
 import type { AuthOptions } from '../lib/auth/options.js'
 import type { AuthRouteOptions, ResolvedAuthPolicy } from '../lib/auth/policy.js'
 import { setUpAuth } from '../lib/auth/setup.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 
-export type { AuthContext, SecurityUser } from '../lib/auth/context.js'
+export type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
 export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
 export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
-/** `app.security.sessions`. */
-export interface SessionsApi {
-  readonly store: 'memory' | 'redis'
-  /** Ends all sessions of a user, on every instance. Call it after a change of password or of privileges. */
-  revokeUser (userId: string): Promise<void>
-}
+export type { SessionsApi } from '../lib/auth/api.js'
+export type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
+export type { SessionInfo } from '../lib/auth/session-store.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
-    /** Who may call this route: `'required'` (default), `'optional'`, `publicRoute('why')`, or `{ roles, fresh, revocation }`. */
+    /** Who may call this route: `'required'` (default), `'optional'`, `publicRoute('why')`, or `{ roles, scopes, fresh, revocation }`. */
     auth?: AuthRouteOptions<S>
   }
   interface ResolvedRouteSecurity { readonly auth?: ResolvedAuthPolicy }
@@ -56,7 +55,9 @@ declare module 'fastify' {
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
   > {
     /** Opens a session for the user, ends the one that the request presents, and sets both cookies. */
-    login (user: SecurityUser<ShapeOf<TypeProvider>>): Promise<void>
+    login (user: SignInUser<ShapeOf<TypeProvider>>, options?: LoginOptions): Promise<void>
+    /** The same for a client that keeps no cookies: the tokens, to be sent as the answer. */
+    issueTokens (user: SignInUser<ShapeOf<TypeProvider>>, options?: LoginOptions): Promise<TokenDocument>
     /** Ends the session that the request presents, and expires both cookies. */
     logout (): Promise<void>
   }

@@ -8,17 +8,29 @@ import type {
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
+import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, secretValuesOf, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
 import { isSchemaInput, LoadEnvOptionsSchema, readConfig, sourceOf, type LoadEnvOptions } from '../lib/env/load.js'
+import { LoadEnvAsyncOptionsSchema, readConfigAsync, type LoadEnvAsyncOptions } from '../lib/env/load-async.js'
 import { isProduction } from '../lib/env/mode.js'
+import { logRefresh, stopRefresh } from '../lib/env/refresh.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { isPlainObject } from '../lib/options.js'
+import { watchSecretValues } from '../lib/logging/secrets.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { LooseShape, ShapeOf } from '../lib/policy/types.js'
 
-export { generatedSecrets, isProduction, LoadEnvOptionsSchema }
-export type { LoadedEnv, LoadEnvOptions }
+export { generatedSecrets, isProduction, LoadEnvAsyncOptionsSchema, LoadEnvOptionsSchema, stopRefresh }
+export { secretValuesOf } from '../lib/env/config.js'
+export { SecretSourceError } from '../lib/env/secret-source.js'
+export { awsSecrets } from '../lib/env/sources/aws.js'
+export { fileSecrets } from '../lib/env/sources/files.js'
+export { vaultSecrets } from '../lib/env/sources/vault.js'
+export type { LoadedEnv, LoadEnvAsyncOptions, LoadEnvOptions }
+export type { LoadContext, SecretSource, SourceProblem } from '../lib/env/secret-source.js'
+export type { AwsSecretsOptions } from '../lib/env/sources/aws.js'
+export type { FileSecretsOptions } from '../lib/env/sources/files.js'
+export type { VaultSecretsOptions } from '../lib/env/sources/vault.js'
 export type { EnvSource } from '../lib/env/source.js'
 
 /** A schema with where its variables come from. */
@@ -62,6 +74,18 @@ declare module 'fastify' {
 export function loadEnv<T extends TObject> (schema: T, options: LoadEnvOptions = {}): LoadedEnv<T> {
   const problems: Problem[] = []
   const config = readConfig(schema, options, problems)
+  assertNoProblems(problems)
+  return config as LoadedEnv<T>
+}
+
+/**
+ * Like `loadEnv`, and asks `sources` for the secrets that the environment does not give. With `refresh` they are asked again
+ * as long as the process runs; the plugin logs that and ends it with the server, else `stopRefresh(config)` does.
+ * @throws BulwarkConfigError that lists every wrong variable and every source that failed, never with a value.
+ */
+export async function loadEnvAsync<T extends TObject> (schema: T, options: LoadEnvAsyncOptions = {}): Promise<LoadedEnv<T>> {
+  const problems: Problem[] = []
+  const config = await readConfigAsync(schema, options, problems)
   assertNoProblems(problems)
   return config as LoadedEnv<T>
 }
@@ -114,6 +138,12 @@ const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   const { root } = securityOf(app)
   root.config = config
   root.production = production
+  const unwatch = watchSecretValues(() => secretValuesOf(config))
+  const refreshes = logRefresh(config, app.log)
+  app.addHook('onClose', async function forgetSecrets () {
+    unwatch()
+    if (refreshes) stopRefresh(config)
+  })
   const generated = generatedSecrets(config)
   if (generated.length > 0) {
     app.log.warn({ variables: generated }, 'these secrets are not set, so random ones were made: they last until the process ends; set them to keep sessions over a restart')

@@ -3,13 +3,15 @@
  * cause, which stands in the log under the same id. An app's own error handler in a scope takes precedence there.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyError, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
+import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration } from '../lib/policy/install.js'
 import { defineSection, type Verdict } from '../lib/policy/section.js'
-import { PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/problem.js'
+import { answerDirectly } from '../lib/direct-answer.js'
+import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
   typeBase: Type.Optional(Type.String({ pattern: '^https?://', description: 'Write the address that a code is appended to in `type`, for example https://docs.example.com/errors#. Default: about:blank.' })),
@@ -29,11 +31,25 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
   const typeBase = checkErrors(options, problems).typeBase ?? null
   assertNoProblems(problems)
 
-  app.setErrorHandler(function sendProblem (error: FastifyError, request, reply) {
+  if (hasOwnHandler(app)) app.log.warn('the instance has an error handler already: it stays, and answers the refusals of the suite too; set it in a scope to have them as problem documents')
+  else app.setErrorHandler(sendProblem)
+
+  function sendProblem (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const problem = renderProblem(withReplyStatus(error, reply), request.id, typeBase)
     logRefusal(request, error, problem.status, problem.code)
-    return reply.code(problem.status).headers(problem.headers).header('content-type', PROBLEM_MEDIA_TYPE).send(problem.body)
-  })
+    const send = reply.send.bind(reply)
+    // From here on only a failure sends again: an onSend hook that threw, a header that Node refuses. Fastify's own
+    // handler, which is next in line, would tell the client what that failure says.
+    reply.send = function sendInstead (failure?: unknown) {
+      if (reply.sent) return send(failure)
+      const last = renderProblem(null, request.id, typeBase)
+      logRefusal(request, failure, last.status, last.code)
+      answerDirectly(reply, failure, last)
+      return reply
+    }
+    reply.code(problem.status).headers(problem.headers).header('content-type', PROBLEM_MEDIA_TYPE)
+    return send(problem.body)
+  }
   addSection(app, defineSection<never, null>({
     key: 'errors',
     resolve (_base, _input, where, found) {
@@ -52,15 +68,29 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
   })
 }
 
-/** A handler may set the status and throw a plain error: the status it chose stands. */
-function withReplyStatus (error: unknown, reply: FastifyReply): unknown {
-  const claims = typeof error === 'object' && error !== null && ('statusCode' in error || 'status' in error)
-  return claims || reply.statusCode < 400 || reply.statusCode === 500 ? error : { statusCode: reply.statusCode }
+/** A handler that the app set on this very instance before; what a parent scope has is not meant for here. */
+function hasOwnHandler (app: FastifyInstance): boolean {
+  return isRootInstance(app) && app.errorHandler.name !== 'defaultErrorHandler'
 }
 
+/** A handler may set the status and throw a plain error: the status it chose stands. */
+function withReplyStatus (error: unknown, reply: FastifyReply): unknown {
+  return reply.statusCode < 400 || reply.statusCode === 500 || claimedStatus(error) !== null ? error : { statusCode: reply.statusCode }
+}
+
+/** A refusal's own words may repeat what the client sent, so of a 4xx only codes are logged. */
 function logRefusal (request: FastifyRequest, error: unknown, status: number, code: string): void {
-  if (status >= 500) request.log.error({ err: error, code }, 'request failed')
-  else request.log.info({ code, status }, 'request refused')
+  if (status < 500) {
+    const causes = libraryCodes(error)
+    request.log.info({ code, status, ...(causes.length > 0 && { causes }) }, 'request refused')
+    return
+  }
+  try {
+    request.log.error({ err: error, code }, 'request failed')
+  } catch {
+    // A serializer reads the error, and its getters may throw.
+    request.log.error({ code, causes: libraryCodes(error) }, 'request failed, with an error that cannot be logged')
+  }
 }
 
 export const errors = fp(errorsPlugin, { name: 'bulwark-errors', fastify: '5.x' })

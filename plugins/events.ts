@@ -1,38 +1,57 @@
 /**
  * Security events by the names of the OWASP Logging Vocabulary: every one goes to `app.security.events` and to Node's
  * diagnostics channel, and a bounded number to the log. None carries a password, a token, a cookie, an e-mail address
- * or a value of a request.
+ * or a value of a request. Beside them, one access-log line for each request.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
+import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
 import type { SecurityEvents } from '../lib/events/emitter.js'
 import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
+import type { SamplerLimits } from '../lib/events/sampler.js'
 import { checkOptions } from '../lib/options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, publish, securityOf } from '../lib/policy/install.js'
+import type { SecurityRoot } from '../lib/policy/scope.js'
 
 export { CHANNEL_NAME }
 export type { EventFields, EventLevel, EventName, SecurityEvent } from '../lib/events/catalogue.js'
+export type { AccessLine } from '../lib/events/access-log.js'
 export type { Listenable, SecurityEventListener, SecurityEventRecord, SecurityEvents } from '../lib/events/emitter.js'
+export { watchSecretValues } from '../lib/logging/secrets.js'
+export { logHooks, logSerializers } from '../lib/logging/serializers.js'
+
+const AccessLogSchema = Type.Object({
+  userAgent: Type.Optional(Type.Boolean({ description: 'Whether the line names the client\'s software. Default: true.' })),
+}, { additionalProperties: false })
 
 export const EventsOptionsSchema = Type.Object({
-  logLimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 20.' })),
+  logLimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 100.' })),
+  callerLogLimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'How many of them one caller may cause, 0 to 100000. Default: 20.' })),
+  accessLog: Type.Optional(Type.Union([Type.Boolean(), AccessLogSchema], { description: 'false writes no line for each request; { userAgent: false } leaves the client\'s software out. Default: true.' })),
 }, { additionalProperties: false })
 
 /** Options of the events plugin. */
 export type EventsOptions = Static<typeof EventsOptionsSchema>
 
-export type ResolvedEventsOptions = Readonly<Required<EventsOptions>>
-
-const DEFAULTS: ResolvedEventsOptions = Object.freeze({ logLimit: 20 })
+export interface ResolvedEventsOptions {
+  readonly limits: SamplerLimits
+  readonly accessLog: AccessLogSettings | null
+}
 
 declare module '../lib/policy/types.js' {
   interface SecurityApi {
-    /** Listen to security events: `on('authn_token_reuse', listener)`, or `'*'` for all. */
+    /** Listen to security events: `on('authn_token_reuse', listener)`, or `'*'` for all; `emit` the app's own. */
     readonly events: SecurityEvents
   }
+}
+
+const kAccessLogged: unique symbol = Symbol('bulwark.accessLogged')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kAccessLogged]: number }
 }
 
 /** Reports what is wrong with the options. */
@@ -42,22 +61,75 @@ export function checkEvents (options: unknown, problems: Problem[]): void {
 
 /** Resolves untrusted options; the result is complete and frozen. */
 export function resolveEventsOptions (options: unknown, problems: Problem[]): ResolvedEventsOptions {
-  return Object.freeze({ ...DEFAULTS, ...checkOptions(EventsOptionsSchema, options, 'events', problems) })
+  const { logLimit = 100, callerLogLimit = 20, accessLog = true } = checkOptions(EventsOptionsSchema, options, 'events', problems) ?? {}
+  return Object.freeze({
+    limits: Object.freeze({ total: logLimit, caller: callerLogLimit }),
+    accessLog: accessLog === false ? null : Object.freeze({ userAgent: accessLog === true || accessLog.userAgent !== false }),
+  })
 }
 
 const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => {
   claimRegistration(app, 'events')
   const problems: Problem[] = []
   if (!isRootInstance(app)) problems.push({ path: 'events', message: 'Registered in a child scope.', mend: 'Register it on the instance that fastify() returned: all scopes share it.' })
-  const { logLimit } = resolveEventsOptions(options, problems)
+  const { limits, accessLog } = resolveEventsOptions(options, problems)
   assertNoProblems(problems)
 
   const scope = securityOf(app)
-  const recorder = new EventRecorder({ logLimit, log: app.log, now: Date.now })
+  const recorder = new EventRecorder({ limits, log: app.log, now: Date.now })
   scope.root.emit = (event, request) => { recorder.record(event, request) }
   publish(scope, 'events', recorder.events)
+  reportLifetime(app, scope.root)
   app.addHook('onClose', function reportSuppressed (_app, done) {
     recorder.close()
+    done()
+  })
+  if (accessLog !== null) addAccessLog(app, accessLog)
+}
+
+/** From when it listens: an app that is only injected into, as in tests, serves nobody. */
+function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
+  let startedAt: number | null = null
+  app.addHook('onListen', function reportStartup (done) {
+    startedAt = performance.now()
+    root.emit({ name: 'sys_startup', production: root.production }, null)
+    done()
+  })
+  app.addHook('preClose', function reportShutdown (done) {
+    if (startedAt !== null) root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)
+    done()
+  })
+}
+
+/** Written already, or never to be. */
+const LOGGED = -1
+
+/** Node keeps the address once it was asked for; a socket that is gone could not tell it. */
+function learnAddress ({ socket }: FastifyRequest): string | undefined {
+  return socket.remoteAddress
+}
+
+/** Hooks of its own, because a request that an app's hook answered before the suite saw it has its line, too. */
+function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void {
+  app.decorateRequest(kAccessLogged, 0)
+  app.addHook('onRequest', function startAccessLine (request, _reply, done) {
+    request[kAccessLogged] = performance.now()
+    learnAddress(request)
+    done()
+  })
+  app.addHook('onResponse', function writeAccessLine (request, reply, done) {
+    if (request[kAccessLogged] !== LOGGED) {
+      request[kAccessLogged] = LOGGED
+      request.log.info(accessLine(request, reply, reply.elapsedTime, settings), ACCESS_MESSAGE)
+    }
+    done()
+  })
+  app.addHook('onRequestAbort', function writeAbortedLine (request, done) {
+    const startedAt = request[kAccessLogged]
+    if (startedAt !== LOGGED) {
+      request[kAccessLogged] = LOGGED
+      request.log.info(accessLine(request, null, performance.now() - startedAt, settings), ACCESS_MESSAGE)
+    }
     done()
   })
 }

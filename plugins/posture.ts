@@ -5,13 +5,19 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { claimRegistration, overrideScope, publish, securityOf } from '../lib/policy/install.js'
+import type { RouteInfo } from '../lib/policy/section.js'
 import type { ResolvedRouteSecurity, SecureScopeOptions, SecurityShape } from '../lib/policy/types.js'
+import { bodyCheckOf } from '../lib/validation/media-types.js'
 
 /** A route as it is enforced. */
 export interface RoutePosture {
   readonly method: string
   readonly url: string
   readonly security: ResolvedRouteSecurity
+  /** Who checks the request body: a schema, the handler alone, or there is none. */
+  readonly body: 'schema' | 'unchecked' | 'none'
+  /** Whether a response schema drops what it does not declare; without one a handler's answer leaves as it is. */
+  readonly responseSchema: boolean
 }
 
 export interface Posture {
@@ -35,9 +41,20 @@ const posturePlugin: FastifyPluginAsync<{ off?: readonly string[] }> = async (ap
   publish(scope, 'posture', () => ({
     production: root.production,
     off: [...off],
-    routes: root.routes.map(({ info, policy }) => ({ method: info.method, url: info.url, security: root.compiled.get(policy)?.policy ?? policy })),
+    routes: root.routes.map(({ info, policy }) => ({ method: info.method, url: info.url, security: root.compiled.get(policy)?.policy ?? policy, body: bodyCheckOf(info, policy.validation), responseSchema: hasResponseSchema(info) })),
   }))
   app.decorate('secureScope', secureScope)
+  app.addHook('onReady', function listUncheckedAnswers (done) {
+    const routes = root.routes.filter(({ info }) => info.method !== 'HEAD' && info.method !== 'OPTIONS' && !hasResponseSchema(info)).map(({ info }) => info.label)
+    // In production nothing can be mended, and each process would say it again: the posture has it.
+    if (!root.production && routes.length > 0) app.log.warn({ routes }, 'these routes have no response schema, so whatever their handlers return leaves the server')
+    done()
+  })
+}
+
+function hasResponseSchema ({ schema }: RouteInfo): boolean {
+  const { response } = schema
+  return typeof response === 'object' && response !== null && Object.keys(response).length > 0
 }
 
 /** Errors of `routes` surface where the scope is awaited, or when the server gets ready. */

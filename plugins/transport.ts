@@ -6,7 +6,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { hostName } from '../lib/host.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
@@ -106,6 +106,10 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   }), resolved.policy)
 
   app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
+  // RFC 9110, section 10.1.1, lets a server ignore an expectation it does not know. Node's own 417 would pass no hook.
+  if (app.server.listenerCount('checkExpectation') === 0) {
+    app.server.on('checkExpectation', function serveAnyway (request: IncomingMessage, response: ServerResponse) { app.server.emit('request', request, response) })
+  }
 
   /** RFC 9110, section 15.5.6: a known path without this method. Where the app answers unknown paths itself, its answer stands. */
   function refuseMethod (request: FastifyRequest): Verdict {

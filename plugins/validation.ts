@@ -2,15 +2,22 @@
  * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a refusal
  * names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
-import { Type, type Static } from '@sinclair/typebox'
+import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
-import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { defineSection } from '../lib/policy/section.js'
+import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, takeRejection, type ValidationLimits } from '../lib/validation/compiler.js'
+import { hasSchemaByType, markSchemas, mediaTypesOf } from '../lib/validation/media-types.js'
+import { resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
+import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
+import { Type } from '../lib/validation/type.js'
 
-export { Type } from '@sinclair/typebox'
+export { Type }
+export type { ValidationRouteOptions }
 export type { Static } from '@sinclair/typebox'
 export type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 export type { FieldError } from '../lib/validation/messages.js'
@@ -18,12 +25,24 @@ export type { FieldError } from '../lib/validation/messages.js'
 export const ValidationOptionsSchema = Type.Object({
   maxErrors: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'How many findings a refusal lists, 1 to 100. Default: 20.' })),
   allErrorsUpTo: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_048_576, description: 'Up to how many bytes of JSON all findings are collected, 0 to 1048576; beyond it only the first. Default: 16384.' })),
+  unknown: Type.Optional(UnknownSchema),
 }, { additionalProperties: false })
 
 /** Options of the validation plugin. */
 export type ValidationOptions = Static<typeof ValidationOptionsSchema>
 
-const DEFAULTS: ValidationLimits = Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384 })
+declare module '../lib/policy/types.js' {
+  interface RouteSecurityOptions<S extends SecurityShape> {
+    /** What this route does with unknown keys, and which media types it takes. */
+    validation?: ValidationRouteOptions
+  }
+  interface ResolvedRouteSecurity { readonly validation?: ResolvedValidationPolicy }
+}
+
+/** Complete and frozen. */
+export interface ResolvedValidationOptions extends ValidationLimits { readonly unknown: 'reject' | 'strip' }
+
+const DEFAULTS: ResolvedValidationOptions = Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384, unknown: 'reject' })
 
 type ValidatorFactory = NonNullable<NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']>
 
@@ -33,7 +52,7 @@ export function checkValidation (options: unknown, problems: Problem[]): void {
 }
 
 /** Resolves untrusted options; the result is complete and frozen. */
-export function resolveValidationOptions (options: unknown, problems: Problem[]): ValidationLimits {
+export function resolveValidationOptions (options: unknown, problems: Problem[]): ResolvedValidationOptions {
   return Object.freeze({ ...DEFAULTS, ...checkOptions(ValidationOptionsSchema, options, 'validation', problems) })
 }
 
@@ -47,18 +66,30 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   }
   assertNoProblems(problems)
 
+  const { root } = securityOf(app)
+  const base: ResolvedValidationPolicy = Object.freeze({ unknown: limits.unknown, contentTypes: null })
+  addSection(app, defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({ key: 'validation', resolve: resolveValidationPolicy, compile: () => [] }), base)
+  /** Fastify tells its compiler nothing of the route but these schemas. */
+  const policies = new WeakMap<object, ResolvedValidationPolicy>()
+
   // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
-  const buildValidator = createValidatorFactory(limits) as unknown as ValidatorFactory
+  const buildValidator = createValidatorFactory(limits, {
+    unknownOf: (schema) => (typeof schema === 'object' && schema !== null ? policies.get(schema)?.unknown : undefined) ?? 'reject',
+    report: (problem) => { root.problems.push(problem) },
+  }) as unknown as ValidatorFactory
   app.setSchemaController({ compilersFactory: { buildValidator } })
   app.addHook('onRoute', guardRoute)
+  checkSanitizedRoutes(app)
   app.addHook('onError', function reportRejection (request, _reply, error, done) {
     report(app, request, error)
     done()
   })
 
   function guardRoute (route: RouteOptions): void {
-    const types = contentTypesOf(route.schema)
-    if (types !== null) route.preValidation = [refuseOtherTypes(types), ...listOf(route.preValidation)]
+    const policy = route.config?.security?.validation ?? base
+    if (route.schema !== undefined) route.schema = markSchemas(route.schema, (copy) => policies.set(copy, policy))
+    const types = mediaTypesOf(route, policy, root.strict)
+    if (types !== null) route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]
     if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
   }
 
@@ -74,17 +105,12 @@ function report (app: FastifyInstance, request: FastifyRequest, error: unknown):
   if (rejection !== null) securityOf(app).root.emit({ name: 'input_validation_fail', ...rejection }, request)
 }
 
-/** The media types of a body schema by content type; null when one schema holds for every type. */
-function contentTypesOf (schema: RouteOptions['schema']): ReadonlySet<string> | null {
-  const { body } = schema ?? {}
-  const content: unknown = typeof body === 'object' && body !== null && 'content' in body ? body.content : null
-  return typeof content === 'object' && content !== null ? new Set(Object.keys(content)) : null
-}
-
-/** Fastify validates nothing when the request's media type is not among those of the schema. */
-function refuseOtherTypes (types: ReadonlySet<string>): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+/** Fastify validates nothing when the media type is not among those of the schema, and any that it can parse when it is one for all. */
+function refuseOtherTypes (types: ReadonlySet<string>, mayBeMissing: boolean): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
   return function refuseOtherType (request, _reply, done) {
-    done(types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
+    // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a type.
+    const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
+    done(isMissing || types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
   }
 }
 

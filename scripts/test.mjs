@@ -103,7 +103,9 @@ function count (file) {
 }
 
 async function main () {
-  if (!run(['typescript', 'bin', 'tsc'], ['-p', 'tsconfig.json'])) return finish(0, 1)
+  for (const project of ['tsconfig.json', 'tsconfig.client.json']) {
+    if (!run(['typescript', 'bin', 'tsc'], ['-p', project])) return finish(0, 1)
+  }
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
   installMissing({
     ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }),

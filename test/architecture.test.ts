@@ -75,7 +75,7 @@ test('a room that is named after a plugin is used by that plugin alone', async (
     transport: ['plugins/transport.ts', 'server.ts'],
     'rate-limit': ['plugins/rate-limit.ts'],
     auth: ['plugins/auth.ts'],
-    validation: ['plugins/validation.ts'],
+    validation: ['plugins/validation.ts', 'plugins/posture.ts'],
   }
   for (const { path, imports } of ALL) {
     for (const target of imports) {

@@ -3,10 +3,13 @@ import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { test } from 'tap'
+import root, { test } from 'tap'
 import ts from 'typescript'
 import { ERROR_CATALOGUE } from '../index.js'
 import { ROOT } from './helpers/root.js'
+
+// The compiler reads every page with all types of the suite.
+root.setTimeout(180_000)
 
 interface Block { readonly source: string, readonly language: string, readonly code: string }
 
@@ -29,7 +32,7 @@ function writeBlock (block: Block): string {
   return file
 }
 
-test('every TypeScript block of the README and the docs compiles', async (t) => {
+test('every TypeScript block of the README and the docs compiles', { timeout: 180_000 }, async (t) => {
   const blocks = BLOCKS.filter(({ language }) => language === 'ts')
   const sources = new Map(blocks.map((block) => [writeBlock(block), block.source]))
   const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config, ts.sys, ROOT)

@@ -26,7 +26,7 @@ test('every subpath gives its plugin by name and as default, by import and by re
     t.equal(module[name], module['default'], subpath)
     t.equal((require(`fastify-bulwark/${subpath}`) as Readonly<Record<string, unknown>>)[name], module[name], subpath)
   }
-  t.same(Object.keys(manifest.exports).sort(), ['.', './package.json', ...PLUGINS.map(([subpath]) => `./${subpath}`)].sort())
+  t.same(Object.keys(manifest.exports).sort(), ['.', './client', './jwt', './metrics', './otel', './package.json', './passwords', './testing', ...PLUGINS.map(([subpath]) => `./${subpath}`)].sort())
 })
 
 test('the index gives the umbrella, the three ways in and the errors', async (t) => {

@@ -25,6 +25,14 @@ create table if not exists projects (
 );
 
 create index if not exists projects_of_owner on projects (owner_id, number desc);
+
+create table if not exists password_resets (
+  token_hash bytea primary key,
+  user_id uuid not null references users (id) on delete cascade,
+  expires_at timestamptz not null
+);
+
+create index if not exists password_resets_of_user on password_resets (user_id);
 `
 
 /**

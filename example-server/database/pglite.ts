@@ -7,7 +7,7 @@ import { SCHEMA } from './migrations.js'
 
 /**
  * Postgres inside this process. PGlite lets two processes open one directory and then loses data, so a directory is
- * locked first.
+ * locked first. It knows no statement timeout, since a statement keeps the whole process: it is for development.
  * @param directory where to keep the data; null keeps it in memory
  * @throws DatabaseInUseError when another process has the directory open
  */
@@ -31,7 +31,7 @@ async function serve (pglite: PGlite, release: () => void): Promise<Database> {
         const { rows } = await pglite.query<Record<string, unknown>>(text, [...params])
         return rows
       } catch (error) {
-        throw mapDatabaseError(error)
+        throw mapDatabaseError(error, text)
       }
     },
     async close () {

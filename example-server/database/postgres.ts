@@ -6,16 +6,19 @@ import { LOCKED_SCHEMA } from './migrations.js'
 const STATEMENT_TIMEOUT_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
 
-/** @throws Error without the URL when the first connection or the schema fails */
-export async function openPostgres (url: string): Promise<Database> {
+/**
+ * @param statementTimeoutMs after which a statement is cancelled and the caller gets a 503
+ * @throws Error without the URL when the first connection or the schema fails
+ */
+export async function openPostgres (url: string, statementTimeoutMs = STATEMENT_TIMEOUT_MS): Promise<Database> {
   const pool = new Pool({
     connectionString: url,
     max: 10,
     application_name: 'fastify-bulwark-example',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
+    statement_timeout: statementTimeoutMs,
     // The server's own deadline does not help when the server is gone: this one is the client's.
-    query_timeout: STATEMENT_TIMEOUT_MS + 1000,
+    query_timeout: statementTimeoutMs + 1000,
   })
   // An idle connection that breaks would end the process without a listener; the pool replaces it by itself.
   pool.on('error', () => {})
@@ -31,7 +34,7 @@ export async function openPostgres (url: string): Promise<Database> {
         const { rows } = await pool.query<Record<string, unknown>>(text, [...params])
         return rows
       } catch (error) {
-        throw isDriverTimeout(error) ? unavailable(error) : mapDatabaseError(error)
+        throw isDriverTimeout(error) ? unavailable(error) : mapDatabaseError(error, text)
       }
     },
     close: () => pool.end(),

@@ -19,6 +19,12 @@ export interface Users {
   find (id: string): Promise<User | null>
   /** With the password's hash: for signing in, never for an answer. */
   findByEmail (email: string): Promise<{ readonly user: User, readonly passwordHash: string } | null>
+  /** The password's hash of a user who is known by now, such as the one signed in; null when there is no such user. */
+  passwordHashOf (id: string): Promise<string | null>
+  /** False when there is no such user. */
+  setPasswordHash (id: string, passwordHash: string): Promise<boolean>
+  /** False when it is no longer the old one: a password changed meanwhile stays as it is. */
+  replacePasswordHash (id: string, from: string, to: string): Promise<boolean>
   /** Newest first. */
   list (limit: number): Promise<User[]>
   /** True when there is such a user. */
@@ -42,6 +48,18 @@ export function createUsers (database: Database): Users {
     async findByEmail (email) {
       const [row] = await database.query('select id, email, full_name, roles, created_at, password_hash from users where email = $1', [normaliseEmail(email)])
       return row === undefined ? null : { user: toUser(row), passwordHash: text(row['password_hash']) }
+    },
+    async passwordHashOf (id) {
+      const [row] = await database.query('select password_hash from users where id = $1', [id])
+      return row === undefined ? null : text(row['password_hash'])
+    },
+    async setPasswordHash (id, passwordHash) {
+      const rows = await database.query('update users set password_hash = $2 where id = $1 returning id', [id, passwordHash])
+        return rows.length === 1
+    },
+    async replacePasswordHash (id, from, to) {
+      const rows = await database.query('update users set password_hash = $3 where id = $1 and password_hash = $2 returning id', [id, from, to])
+      return rows.length === 1
     },
     async list (limit) {
       const rows = await database.query('select id, email, full_name, roles, created_at from users order by number desc limit $1', [limit])

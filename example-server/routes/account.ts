@@ -1,6 +1,7 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
+import { whileConnected } from 'fastify-bulwark/passwords'
 import type { App, Services } from '../app.js'
-import { Account, Registration } from '../schemas.js'
+import { Account, PasswordChange, Registration } from '../schemas.js'
 
 /** Registration and the caller's own account. Signing in, refreshing and signing out are the suite's own routes. */
 export function accountRoutes (app: App, { users, passwords }: Services): void {
@@ -11,7 +12,7 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const { email, password, fullName } = request.body
     // A taken address is a 409, so this route tells who has an account here. Hiding it takes an e-mail to confirm each
     // registration, which this example does not send; the `auth` limit keeps anyone from asking for many addresses.
-    const passwordHash = await passwords.hash(password)
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const user = await users.create({ email, fullName, passwordHash })
     return reply.code(201).send(user)
   })
@@ -21,5 +22,27 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     const user = await users.find(request.user.id)
     if (user === null) throw new SecurityError('SESSION_REVOKED')
     return user
+  })
+
+  app.post('/me/password', {
+    schema: { body: PasswordChange },
+    // The current password is asked for as well, so this is a login for whoever found an open browser.
+    security: { rateLimit: ['passwords'] },
+  }, async (request, reply) => {
+    const { id } = request.user
+    const { current, password } = request.body
+    const stored = await users.passwordHashOf(id)
+    if (stored === null || !await whileConnected(request, (signal) => passwords.verify(stored, current, { signal }))) {
+      app.security.events.emit('authn_password_change_fail', { userId: id }, request)
+      throw new SecurityError('CREDENTIALS_INVALID')
+    }
+    const user = await users.find(id)
+    const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
+    if (user === null || !await users.replacePasswordHash(id, stored, passwordHash)) throw new SecurityError('SESSION_REVOKED')
+    // Every session of the old password ends, this one too; the caller goes on in a new one.
+    await app.security.sessions.revokeUser(id)
+    app.security.events.emit('authn_password_change', { userId: id }, request)
+    await reply.login(user)
+    return reply.code(204).send()
   })
 }

@@ -2,7 +2,8 @@ import fastifyStatic from '@fastify/static'
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { App } from '../app.js'
 import type { Config } from '../env.js'
 
@@ -11,6 +12,9 @@ const PUBLIC = join(import.meta.dirname, '..', '..', '..', 'example-server', 'pu
 
 /** What the page loads; nothing else of it is served. */
 const ASSETS = join(PUBLIC, 'assets')
+
+/** The suite's own module for browsers. */
+const CLIENT = dirname(fileURLToPath(import.meta.resolve('fastify-bulwark/client')))
 
 /** The page with its files, and where to report a weakness. */
 export async function pageRoutes (app: App, config: Config): Promise<void> {
@@ -44,6 +48,7 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
  */
 async function assetRoutes (scope: App): Promise<void> {
   await scope.register(fastifyStatic, { root: ASSETS, prefix: '/assets/', wildcard: false, index: false, acceptRanges: false })
+  scope.get('/assets/session.js', async (_request, reply) => reply.sendFile('session.js', CLIENT))
   // Browsers ask for it where no page names an icon, such as a JSON answer in a tab.
   scope.get('/favicon.ico', async (_request, reply) => reply.sendFile('icon.svg'))
 }
@@ -51,7 +56,7 @@ async function assetRoutes (scope: App): Promise<void> {
 /** The page around each place of the nonce. Everything else is filled in here, once, so nothing of a request gets in. */
 function readPage (): string[] {
   const template = readFileSync(join(PUBLIC, 'index.html'), 'utf8')
-  return template.replaceAll(/\{\{integrity ([\w.-]+)\}\}/g, (_place, file: string) => integrityOf(join(ASSETS, file))).split('{{nonce}}')
+  return template.replaceAll(/\{\{integrity ([\w.-]+)\}\}/g, (_place, file: string) => integrityOf(join(file === 'session.js' ? CLIENT : ASSETS, file))).split('{{nonce}}')
 }
 
 /** Subresource Integrity, section 3.1. A file that changes after the start is refused by browsers until the next one. */

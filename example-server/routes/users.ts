@@ -1,6 +1,6 @@
 import { SecurityError, Type } from 'fastify-bulwark'
 import type { App, Services } from '../app.js'
-import { IdParams, ListQuery, ManagedUser, Profile } from '../schemas.js'
+import { IdParams, ListQuery, ManagedUser, Profile, SecurityView } from '../schemas.js'
 
 /** Other people: a public profile for whoever is signed in, everything but the password for administrators. */
 export function userRoutes (app: App, { users }: Services): void {
@@ -14,4 +14,19 @@ export function userRoutes (app: App, { users }: Services): void {
     schema: { querystring: ListQuery, response: { 200: Type.Array(ManagedUser) } },
     security: { auth: { roles: ['admin'] } },
   }, async (request) => users.list(request.query.limit))
+
+  app.delete('/admin/users/:id/sessions', {
+    schema: { params: IdParams },
+    security: { auth: { roles: ['admin'] } },
+  }, async (request, reply) => {
+    const user = await users.find(request.params.id)
+    if (user === null) throw new SecurityError('NOT_FOUND')
+    await app.security.sessions.revokeUser(user.id)
+    return reply.code(204).send()
+  })
+
+  app.get('/admin/security', {
+    schema: { response: { 200: SecurityView } },
+    security: { auth: { roles: ['admin'] } },
+  }, async () => ({ posture: app.security.posture(), limits: app.security.limits.counters() }))
 }

@@ -1,11 +1,14 @@
-import type { FastifyRequest } from 'fastify'
-import { SecurityError, type ErrorCode } from '../errors.js'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ErrorCode, SecurityError } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
+import type { Refusals } from './challenge.js'
 import type { AuthContext } from './context.js'
-import { cookieValues, type CookiePair } from './cookies.js'
+import type { ReadCredential } from './credentials.js'
+import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
-import type { SessionStore } from './session-store.js'
+import type { Liveness } from './session-store.js'
+import { isUpgrade, type SocketGuard } from './sockets.js'
 import type { TokenCodec } from './tokens.js'
 import type { AccessToken } from './sessions.js'
 
@@ -18,10 +21,12 @@ declare module 'fastify' {
 
 export interface GuardParts {
   readonly access: TokenCodec<AccessToken>
-  readonly store: SessionStore
-  readonly cookiesOf: (request: FastifyRequest) => CookiePair
-  readonly unauthorized: (code: ErrorCode) => SecurityError
+  readonly readCredential: ReadCredential
+  readonly checkLiveness: CheckLiveness
+  readonly refusals: Refusals
+  readonly sockets: SocketGuard
   readonly emit: (event: SecurityEvent, request: FastifyRequest) => void
+  /** Epoch milliseconds on the clock that all instances share. */
   readonly now: () => number
 }
 
@@ -34,66 +39,70 @@ export function compileGuards (parts: GuardParts, policy: ResolvedAuthPolicy, is
     // The scope's fallback serves 404s, where there is nothing to protect, but also routes that were declared before
     // the plugin was loaded: those must not escape.
     return placed(
-      (request) => request.is404 ? undefined : authenticate(request),
-      authorize === null ? null : (request) => request.is404 ? undefined : authorize(request),
+      (request, reply) => request.is404 ? undefined : authenticate(request, reply),
+      authorize === null ? null : (request, reply) => request.is404 ? undefined : authorize(request, reply),
     )
   }
   return placed(authenticate, authorize)
 }
 
-type Guard = (request: FastifyRequest) => Verdict | Promise<Verdict>
+/** The reply is null where a handler asks, not the route's policy. */
+export type Guard = (request: FastifyRequest, reply: FastifyReply | null) => Verdict | Promise<Verdict>
 
 function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedStep[] {
   const first: PlacedStep = { hook: 'onRequest', phase: 'authenticate', run: authenticate }
   return authorize === null ? [first] : [first, { hook: 'onRequest', phase: 'authorize', run: authorize }]
 }
 
-function authenticateStep ({ access, store, cookiesOf, unauthorized, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+/** Verifies the token that a request presents, if any, and signs the request in. */
+export function authenticateStep ({ access, readCredential, checkLiveness, refusals, sockets, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
   const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
-    if (code === 'TOKEN_INVALID') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
-    return unauthorized(code)
+    // An expired token is everyday life. One whose session has ended is a tab that was left open or a thief: worth a line.
+    if (code !== 'TOKEN_EXPIRED') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
+    return refusals.unauthorized(code)
+  }
+  const accept = (request: FastifyRequest, reply: FastifyReply | null, context: AuthContext): Verdict => {
+    request[kAuth] = context
+    if (reply !== null && isUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
+    return undefined
   }
 
-  return function authenticate (request) {
-    const { headers } = request.raw
-    const values = cookieValues(headers.cookie, cookiesOf(request).access.name)
-    const [token] = values
-    if (token === undefined) return undefined
-    // Two credentials in one request: which one counts must never depend on who reads first.
-    if (values.length > 1 || isBearer(headers.authorization)) return reject(request, 'TOKEN_INVALID')
-    const verified = access.verify(token, Math.floor(now() / 1000))
+  return function authenticate (request, reply) {
+    const credential = readCredential(request, 'access')
+    if (credential === 'missing') return undefined
+    if (credential === 'ambiguous') return reject(request, 'TOKEN_INVALID')
+    const verified = access.verify(credential.token, Math.floor(now() / 1000))
     if (typeof verified === 'string') return reject(request, verified)
     const { context } = verified
-    if (revocation === 'stateless') {
-      request[kAuth] = context
-      return undefined
+    if (revocation === 'stateless') return accept(request, reply, context)
+    const settle = (liveness: Liveness): Verdict => {
+      if (liveness === 'alive') return accept(request, reply, context)
+      return reject(request, liveness === 'outdated' ? 'TOKEN_EXPIRED' : 'SESSION_REVOKED')
     }
-    const settle = (alive: boolean): Verdict => {
-      if (!alive) return reject(request, 'SESSION_REVOKED')
-      request[kAuth] = context
-      return undefined
-    }
-    const alive = store.isAlive(context.userId, context.sessionId)
+    const liveness = checkLiveness(revocation, context)
     // A store that cannot tell rejects with STORE_UNAVAILABLE: the request is refused, not let through.
-    return typeof alive === 'boolean' ? settle(alive) : alive.then(settle)
+    return typeof liveness === 'string' ? settle(liveness) : liveness.then(settle)
   }
 }
 
-function authorizeStep ({ unauthorized, emit, now }: GuardParts, { roles, freshSeconds }: ResolvedAuthPolicy): Guard {
+function authorizeStep ({ refusals, emit, now }: GuardParts, { roles, scopes, freshSeconds }: ResolvedAuthPolicy): Guard {
   const allowed: ReadonlySet<string> = new Set(roles)
+  const insufficientRole = refusals.forbidden('INSUFFICIENT_ROLE')
+  const insufficientScope = refusals.forbidden('INSUFFICIENT_SCOPE', { scope: scopes.join(' ') })
+  const staleSignIn = refusals.prepare('FRESH_AUTH_REQUIRED', freshSeconds === null ? {} : { max_age: String(freshSeconds) })
 
   return function authorize (request) {
     const auth = request[kAuth]
-    if (auth === null) return unauthorized('TOKEN_MISSING')
+    if (auth === null) return refusals.unauthorized('TOKEN_MISSING')
     if (allowed.size > 0 && !auth.roles.some((role) => allowed.has(role))) {
       emit({ name: 'authz_fail', userId: auth.userId, reason: 'INSUFFICIENT_ROLE' }, request)
-      return new SecurityError('INSUFFICIENT_ROLE')
+      return insufficientRole()
     }
-    if (freshSeconds !== null && Math.floor(now() / 1000) - auth.authTime > freshSeconds) return unauthorized('FRESH_AUTH_REQUIRED')
+    if (!scopes.every((scope) => auth.scopes.includes(scope))) {
+      emit({ name: 'authz_fail', userId: auth.userId, reason: 'INSUFFICIENT_SCOPE' }, request)
+      return insufficientScope()
+    }
+    if (freshSeconds !== null && Math.floor(now() / 1000) - auth.authTime > freshSeconds) return staleSignIn()
     return undefined
   }
-}
-
-function isBearer (authorization: string | undefined): boolean {
-  return authorization !== undefined && /^bearer(\s|$)/i.test(authorization)
 }

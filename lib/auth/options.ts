@@ -5,6 +5,8 @@ import type { Problem } from '../errors.js'
 import { checkOptions, readableOptions } from '../options.js'
 import { resolveRedisSource, type RedisOption, type RedisSource } from '../redis.js'
 import { SECRET_MEND, secretProblems } from '../secrets.js'
+import type { CredentialSource } from './credentials.js'
+import { resolveKeyring, secretKeyring, shareKeys, type Keyring, type KeyringOption } from './keyring.js'
 import type { CookieProfile } from './cookies.js'
 import { checkClaims, createUserModel, type UserModel } from './users.js'
 
@@ -14,15 +16,21 @@ const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Dura
 const OneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
   Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, mend: `Write one of: ${names.join(', ')}.` }))
 
+/** RFC 6749, section 3.3: printable without space, quote and backslash. */
+const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
+
 /** Text that may stand in a token and in a quoted string of a header. */
 const NAME_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,128}$'
 
-export const Revocation = OneOf('strict: each authenticated request looks its session up, so that a logout counts at once everywhere. stateless: an access token holds until it expires.', 'strict', 'stateless')
+export const RevocationSchema = OneOf('strict: each authenticated request looks its session up, so that a logout counts at once everywhere. cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.', 'strict', 'cached', 'stateless')
+
+/** How soon an access token ends after its session did. */
+export type Revocation = Static<typeof RevocationSchema>
 
 export const AuthOptionsSchema = Type.Object({
   roles: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all roles, at least one, each once.' }),
   claims: Type.Optional(Type.Unknown({ description: 'A TypeBox object: the app\'s own claims in access tokens and in request.user.' })),
-  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login, refresh and logout routes.' })),
+  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.' })),
   loadUser: Type.Function([], Type.Unknown(), { description: 'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.' }),
   accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_MEND}` })),
   refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_MEND}` })),
@@ -35,27 +43,41 @@ export const AuthOptionsSchema = Type.Object({
   cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
   sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
   prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.' })),
+  routes: Type.Optional(Type.Boolean({ description: 'false: the app writes the routes for refresh, logout and sessions itself. Default: true.' })),
   redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
   keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.' })),
-  revocation: Type.Optional(Revocation),
+  revocation: Type.Optional(RevocationSchema),
+  revocationDelay: Type.Optional(durationOption('With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.')),
+  scopes: Type.Optional(Type.Array(Type.String({ pattern: SCOPE_PATTERN, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all scopes that users may have (RFC 6749, section 3.3), each once.' })),
+  sources: Type.Optional(Type.Unsafe<readonly CredentialSource[]>(Type.Array(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')]), { minItems: 1, uniqueItems: true, description: 'Where tokens may come in: cookie, bearer or both; default [\'cookie\'].' }))),
+  accessKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of accessSecret: { current, verifyOnly }, to rotate keys or to sign with ES256, EdDSA or RS256.' }))),
+  refreshKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of refreshSecret: { current, verifyOnly }, HS256 only.' }))),
+  label: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of the request that gives the text by which users know a device in their list of sessions; default its User-Agent.' })),
+  maxSessions: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Live sessions that one user may have, 1 to 1000; default 100.' })),
+  whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
+  onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
+  jwtDecorators: Type.Optional(Type.Boolean({ description: 'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.' })),
 }, { additionalProperties: false })
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
 
-/** What `authenticate`, `loadUser` and `reply.login` deal in. Members beyond these never leave the app. */
-export type AuthUser<R extends string = string, C extends TObject = TObject> = { readonly id: string, readonly roles: readonly R[] } & Static<C>
+/** What `authenticate`, `loadUser` and `reply.login` deal in; without `scopes` a user has none. Members beyond these never leave the app. */
+export type AuthUser<R extends string = string, C extends TObject = TObject, N extends string = string> =
+  { readonly id: string, readonly roles: readonly R[], readonly scopes?: readonly N[] } & Static<C>
 
 /** The body of the built-in login route. */
 export interface Credentials { readonly email: string, readonly password: string }
 
 /** Options of the auth plugin; `AuthOptionsSchema` describes each. */
-export type AuthOptions<R extends string = string, C extends TObject = TObject> =
-  Omit<WrittenOptions, 'roles' | 'claims' | 'authenticate' | 'loadUser'> & {
+export type AuthOptions<R extends string = string, C extends TObject = TObject, N extends string = string> =
+  Omit<WrittenOptions, 'roles' | 'scopes' | 'claims' | 'authenticate' | 'loadUser' | 'label'> & {
     roles: readonly R[]
+    scopes?: readonly N[]
     claims?: C
-    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
-    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>> | null>
+    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
+    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
+    label?: (request: FastifyRequest) => string
   }
 
 /** What an option's default is looked up in. */
@@ -66,8 +88,11 @@ export interface ResolvedAuthOptions {
   readonly users: UserModel
   readonly authenticate: ((credentials: Credentials, request: FastifyRequest) => Promise<unknown>) | null
   readonly loadUser: (userId: string) => Promise<unknown>
-  readonly accessSecret: string
-  readonly refreshSecret: string
+  readonly label: ((request: FastifyRequest) => string) | null
+  readonly accessKeys: Keyring
+  readonly refreshKeys: Keyring
+  readonly scopes: readonly string[]
+  readonly sources: readonly CredentialSource[]
   readonly issuer: string
   readonly audience: string
   readonly accessTtlMs: number
@@ -77,10 +102,16 @@ export interface ResolvedAuthOptions {
   readonly cookies: CookieProfile
   readonly sameSite: 'strict' | 'lax'
   readonly prefix: string
+  readonly routes: boolean
   /** null: this process' memory. */
   readonly redis: RedisSource | null
   readonly keyPrefix: string
-  readonly revocation: 'strict' | 'stateless'
+  readonly revocation: Revocation
+  readonly revocationDelayMs: number
+  readonly maxSessions: number
+  readonly whenFull: 'evict' | 'refuse'
+  readonly onReuse: 'session' | 'user'
+  readonly jwtDecorators: boolean
 }
 
 const GRACE_MAX_MS = 60_000
@@ -91,48 +122,68 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
   const written = checked ?? readableOptions(input, 'auth', problems) as Partial<WrittenOptions>
   const claims = checkClaims(written.claims, 'auth.claims', problems)
-  const secrets = resolveSecrets(written, boot, problems)
+  const keys = resolveKeys(written, boot, problems)
   const times = resolveTimes(written, problems)
   const redis = resolveRedis(written, boot, problems)
-  if (checked === null || problems.length > before) return null
-  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'] }
+  if (checked === null || keys === null || problems.length > before) return null
+  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'], label?: ResolvedAuthOptions['label'] }
   return Object.freeze<ResolvedAuthOptions>({
-    ...secrets,
+    ...keys,
     ...times,
-    users: createUserModel(checked.roles, claims),
+    users: createUserModel(checked.roles, claims, checked.scopes),
     authenticate: functions.authenticate ?? null,
     loadUser: functions.loadUser,
+    label: functions.label ?? null,
     issuer: checked.issuer ?? 'bulwark',
     audience: checked.audience ?? 'bulwark-api',
     cookies: checked.cookies ?? 'scoped',
     sameSite: checked.sameSite ?? 'strict',
     prefix: checked.prefix ?? '/auth',
+    routes: checked.routes ?? true,
     redis,
     keyPrefix: checked.keyPrefix ?? 'bulwark:auth:',
-    revocation: checked.revocation ?? 'strict',
+    // Looking up in this process' memory costs nothing, so nothing of it is worth remembering.
+    revocation: checked.revocation ?? (redis === null ? 'strict' : 'cached'),
+    maxSessions: checked.maxSessions ?? 100,
+    whenFull: checked.whenFull ?? 'evict',
+    onReuse: checked.onReuse ?? 'session',
+    jwtDecorators: checked.jwtDecorators ?? false,
+    scopes: Object.freeze([...checked.scopes ?? []]),
+    sources: Object.freeze([...checked.sources ?? ['cookie'] as const]),
   })
 }
 
-function resolveSecrets (options: Partial<WrittenOptions>, { config }: AuthBoot, problems: Problem[]): { accessSecret: string, refreshSecret: string } {
-  const pick = (name: 'accessSecret' | 'refreshSecret', variable: string): string => {
-    const secret = options[name] ?? config[variable]
-    const path = `auth.${name}`
+/** The keyring of each kind of token; null when a problem was added. */
+function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, problems: Problem[]): { accessKeys: Keyring, refreshKeys: Keyring } | null {
+  const pick = (kind: 'access' | 'refresh', variable: string): Keyring | null => {
+    const keys = options[`${kind}Keys`]
+    const written = options[`${kind}Secret`]
+    if (keys !== undefined) {
+      if (written === undefined) return resolveKeyring(keys, `auth.${kind}Keys`, kind, problems)
+      problems.push({ path: `auth.${kind}Keys`, message: `Given beside ${kind}Secret.`, mend: 'Write one of them; the secret may be the current key of the keyring.' })
+      return null
+    }
+    const secret = written ?? config[variable]
+    const path = `auth.${kind}Secret`
     if (typeof secret !== 'string') {
       problems.push({ path, message: 'Missing.', mend: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_MEND}` })
-      return ''
+      return null
     }
-    for (const message of secretProblems(secret)) problems.push({ path, message, mend: SECRET_MEND })
-    return secret
+    const reasons = secretProblems(secret)
+    for (const message of reasons) problems.push({ path, message, mend: SECRET_MEND })
+    return reasons.length === 0 ? secretKeyring(secret) : null
   }
-  const accessSecret = pick('accessSecret', 'JWT_ACCESS_SECRET')
-  const refreshSecret = pick('refreshSecret', 'JWT_REFRESH_SECRET')
-  if (accessSecret !== '' && accessSecret === refreshSecret) {
-    problems.push({ path: 'auth.refreshSecret', message: 'It equals the access secret.', mend: `Each kind of token needs its own key. ${SECRET_MEND}` })
+  const accessKeys = pick('access', 'JWT_ACCESS_SECRET')
+  const refreshKeys = pick('refresh', 'JWT_REFRESH_SECRET')
+  if (accessKeys === null || refreshKeys === null) return null
+  if (shareKeys(accessKeys, refreshKeys)) {
+    problems.push({ path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys', message: 'It equals the access secret.', mend: `Each kind of token needs its own key. ${SECRET_MEND}` })
+    return null
   }
-  return { accessSecret, refreshSecret }
+  return { accessKeys, refreshKeys }
 }
 
-function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs'> {
+function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
   const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
     const milliseconds = parseDuration(options[name] ?? standard)
     if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', mend: 'Tokens and cookies count in seconds: write for example 90s.' })
@@ -145,7 +196,9 @@ function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): P
   if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', mend: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
   if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', mend: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
   if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', mend: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
-  return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }
+  const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
+  if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', mend: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })
+  return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, revocationDelayMs }
 }
 
 function resolveRedis (options: Partial<WrittenOptions>, { production, config }: AuthBoot, problems: Problem[]): RedisSource | null {

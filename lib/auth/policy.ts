@@ -2,8 +2,8 @@ import { Type } from '@sinclair/typebox'
 import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
 import { BulwarkConfigError, type Problem } from '../errors.js'
 import { checkOptions, nearest } from '../options.js'
-import type { LooseShape, SecurityShape } from '../policy/types.js'
-import { Revocation } from './options.js'
+import type { LooseShape, ScopeOf, SecurityShape } from '../policy/types.js'
+import { RevocationSchema, type Revocation } from './options.js'
 
 /** A route that anybody may call, with the reason. Made by `publicRoute` only. */
 export class PublicRoute {
@@ -37,10 +37,12 @@ export function publicRoute (why: string): PublicRoute {
 export interface AuthRequirements<S extends SecurityShape = LooseShape> {
   /** Any one of these is enough. */
   readonly roles?: readonly S['roles'][]
+  /** All of these are needed. */
+  readonly scopes?: readonly ScopeOf<S>[]
   /** The sign-in (not the last refresh) is at most this old. */
   readonly fresh?: Duration
   /** Overrides the option of the same name. */
-  readonly revocation?: 'strict' | 'stateless'
+  readonly revocation?: Revocation
 }
 
 /** The `auth` key of a route's or a scope's `security`. */
@@ -53,49 +55,63 @@ export interface ResolvedAuthPolicy {
   readonly why: string | null
   /** Any one of these; empty: whoever is signed in. */
   readonly roles: readonly string[]
+  /** All of these. */
+  readonly scopes: readonly string[]
   readonly freshSeconds: number | null
-  readonly revocation: 'strict' | 'stateless'
+  readonly revocation: Revocation
 }
 
 const RequirementsSchema = Type.Object({
   roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
+  scopes: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one scope, or leave scopes out.' })),
   fresh: Type.Optional(Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' })),
-  revocation: Type.Optional(Revocation),
+  revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })
 
-const MEND = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, fresh, revocation }.'
+const MEND = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, scopes, fresh, revocation }.'
 
 /** The base policy of a service: everybody must sign in unless a route says otherwise. */
-export function baseAuthPolicy (revocation: 'strict' | 'stateless'): ResolvedAuthPolicy {
-  return Object.freeze({ access: 'required', why: null, roles: NO_ROLES, freshSeconds: null, revocation })
+export function baseAuthPolicy (revocation: Revocation): ResolvedAuthPolicy {
+  return Object.freeze({ access: 'required', why: null, ...NOTHING_MORE, revocation })
 }
 
-const NO_ROLES: readonly string[] = Object.freeze([])
+const NONE: readonly string[] = Object.freeze([])
+const NOTHING_MORE = Object.freeze({ roles: NONE, scopes: NONE, freshSeconds: null })
+
+/** The names that routes may use. */
+export interface KnownNames { readonly roles: ReadonlySet<string>, readonly scopes: ReadonlySet<string> }
 
 /**
  * Resolves the `auth` key against the scope's policy. A word or `publicRoute` replaces who may call, and keeps the
  * scope's `revocation`; an object replaces the keys it names and always means a signed-in user.
  */
-export function resolveAuthPolicy (known: ReadonlySet<string>, base: ResolvedAuthPolicy, input: unknown, where: string, problems: Problem[]): ResolvedAuthPolicy {
+export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, input: unknown, where: string, problems: Problem[]): ResolvedAuthPolicy {
   const { revocation } = base
-  if (input === 'required' || input === 'optional') return Object.freeze({ access: input, why: null, roles: NO_ROLES, freshSeconds: null, revocation })
-  if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, roles: NO_ROLES, freshSeconds: null, revocation })
+  if (input === 'required' || input === 'optional') return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })
+  if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, ...NOTHING_MORE, revocation })
   if (typeof input !== 'object' || input === null) {
     problems.push({ path: where, message: 'Not a policy.', mend: input === false ? 'To open a route, write publicRoute(\'why\').' : MEND })
     return base
   }
   const checked = checkOptions(RequirementsSchema, input, where, problems)
   if (checked === null) return base
-  for (const role of checked.roles ?? []) {
-    if (known.has(role)) continue
-    const near = nearest(role, [...known])
-    problems.push({ path: `${where}.roles`, message: `Unknown role "${role}".`, mend: near === null ? `Known roles: ${[...known].join(', ')}.` : `Did you mean "${near}"?` })
-  }
+  checkNames('role', checked.roles, known.roles, where, problems)
+  checkNames('scope', checked.scopes, known.scopes, where, problems)
   return Object.freeze({
     access: 'required',
     why: null,
     roles: checked.roles === undefined ? base.roles : Object.freeze([...checked.roles]),
+    scopes: checked.scopes === undefined ? base.scopes : Object.freeze([...checked.scopes]),
     freshSeconds: checked.fresh === undefined ? base.freshSeconds : parseDuration(checked.fresh) / 1000,
     revocation: checked.revocation ?? revocation,
   })
+}
+
+function checkNames (kind: 'role' | 'scope', names: readonly string[] = [], known: ReadonlySet<string>, where: string, problems: Problem[]): void {
+  for (const name of names) {
+    if (known.has(name)) continue
+    const near = nearest(name, [...known])
+    const mend = near !== null ? `Did you mean "${near}"?` : known.size === 0 ? `Declare it in auth.${kind}s.` : `Known ${kind}s: ${[...known].join(', ')}.`
+    problems.push({ path: `${where}.${kind}s`, message: `Unknown ${kind} "${name}".`, mend })
+  }
 }

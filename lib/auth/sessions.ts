@@ -1,8 +1,11 @@
+import type { KeyObject } from 'node:crypto'
 import type { ErrorCode } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { AuthContext } from './context.js'
+import type { Keyring } from './keyring.js'
+import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'
 import { createId, createJtiOf, hashJti, ID_PATTERN } from './rotation.js'
-import type { EndReason, SessionPolicy, SessionState, SessionStore } from './session-store.js'
+import type { EndedSession, EndReason, SessionPolicy, SessionState, SessionStore } from './session-store.js'
 import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec, type TokenTimes } from './tokens.js'
 import type { KnownUser, UserModel } from './users.js'
 
@@ -20,25 +23,41 @@ export interface RefreshToken extends TokenTimes {
 export interface IssuedTokens {
   readonly access: string
   readonly refresh: string
-  readonly accessMaxAge: number
-  readonly refreshMaxAge: number
+  /** Of the access token. */
+  readonly expiresIn: number
+  /** Of both cookies: until the session ends unless it is refreshed, so that an expired access token is told from none. */
+  readonly maxAge: number
   readonly context: AuthContext
 }
 
 export interface SessionSettings {
   readonly users: UserModel
-  readonly accessSecret: string
-  readonly refreshSecret: string
+  readonly accessKeys: Keyring
+  /** HS256 only: the ids of refresh tokens are derived from its secrets. */
+  readonly refreshKeys: Keyring
   readonly issuer: string
   readonly audience: string
   readonly accessTtlSeconds: number
   readonly policy: SessionPolicy
   readonly store: SessionStore
-  /** Epoch milliseconds. */
-  readonly now: () => number
   /** Throws when the tokens would not fit into a cookie; asked before anything changes in the store. */
   readonly assertFits: (access: string, refresh: string) => void
 }
+
+/** Where a new session is opened from. */
+export interface Opening {
+  readonly clientContext: string
+  readonly label: string
+  readonly methods: readonly string[]
+  /** How long ago the credentials were checked, in milliseconds. */
+  readonly ageMs: number
+  /** Sessions of the same user that end with it. */
+  readonly replaces: readonly string[]
+}
+
+export type Opened =
+  | { readonly tokens: IssuedTokens, readonly ended: readonly EndedSession[] }
+  | { readonly refused: 'full' | 'revoked' }
 
 /** What happened, for the caller to answer and to tell as events. */
 export type Refreshed =
@@ -49,7 +68,7 @@ export type Refreshed =
 export interface Sessions {
   readonly access: TokenCodec<AccessToken>
   readonly refresh: TokenCodec<RefreshToken>
-  open (user: KnownUser, clientContext: string): Promise<IssuedTokens>
+  open (user: KnownUser, opening: Opening): Promise<Opened>
   renew (token: string, clientContext: string, loadUser: (userId: string) => Promise<unknown>): Promise<Refreshed>
   /** The user and session a token belongs to, also when it has expired; null when it is not one of ours. */
   ownerOf (token: string): { readonly userId: string, readonly sessionId: string } | null
@@ -59,40 +78,56 @@ export interface Sessions {
 const CACHED_TOKENS = 1024
 
 export function createSessions (settings: SessionSettings): Sessions {
-  const { users, store, policy, now } = settings
-  const jtiOf = createJtiOf(Buffer.from(settings.refreshSecret))
+  const { users, store, policy } = settings
   const access = createAccessCodec(settings)
   const refresh = createRefreshCodec(settings)
+  // The current secret's first. A verify-only one may have made the id that the store has now, on an instance with other keys.
+  const jtiOf = createJtiOf(secretOf(settings.refreshKeys.current))
+  const makers = [jtiOf, ...settings.refreshKeys.verifyOnly.map((key) => createJtiOf(secretOf(key)))]
 
-  function issue (user: KnownUser, sessionId: string, salt: string, state: SessionState): IssuedTokens {
-    const nowSeconds = Math.floor(now() / 1000)
+  const nowSeconds = (): number => Math.floor(store.now() / 1000)
+
+  /** The id that the store has the hash of; null when no key of this instance made it. */
+  function currentJti (sessionId: string, salt: string, { generation, jtiHash }: SessionState): string | null {
+    for (const make of makers) {
+      const jti = make(sessionId, salt, generation)
+      if (hashJti(jti) === jtiHash) return jti
+    }
+    return null
+  }
+
+  function issue (user: KnownUser, sessionId: string, salt: string, jti: string, state: SessionState): IssuedTokens {
+    const now = nowSeconds()
     const sessionEnd = Math.floor(state.idleAt / 1000)
-    const exp = Math.max(nowSeconds + 1, Math.min(nowSeconds + settings.accessTtlSeconds, sessionEnd))
-    const { id, ...claims } = user
-    const accessToken = access.sign({ sub: id, sid: sessionId, ...claims, auth_time: state.authTime, iat: nowSeconds, exp, jti: createId() })
+    const exp = Math.max(now + 1, Math.min(now + settings.accessTtlSeconds, sessionEnd))
+    const { id } = user
+    const { methods, authTime, tokenVersion } = state
+    const accessToken = access.sign({ sub: id, sid: sessionId, ...users.toClaims(user), tv: tokenVersion, auth_time: authTime, amr: methods, iat: now, exp, jti: createId() })
     // Times of the store and not of now: winner and losers of a race mint the same text.
     const refreshToken = refresh.sign({
       sub: id,
       sid: sessionId,
       gen: state.generation,
       slt: salt,
-      jti: jtiOf(sessionId, salt, state.generation),
+      jti,
       iat: Math.floor(state.rotatedAt / 1000),
       exp: sessionEnd,
     })
     return {
       access: accessToken,
       refresh: refreshToken,
-      accessMaxAge: exp - nowSeconds,
-      refreshMaxAge: Math.max(1, sessionEnd - nowSeconds),
-      context: contextOf(user, sessionId, state.authTime, exp),
+      expiresIn: exp - now,
+      maxAge: Math.max(1, sessionEnd - now),
+      context: contextOf(user, { sid: sessionId, authTime, methods, tokenVersion }, exp),
     }
   }
 
   /** A session of this user would look so; tried before the store changes, because a failure after it would cost the session. */
-  function assertIssuable (user: KnownUser, sessionId: string, salt: string): void {
-    const at = now()
-    const trial = issue(user, sessionId, salt, { generation: 0, rotatedAt: at, idleAt: at + policy.idleMs, absoluteAt: at + policy.absoluteMs, authTime: Math.floor(at / 1000) })
+  function assertIssuable (user: KnownUser, sessionId: string, salt: string, methods: readonly string[]): void {
+    const at = store.now()
+    const trial = issue(user, sessionId, salt, createId(), {
+      generation: 0, jtiHash: '', rotatedAt: at, idleAt: at + policy.idleMs, absoluteAt: at + policy.absoluteMs, authTime: Math.floor(at / 1000), methods, tokenVersion: at,
+    })
     settings.assertFits(trial.access, trial.refresh)
   }
 
@@ -100,16 +135,18 @@ export function createSessions (settings: SessionSettings): Sessions {
     access,
     refresh,
 
-    async open (user, clientContext) {
+    async open (user, { clientContext, label, methods, ageMs, replaces }) {
       const sessionId = createId()
       const salt = createId()
-      assertIssuable(user, sessionId, salt)
-      const state = await store.create({ userId: user.id, sessionId, jtiHash: hashJti(jtiOf(sessionId, salt, 0)), context: clientContext })
-      return issue(user, sessionId, salt, state)
+      assertIssuable(user, sessionId, salt, methods)
+      const jti = jtiOf(sessionId, salt, 0)
+      const answer = await store.create({ userId: user.id, sessionId, jtiHash: hashJti(jti), context: clientContext, label, methods, ageMs, replaces })
+      if (answer.status !== 'created') return { refused: answer.status }
+      return { tokens: issue(user, sessionId, salt, jti, answer.state), ended: answer.ended }
     },
 
     async renew (token, clientContext, loadUser) {
-      const claims = refresh.verify(token, Math.floor(now() / 1000))
+      const claims = refresh.verify(token, nowSeconds())
       if (claims === 'TOKEN_INVALID') return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: claims }])
       // Its session is over as well. TOKEN_EXPIRED means "refresh" to a client, which would come back here for ever.
       if (claims === 'TOKEN_EXPIRED') return refuse('SESSION_REVOKED', [])
@@ -122,16 +159,20 @@ export function createSessions (settings: SessionSettings): Sessions {
       }
       const user = users.fromApp(loaded, 'loadUser')
       if (user.id !== userId) throw new Error('auth: loadUser gave another user than the one it was asked for')
-      assertIssuable(user, sessionId, salt)
-      const answer = await store.rotate({
-        userId, sessionId, generation, jtiHash: hashJti(jti), nextJtiHash: hashJti(jtiOf(sessionId, salt, generation + 1)), context: clientContext,
-      })
+      assertIssuable(user, sessionId, salt, LONGEST_METHODS)
+      const next = jtiOf(sessionId, salt, generation + 1)
+      const answer = await store.rotate({ userId, sessionId, generation, jtiHash: hashJti(jti), nextJtiHash: hashJti(next), context: clientContext })
       switch (answer.status) {
-        case 'rotated': return { tokens: issue(user, sessionId, salt, answer.state), events: [{ name: 'session_renewed', userId, sessionId }] }
+        case 'rotated': return { tokens: issue(user, sessionId, salt, next, answer.state), events: [{ name: 'session_renewed', userId, sessionId }] }
         case 'coalesced':
-        case 'grace': return { tokens: issue(user, sessionId, salt, answer.state), events: [] }
+        case 'grace': {
+          const current = currentJti(sessionId, salt, answer.state)
+          // An instance with a newer key rotated it. Nothing is wrong with the session, but its successor cannot be made here.
+          if (current === null) return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'KEY_UNKNOWN' }])
+          return { tokens: issue(user, sessionId, salt, current, answer.state), events: [] }
+        }
         case 'expired': return refuse('SESSION_REVOKED', [{ name: 'session_expired', userId, sessionId }])
-        case 'reuse': return refuse('REFRESH_REUSED', [{ name: 'authn_token_reuse', userId, sessionId }, revoked(userId, sessionId, 'reuse')])
+        case 'reuse': return refuse('REFRESH_REUSED', [{ name: 'authn_token_reuse', userId, sessionId }, ...answer.ended.map((ended) => revoked(userId, ended, 'reuse'))])
         // Whoever comes second, thief or owner, is told the same: the owner's client can then warn.
         case 'gone': return refuse(answer.reason === 'reuse' ? 'REFRESH_REUSED' : 'SESSION_REVOKED', [])
         // The store lost a write (a failover). The token is genuine, so nothing is revoked, but nothing can follow it either.
@@ -140,11 +181,14 @@ export function createSessions (settings: SessionSettings): Sessions {
     },
 
     ownerOf (token) {
-      const owner = access.read(token)?.context ?? refresh.read(token)
+      const owner = access.read(token, nowSeconds())?.context ?? refresh.read(token, nowSeconds())
       return owner === null ? null : { userId: owner.userId, sessionId: owner.sessionId }
     },
   })
 }
+
+/** What a login may say of its methods at most, see `METHODS_PATTERN`. */
+const LONGEST_METHODS: readonly string[] = Object.freeze(Array.from({ length: MAX_METHODS }, () => 'x'.repeat(MAX_METHOD_LENGTH)))
 
 /** The event of a session that ended before its time. */
 export function revoked (userId: string, sessionId: string, reason: EndReason): SecurityEvent {
@@ -155,43 +199,53 @@ function refuse (refused: ErrorCode, events: readonly SecurityEvent[]): Refreshe
   return { refused, events }
 }
 
-function createAccessCodec ({ users, accessSecret, issuer, audience, accessTtlSeconds }: SessionSettings): TokenCodec<AccessToken> {
+function createAccessCodec ({ users, accessKeys, issuer, audience, accessTtlSeconds }: SessionSettings): TokenCodec<AccessToken> {
   return createTokenCodec<AccessToken>({
     typ: 'at+jwt',
-    secret: accessSecret,
+    keyring: accessKeys,
     issuer,
     audience,
     lifetimeSeconds: accessTtlSeconds,
     cache: CACHED_TOKENS,
     parse (payload, { iat, exp }) {
-      const { sid, auth_time: authTime, jti } = payload
+      const { sid, auth_time: authTime, jti, tv: tokenVersion, amr: methods } = payload
       if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
+      if (!isCount(tokenVersion) || !areMethods(methods)) return null
       const user = users.fromClaims(payload)
-      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, sid, authTime, exp) })
+      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods, tokenVersion }, exp) })
     },
   })
 }
 
-function createRefreshCodec ({ refreshSecret, issuer, audience, policy }: SessionSettings): TokenCodec<RefreshToken> {
+function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: SessionSettings): TokenCodec<RefreshToken> {
   return createTokenCodec<RefreshToken>({
     typ: 'rt+jwt',
-    secret: refreshSecret,
+    keyring: refreshKeys,
     issuer,
     audience: `${audience}/refresh`,
     lifetimeSeconds: Math.ceil(policy.idleMs / 1000),
     cache: 0,
     parse ({ sub, sid, gen, slt, jti }, { iat, exp }) {
       if (typeof sub !== 'string' || sub === '' || !isId(sid) || !isId(slt) || !isId(jti)) return null
-      if (typeof gen !== 'number' || !Number.isSafeInteger(gen) || gen < 0) return null
-      return Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti })
+      return isCount(gen) ? Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti }) : null
     },
   })
 }
 
-function contextOf (user: KnownUser, sessionId: string, authTime: number, expiresAt: number): AuthContext {
-  return Object.freeze({ userId: user.id, sessionId, roles: user.roles, authTime, expiresAt, user })
+const NO_SCOPES: readonly never[] = Object.freeze([])
+
+function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
+  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
+}
+
+function secretOf ({ verifyWith }: { readonly verifyWith: KeyObject }): Buffer {
+  return verifyWith.export()
 }
 
 function isId (value: unknown): value is string {
   return typeof value === 'string' && ID_PATTERN.test(value)
+}
+
+function isCount (value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }

@@ -1,22 +1,26 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { assertNoProblems, BulwarkConfigError, SecurityError, type ErrorCode, type Problem } from '../errors.js'
+import { assertNoProblems, type Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { isLoopbackName } from '../host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
-import { connectRedis, withDeadline, type RedisClient, type RedisConnection } from '../redis.js'
+import { createRefusals } from './challenge.js'
+import { createCredentialReader } from './credentials.js'
+import { checkJwtNames, decorateJwt } from './compat.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
-import { assertCookiesFit, createFlows, type AuthFlows } from './flows.js'
+import { createSessionsApi } from './api.js'
+import { assertCookiesFit, createFlows, type AuthFlows, type LoginOptions, type TokenDocument } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
-import { MemorySessionStore } from './memory-store.js'
+import { createLivenessCheck } from './liveness.js'
+import { openSessionStore, policyOf } from './open-store.js'
+import { documentAuth } from './openapi.js'
 import { resolveAuthOptions, type ResolvedAuthOptions } from './options.js'
+import { keepParts } from './parts.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from './policy.js'
-import { REDIS_DEADLINE_MS, RedisSessionStore } from './redis-store.js'
 import { authRoutes } from './routes.js'
 import { createSessions } from './sessions.js'
-import type { SessionPolicy, SessionStore } from './session-store.js'
-import { CLOCK_TOLERANCE_SECONDS } from './tokens.js'
+import { createSocketGuard } from './sockets.js'
 
 export interface AuthInternals {
   /** Epoch milliseconds; tests pass their own. Redis keeps its own clock. */
@@ -39,86 +43,77 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const options = resolveAuthOptions(input, root, problems)
   assertNoProblems(problems)
   if (options === null) return
+  if (options.jwtDecorators) checkJwtNames(app, problems)
+  assertNoProblems(problems)
 
   const emit = (event: SecurityEvent, request: FastifyRequest | null): void => { root.emit(event, request) }
-  const store = await openStore(app, options, now, (event) => { emit(event, null) })
-  app.addHook('onClose', async () => { store.close() })
+  const policy = policyOf(options)
+  const store = await openSessionStore(options, { policy, now, log: app.log, emit: (event) => { emit(event, null) } })
+  const checkLiveness = createLivenessCheck(store, { delayMs: options.revocationDelayMs })
+  const sockets = createSocketGuard({ store, checkLiveness, delayMs: options.revocationDelayMs, now: () => store.now() })
+  app.addHook('onClose', async () => {
+    sockets.close()
+    store.close()
+  })
 
   const path = `${app.prefix}${options.prefix}`
   const cookiesOf = cookieChooser(app, root.production, { profile: options.cookies, path, sameSite: options.sameSite })
-  // RFC 9110, section 11.6.1: a 401 must name a challenge. Browsers ask nobody for a scheme that they do not know.
-  const challenge = Object.freeze({ 'www-authenticate': `Cookie realm="${options.issuer}"` })
-  const unauthorized = (code: ErrorCode): SecurityError => new SecurityError(code, { headers: challenge })
+  const refusals = createRefusals(options.sources, options.issuer)
+  const { unauthorized } = refusals
   const secure = secureCookies({ profile: options.cookies, path, sameSite: options.sameSite })
   const { users } = options
   const sessions = createSessions({
     ...options,
     accessTtlSeconds: options.accessTtlMs / 1000,
-    policy: policyOf(options),
+    policy,
     store,
-    now,
     assertFits: (access, refresh) => { assertCookiesFit(secure, access, refresh) },
   })
-  const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, cookiesOf, unauthorized, emit })
+  const readCredential = createCredentialReader({ sources: options.sources, cookiesOf })
+  const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, label: options.label, cookiesOf, readCredential, unauthorized, emit })
 
   decorate(app, flows)
-  publish(scope, 'sessions', Object.freeze({ store: store.kind, revokeUser: (userId: string) => flows.revokeUser(userId) }))
-  const guards = { access: sessions.access, store, cookiesOf, unauthorized, emit, now }
+  publish(scope, 'sessions', createSessionsApi(store, flows))
+  const guards = { access: sessions.access, readCredential, checkLiveness, refusals, sockets, emit, now: () => store.now() }
   addSection(app, defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
     key: 'auth',
-    resolve: (base, written, where, found) => resolveAuthPolicy(users.roles, base, written, where, found),
+    resolve: (base, written, where, found) => resolveAuthPolicy(users, base, written, where, found),
     compile: (policy, route) => compileGuards(guards, policy, route === null),
   }), baseAuthPolicy(options.revocation))
+  if (options.jwtDecorators) decorateJwt(app, guards, options)
+  documentAuth(app, { sources: options.sources, cookieName: secure.access.name })
+  keepParts(app, { sessions, users, sources: options.sources, cookies: secure, path })
 
-  if (options.authenticate === null) return
+  if (options.sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
+
   const has = (key: string): boolean => scope.isOn(key)
-  if (!has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
-  for (const route of authRoutes({ options, flows, unauthorized, emit, has }, options.authenticate)) app.route(route)
+  if (options.authenticate !== null && !has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
+  for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
+  warnOfEndedKeys(app, options, store.now())
+}
+
+/** Not refused: a service that restarts on the day after must come up. Nothing is verified with such a key. */
+function warnOfEndedKeys (app: FastifyInstance, { accessKeys, refreshKeys }: Pick<ResolvedAuthOptions, 'accessKeys' | 'refreshKeys'>, now: number): void {
+  for (const { kid, until } of [...accessKeys.verifyOnly, ...refreshKeys.verifyOnly]) {
+    if (until * 1000 <= now) app.log.warn({ kid }, 'auth: this verifyOnly key has ended; remove it')
+  }
 }
 
 function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   if (scope.sections.has('auth')) {
     problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', mend: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
-    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one (for example @fastify/jwt), or let it use other names.' })
+    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
   }
 }
 
-function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs }: ResolvedAuthOptions): SessionPolicy {
-  return Object.freeze({ idleMs: refreshIdleMs, absoluteMs: refreshAbsoluteMs, graceMs, tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000 })
-}
-
-async function openStore (app: FastifyInstance, options: ResolvedAuthOptions, now: () => number, emit: (event: SecurityEvent) => void): Promise<SessionStore> {
-  const policy = policyOf(options)
-  if (options.redis === null) return new MemorySessionStore(policy, now)
-  const connection = await connect(app, options.redis)
-  return new RedisSessionStore({
-    connection,
-    keyPrefix: options.keyPrefix,
-    policy,
-    onHealth (cause) {
-      if (cause === null) emit({ name: 'store_recovered', store: 'sessions' })
-      else emit({ name: 'store_unavailable', store: 'sessions', fallback: 'refuse' })
-    },
-  })
-}
-
-async function connect (app: FastifyInstance, source: NonNullable<ResolvedAuthOptions['redis']>): Promise<RedisConnection<RedisClient>> {
-  try {
-    const connection = await connectRedis(source, 'auth')
-    await warnOfSkew(app, connection)
-    return connection
-  } catch (cause) {
-    app.log.error({ err: cause }, 'auth: Redis cannot be reached')
-    throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', mend: 'Check the URL and that the server accepts this client; the log has the cause.' }])
-  }
-}
-
-/** Refresh tokens carry Redis' time and are read by this host's clock. */
-async function warnOfSkew (app: FastifyInstance, { client }: RedisConnection<RedisClient>): Promise<void> {
-  const [seconds] = await withDeadline(client.time(), REDIS_DEADLINE_MS)
-  const skew = Number(seconds) - Date.now() / 1000
-  if (Math.abs(skew) > CLOCK_TOLERANCE_SECONDS) app.log.warn({ skewSeconds: Math.round(skew) }, 'auth: the clocks of Redis and of this host differ by more than tokens tolerate; synchronise them')
+/** Asked when everything is loaded: the csrf plugin may come after this one. Browsers send cookies along whoever made the request. */
+function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
+  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
+  const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
+  const mend = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
+  if (scope.root.production) problems.push({ path: 'auth.sources', message, mend })
+  else app.log.warn(`auth: ${message} ${mend} Production refuses to start so.`)
 }
 
 /** Which cookies a request has: those without Secure only outside production, over plain HTTP, on a loopback name. */
@@ -143,6 +138,7 @@ function decorate (app: FastifyInstance, flows: AuthFlows): void {
   app.decorateRequest('auth', { getter: readAuth })
   app.decorateRequest('user', { getter: readUser })
   app.decorateReply('login', loginReply)
+  app.decorateReply('issueTokens', issueReply)
   app.decorateReply('logout', logoutReply)
 }
 
@@ -156,8 +152,12 @@ function readUser (this: FastifyRequest): FastifyRequest['user'] {
   return auth.user
 }
 
-async function loginReply (this: FastifyReply, user: unknown): Promise<void> {
-  await this.server[kFlows].login(this.request, this, user, 'reply.login')
+async function loginReply (this: FastifyReply, user: unknown, options?: LoginOptions): Promise<void> {
+  await this.server[kFlows].login(this.request, this, user, 'reply.login', options)
+}
+
+async function issueReply (this: FastifyReply, user: unknown, options?: LoginOptions): Promise<TokenDocument> {
+  return this.server[kFlows].issue(this.request, this, user, 'reply.issueTokens', options)
 }
 
 async function logoutReply (this: FastifyReply): Promise<void> {

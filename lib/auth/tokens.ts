@@ -1,6 +1,9 @@
-import { createHmac } from 'node:crypto'
-import { createSigner, createVerifier } from 'fast-jwt'
+import { isUtf8 } from 'node:buffer'
+import type { KeyObject } from 'node:crypto'
+import { createSigner } from 'fast-jwt'
 import { isPlainObject } from '../options.js'
+import type { Keyring, TokenAlgorithm } from './keyring.js'
+import { createSignatureCheck, type SignatureCheck } from './signature.js'
 import { TokenCache } from './token-cache.js'
 
 /** Why a token is refused. `TOKEN_EXPIRED` is only said of a token whose signature is valid. */
@@ -16,7 +19,7 @@ export interface TokenTimes { readonly iat: number, readonly exp: number }
 export interface TokenKind<T extends TokenTimes> {
   /** The exact `typ` of the header, for example `at+jwt` (RFC 9068). */
   readonly typ: string
-  readonly secret: string
+  readonly keyring: Keyring
   readonly issuer: string
   readonly audience: string
   /** No token of this kind lives longer. */
@@ -28,67 +31,92 @@ export interface TokenKind<T extends TokenTimes> {
 }
 
 export interface TokenCodec<T extends TokenTimes> {
-  /** Signs the claims; `iss` and `aud` are added. */
+  /** Signs the claims with the current key; `iss` and `aud` are added. */
   sign (claims: TokenTimes & Readonly<Record<string, unknown>>): string
-  /** What the token says when its signature and form are valid, whatever the time; otherwise null. */
-  read (token: string): T | null
+  /** What the token says when its signature and form are valid and its key holds now, even if it has expired; otherwise null. */
+  read (token: string, nowSeconds: number): T | null
   /** What the token says when it also holds now, or why not. Never throws. */
   verify (token: string, nowSeconds: number): T | TokenRefusal
 }
 
-/** Payload and signature: base64url without padding. 43 characters carry 32 bytes, the last one has two unused bits. */
-const PAYLOAD_AND_SIGNATURE = /^([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+/** What stands for one spelling of the header: the only key, and the only form of signature, that may follow it. */
+interface HeaderKey extends SignatureCheck {
+  /** Epoch seconds from which its tokens are refused. */
+  readonly until: number
+}
+
+/** A verified token. Nothing that time changes is in it. */
+interface Verified<T> { readonly claims: T, readonly until: number }
 
 /**
- * Signs and verifies one kind of token with one HS256 key; the verifier is built once, here.
+ * Signs with the current key of a keyring and verifies with all of them; what each needs is built once, here.
  *
- * Only this suite mints these tokens, so their header has exactly one spelling: it is compared as text. That leaves
- * no `alg`, `typ`, `kid`, `crit`, `b64`, `jku`, `jwk` or `x5c` for anybody to choose. The payload likewise must be the
- * canonical encoding of what it says, which refuses repeated names, odd numbers and text that is not UTF-8.
+ * Only this suite mints these tokens, so their header has exactly one spelling for each key, and that text selects the
+ * key. It leaves no `alg`, `typ`, `kid`, `crit`, `b64`, `jku`, `jwk` or `x5c` for anybody to choose. The payload must
+ * be the canonical encoding of what it says, which refuses repeated names, odd numbers and text that is not UTF-8.
+ * Nothing of a token is decoded before its signature is known to be valid.
  */
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
-  const key = Buffer.from(kind.secret)
-  const signer = createSigner({ key, algorithm: 'HS256', kid: keyId(key), header: { alg: 'HS256', typ: kind.typ } })
-  const verifier = createVerifier({ key, algorithms: ['HS256'], checkTyp: kind.typ, ignoreExpiration: true, ignoreNotBefore: true, cache: false })
-  const probe = signer({ iat: 0 })
-  const header = probe.slice(0, probe.indexOf('.') + 1)
-  const cache = kind.cache > 0 ? new TokenCache<T>(kind.cache) : null
+  const { current, verifyOnly } = kind.keyring
+  const signer = createSigner({ key: signingText(current.signWith), algorithm: current.alg, kid: current.kid, header: { alg: current.alg, typ: kind.typ } })
+  const byHeader: ReadonlyMap<string, HeaderKey> = new Map([{ ...current, until: Infinity }, ...verifyOnly].map((key) => [headerText(kind.typ, key), { ...createSignatureCheck(key.alg, key.verifyWith), until: key.until }]))
+  const cache = kind.cache > 0 ? new TokenCache<Verified<T>>(kind.cache) : null
 
-  function read (token: string): T | null {
-    const known = cache?.get(token)
-    if (known !== undefined) return known
-    if (token.length > MAX_TOKEN_BYTES || !token.startsWith(header)) return null
-    const segment = PAYLOAD_AND_SIGNATURE.exec(token.slice(header.length))?.[1]
-    if (segment === undefined) return null
-    const payload = verifiedPayload(verifier, token)
-    if (payload === null || Buffer.from(JSON.stringify(payload)).toString('base64url') !== segment) return null
-    const claims = parsePayload(kind, payload)
-    if (claims !== null) cache?.set(token, claims)
-    return claims
+  function examine (token: string): Verified<T> | null {
+    if (token.length > MAX_TOKEN_BYTES) return null
+    const headerEnd = token.indexOf('.')
+    const key = headerEnd === -1 ? undefined : byHeader.get(token.slice(0, headerEnd))
+    if (key === undefined) return null
+    const payloadEnd = token.length - key.length - 1
+    if (payloadEnd <= headerEnd || token[payloadEnd] !== '.' || !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))) return null
+    const payload = canonicalPayload(token.slice(headerEnd + 1, payloadEnd))
+    const claims = payload === null ? null : parsePayload(kind, payload)
+    return claims === null ? null : { claims, until: key.until }
+  }
+
+  function read (token: string, nowSeconds: number): T | null {
+    let verified = cache?.get(token)
+    if (verified === undefined) {
+      const examined = examine(token)
+      if (examined === null) return null
+      cache?.set(token, examined)
+      verified = examined
+    }
+    // On every use: a key that has ended ends its cached tokens, too.
+    return nowSeconds < verified.until ? verified.claims : null
   }
 
   return Object.freeze<TokenCodec<T>>({
     sign: (claims) => signer({ iss: kind.issuer, aud: kind.audience, ...claims }),
     read,
     verify (token, nowSeconds) {
-      const claims = read(token)
+      const claims = read(token, nowSeconds)
       if (claims === null || claims.iat > nowSeconds + CLOCK_TOLERANCE_SECONDS) return 'TOKEN_INVALID'
       return claims.exp > nowSeconds ? claims : 'TOKEN_EXPIRED'
     },
   })
 }
 
-/** Names the key without telling anything of it: 64 bits of an HMAC under the key itself. */
-function keyId (key: Buffer): string {
-  return createHmac('sha256', key).update('fastify-bulwark key id').digest().toString('base64url', 0, 8)
+/** The first segment as the signer writes it; a test holds the two together. */
+function headerText (typ: string, { alg, kid }: { readonly alg: TokenAlgorithm, readonly kid: string }): string {
+  return Buffer.from(JSON.stringify({ alg, typ, kid })).toString('base64url')
 }
 
-function verifiedPayload (verifier: (token: string) => unknown, token: string): Record<string, unknown> | null {
+/** fast-jwt takes a Buffer for a secret and a PEM for a private key, which it parses once. */
+function signingText (key: KeyObject): string | Buffer {
+  return key.type === 'secret' ? key.export() : key.export({ format: 'pem', type: 'pkcs8' })
+}
+
+/** The object that a segment is the one encoding of: base64url, UTF-8 and JSON as we write them; otherwise null. */
+function canonicalPayload (segment: string): Record<string, unknown> | null {
+  const bytes = Buffer.from(segment, 'base64url')
+  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
+  const text = bytes.toString()
   try {
-    const payload = verifier(token)
-    return isPlainObject(payload) ? payload : null
+    const payload: unknown = JSON.parse(text)
+    return isPlainObject(payload) && JSON.stringify(payload) === text ? payload : null
   } catch {
-    // Whatever the library says, the caller learns one thing: the token is not valid.
+    // Signed, and yet no JSON or nested beyond the stack.
     return null
   }
 }

@@ -3,26 +3,32 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { Problem } from '../errors.js'
 import { isPlainObject } from '../options.js'
 
-/** A user as tokens, `request.user` and the built-in routes know one: id, roles and the declared claims, nothing else. */
+/** A user as tokens, `request.user` and the built-in routes know one: id, roles, scopes and the declared claims, nothing else. */
 export interface KnownUser {
   readonly id: string
   readonly roles: readonly string[]
+  /** Present when the service declares scopes. */
+  readonly scopes?: readonly string[]
   readonly [claim: string]: unknown
 }
 
 /** Turns what the app's functions return, and what tokens say, into known users. */
 export interface UserModel {
   readonly roles: ReadonlySet<string>
+  /** Empty when the service declares none. */
+  readonly scopes: ReadonlySet<string>
   /** Names of the app's claims. */
   readonly claims: readonly string[]
   readonly schema: TObject | null
   /**
-   * A frozen copy with the id, the roles and the declared claims; whatever else the object has (a database row's
+   * A frozen copy with the id, the roles, the scopes and the declared claims; whatever else the object has (a database row's
    * password hash) stays behind. @throws Error when it does not fit; the message holds no value.
    */
   fromApp (user: unknown, source: string): KnownUser
   /** The user that a payload describes, frozen to the bottom and without a prototype; null when it does not fit. */
   fromClaims (payload: Readonly<Record<string, unknown>>): KnownUser | null
+  /** The claims that a token carries of a user beside `sub`. */
+  toClaims (user: KnownUser): Readonly<Record<string, unknown>>
 }
 
 const MAX_ID_LENGTH = 255
@@ -54,8 +60,9 @@ export function checkClaims (claims: unknown, path: string, problems: Problem[])
   return claims
 }
 
-export function createUserModel (roles: readonly string[], schema: TObject | null): UserModel {
+export function createUserModel (roles: readonly string[], schema: TObject | null, scopes: readonly string[] = []): UserModel {
   const known: ReadonlySet<string> = new Set(roles)
+  const knownScopes: ReadonlySet<string> = new Set(scopes)
   const claims = Object.freeze(Object.keys(schema?.properties ?? {}))
   const checker = schema === null ? null : TypeCompiler.Compile(schema)
 
@@ -65,29 +72,41 @@ export function createUserModel (roles: readonly string[], schema: TObject | nul
     return picked
   }
 
+  const scopesMember = (granted: readonly string[]): { scopes?: readonly string[] } =>
+    knownScopes.size === 0 ? {} : { scopes: Object.freeze([...new Set(granted)]) }
+
   return Object.freeze<UserModel>({
     roles: known,
+    scopes: knownScopes,
     claims,
     schema,
     fromApp (user, source) {
       if (typeof user !== 'object' || user === null) throw new Error(`auth: ${source} gave no user object`)
-      const { id, roles: given } = user as { id?: unknown, roles?: unknown }
+      const { id, roles: given, scopes: granted = [] } = user as { id?: unknown, roles?: unknown, scopes?: unknown }
       if (!isId(id)) throw new Error(`auth: ${source} gave a user whose id is not a text of 1 to ${MAX_ID_LENGTH} characters`)
       if (!isRoles(given, known)) throw new Error(`auth: ${source} gave a user whose roles are not a list of the declared ones`)
+      const refused = firstUnknownScope(granted, knownScopes)
+      if (refused !== null) throw new Error(`auth: ${source} gave a user whose scopes ${refused}`)
       // Through JSON, as the token will carry them: a Date or an undefined member shows here and not at the next request.
       const picked = JSON.parse(JSON.stringify(pickClaims(user as Record<string, unknown>))) as Record<string, unknown>
       if (checker?.Check(picked) === false) {
         const where = checker.Errors(picked).First()?.path ?? ''
         throw new Error(`auth: ${source} gave a user whose claims do not fit their schema, at ${where === '' ? '/' : where}`)
       }
-      return freezeUser(id, [...new Set(given)], picked)
+      return freezeUser(id, [...new Set(given)], scopesMember(granted as readonly string[]), picked)
     },
     fromClaims (payload) {
       const { sub, roles: given } = payload
       if (!isId(sub) || !isRoles(given, known)) return null
+      const granted = readScope(payload['scope'], knownScopes)
+      if (granted === null) return null
       const picked = pickClaims(payload)
       if (checker?.Check(picked) === false) return null
-      return freezeUser(sub, given, picked)
+      return freezeUser(sub, given, scopesMember(granted), picked)
+    },
+    toClaims ({ id: _id, scopes: granted = [], ...rest }) {
+      // RFC 6749, section 3.3: one scope at least, so a user without any has no such claim.
+      return granted.length === 0 ? rest : { ...rest, scope: granted.join(' ') }
     },
   })
 }
@@ -100,8 +119,29 @@ function isRoles (value: unknown, known: ReadonlySet<string>): value is readonly
   return Array.isArray(value) && value.every((role) => typeof role === 'string' && known.has(role))
 }
 
-function freezeUser (id: string, roles: readonly string[], claims: Readonly<Record<string, unknown>>): KnownUser {
-  const user = Object.assign(Object.create(null) as Record<string, unknown>, { id, roles: Object.freeze([...roles]) }, claims)
+/** What is wrong with a user's scopes, for an error; null when nothing is. A scope's name is no secret, and is the app's own text. */
+function firstUnknownScope (value: unknown, known: ReadonlySet<string>): string | null {
+  if (!Array.isArray(value)) return 'are not a list of the declared ones'
+  for (const scope of value as readonly unknown[]) {
+    if (typeof scope !== 'string') return 'are not a list of the declared ones'
+    if (!known.has(scope)) return `have one that is not declared: ${JSON.stringify(scope.slice(0, 64))}`
+  }
+  return null
+}
+
+/**
+ * The scopes of a token (RFC 9068, section 2.2.3: names with one space between them); null when they are none that we gave.
+ * A token from before the service declared scopes has no such claim, and one from after it gave them up is not asked.
+ */
+function readScope (value: unknown, known: ReadonlySet<string>): readonly string[] | null {
+  if (value === undefined || known.size === 0) return []
+  if (typeof value !== 'string') return null
+  const scopes = value.split(' ')
+  return scopes.every((scope) => known.has(scope)) && new Set(scopes).size === scopes.length ? scopes : null
+}
+
+function freezeUser (id: string, roles: readonly string[], scopes: { readonly scopes?: readonly string[] }, claims: Readonly<Record<string, unknown>>): KnownUser {
+  const user = Object.assign(Object.create(null) as Record<string, unknown>, { id, roles: Object.freeze([...roles]) }, scopes, claims)
   for (const name of Object.keys(claims)) freezeDeep(user[name])
   return Object.freeze(user)
 }

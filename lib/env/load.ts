@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { Type, type Static, type TObject } from '@sinclair/typebox'
-import ajvFormats from 'ajv-formats'
-import { envSchema } from 'env-schema'
 import type { Problem } from '../errors.js'
-import { checkOptions } from '../options.js'
-import { SECRET_MEND, secretProblems } from '../secrets.js'
+import { checkOptions, isPlainObject } from '../options.js'
+import { SECRET_MEND } from '../secrets.js'
 import { createConfig, type LoadedEnv } from './config.js'
+import { checkSecrets, validate } from './judge.js'
 import { isProduction } from './mode.js'
 import { isEnvSchema, readEnvSchema, type EnvVariable } from './schema.js'
 import { readDotenv, readText, type EnvSource } from './source.js'
@@ -18,25 +17,35 @@ export const LoadEnvOptionsSchema = Type.Object({
 /** Options of `loadEnv`. */
 export type LoadEnvOptions = Static<typeof LoadEnvOptionsSchema>
 
+/** The variables of a checked schema, and where their texts come from. */
+export interface Reading {
+  readonly schema: unknown
+  readonly variables: readonly EnvVariable[]
+  readonly layers: readonly EnvSource[]
+  readonly production: boolean
+}
+
 /** Reads and checks the variables of a schema; null when something was wrong, with a problem for each finding. */
 export function readConfig (schema: unknown, options: unknown, problems: Problem[]): LoadedEnv | null {
   const before = problems.length
-  const variables = readEnvSchema(schema, problems)
+  if (isPlainObject(options) && options['sources'] !== undefined) {
+    problems.push({ path: 'env.sources', message: 'Secret sources are asked over a network, which has to be waited for.', mend: 'Write env: await loadEnvAsync(schema, { sources }).' })
+    return null
+  }
   const { source, dotenv } = checkOptions(LoadEnvOptionsSchema, options, 'env', problems) ?? {}
+  const reading = prepare(schema, { source, dotenv }, before, problems)
+  if (reading === null) return null
+  const read = readTexts(reading, problems)
+  return finish(reading, complete(reading, read, '', problems), before, problems)
+}
+
+/** Null when the schema or the options are wrong: no value can be judged by them. */
+export function prepare (schema: unknown, { source, dotenv }: { readonly source: unknown, readonly dotenv: boolean | string | undefined }, before: number, problems: Problem[]): Reading | null {
+  const variables = readEnvSchema(schema, problems)
   const origin = sourceOf(source, problems)
-  // Values cannot be judged by a schema that is wrong itself.
   if (problems.length > before || origin === null) return null
-  const production = isProduction(origin)
   const layers = [origin, source !== undefined && dotenv === undefined ? {} : readDotenv(dotenv, origin, problems)]
-  const { data, generated } = collect(variables, layers, production, problems)
-  const values = validate(schema, variables, data, problems)
-  checkSecrets(variables, data, problems)
-  if (problems.length > before) return null
-  return createConfig(values, {
-    production,
-    secrets: Object.freeze(variables.filter(({ secret }) => secret).map(({ name }) => name)),
-    generated: Object.freeze(generated),
-  })
+  return { schema, variables, layers, production: isProduction(origin) }
 }
 
 /** The environment that a `source` option stands for; null when it is none. */
@@ -47,109 +56,65 @@ export function sourceOf (source: unknown, problems: Problem[]): EnvSource | nul
   return null
 }
 
-interface Collected {
-  readonly data: Record<string, string | string[]>
-  readonly generated: string[]
-}
+/** What the environment says: the texts, and the names that it says something wrong about. */
+interface Read { readonly texts: ReadonlyMap<string, string>, readonly wrong: ReadonlySet<string> }
 
-function collect (variables: readonly EnvVariable[], layers: readonly EnvSource[], production: boolean, problems: Problem[]): Collected {
+export function readTexts ({ variables, layers }: Reading, problems: Problem[]): Read {
   const names = new Set(variables.map(({ name }) => name))
-  const data: Record<string, string | string[]> = {}
-  const generated: string[] = []
-  for (const variable of variables) {
-    const { name, separator } = variable
+  const texts = new Map<string, string>()
+  const wrong = new Set<string>()
+  for (const { name, separator } of variables) {
     const before = problems.length
     const text = readText({ name, isList: separator !== null, mayBeFile: !names.has(`${name}_FILE`) }, layers, problems)
+    if (text !== undefined) texts.set(name, text)
+    if (problems.length > before) wrong.add(name)
+  }
+  return { texts, wrong }
+}
+
+/** What is to be judged, with what was made up because it was missing. */
+export interface Completed {
+  readonly data: Readonly<Record<string, string | readonly string[]>>
+  readonly generated: readonly string[]
+}
+
+/**
+ * Makes what may be made up, and reports what is missing.
+ * @param elsewhere a further way to give a secret, as the end of a sentence
+ */
+export function complete ({ variables, production }: Reading, { texts, wrong }: Read, elsewhere: string, problems: Problem[]): Completed {
+  const data: Record<string, string | readonly string[]> = {}
+  const generated: string[] = []
+  for (const variable of variables) {
+    const { name } = variable
+    const text = texts.get(name)
     if (text !== undefined) {
-      data[name] = separator === null ? text : text.split(separator).map((item) => item.trim()).filter((item) => item !== '')
+      data[name] = itemsOf(variable, text)
+    } else if (wrong.has(name)) {
+      continue
     } else if (variable.generate && !production) {
       data[name] = randomBytes(32).toString('base64url')
       generated.push(name)
-    } else if (problems.length === before && !variable.hasDefault && (variable.required || (variable.requiredInProduction && production))) {
-      const how = `Set ${name}, or ${name}_FILE to the path of a file that holds it.`
+    } else if (!variable.hasDefault && (variable.required || (variable.requiredInProduction && production))) {
+      const how = `Set ${name}, or ${name}_FILE to the path of a file that holds it${variable.hidden ? elsewhere : ''}.`
       problems.push({ path: `env.${name}`, message: 'Missing.', mend: [variable.description, how, variable.secret ? SECRET_MEND : null].filter((part) => part !== null).join(' ') })
     }
   }
   return { data, generated }
 }
 
-interface AjvFinding { readonly keyword: string, readonly instancePath: string, readonly message?: string }
-
-/** Coerces and checks by env-schema, on a copy of the caller's schema. Missing variables were reported before. */
-function validate (schema: unknown, variables: readonly EnvVariable[], data: Readonly<Record<string, unknown>>, problems: Problem[]): Record<string, unknown> {
-  const properties = Object.fromEntries(variables.map((variable) => [variable.name, structuredClone(withoutSymbols(variable.schema))]))
-  try {
-    return envSchema<Record<string, unknown>>({
-      schema: { type: 'object', properties },
-      data: { ...data },
-      env: false,
-      dotenv: false,
-      ajv: {
-        customOptions: (ajv) => {
-          ajvFormats.default(ajv, { keywords: false })
-          return ajv
-        },
-      },
-    })
-  } catch (error) {
-    const findings: unknown = error instanceof Error && 'errors' in error ? error.errors : null
-    if (Array.isArray(findings)) addFindings(findings as AjvFinding[], variables, problems)
-    else problems.push({ path: 'env', message: `The schema does not compile: ${error instanceof Error ? error.message : 'unknown error'}.`, mend: 'Correct the schema.' })
-    return {}
-  }
+/** The items of a list, trimmed and without empty ones; anything else as it is. */
+export function itemsOf ({ separator }: EnvVariable, text: string): string | readonly string[] {
+  return separator === null ? text : text.split(separator).map((item) => item.trim()).filter((item) => item !== '')
 }
 
-function addFindings (findings: readonly AjvFinding[], variables: readonly EnvVariable[], problems: Problem[]): void {
-  const seen = new Set<string>()
-  for (const { name, description, schema } of variables) {
-    const own = findings.filter(({ instancePath }) => instancePath.split('/')[1] === name)
-    // A choice reports each of its members first; what counts is that none fits.
-    const choice = own.find(({ keyword }) => keyword === 'anyOf' || keyword === 'enum')
-    for (const { keyword, message } of choice === undefined ? own : [choice]) {
-      const text = keyword === 'anyOf' || keyword === 'enum' ? 'Not one of the allowed values.' : `The value ${message ?? 'is not valid'}.`
-      if (seen.has(`${name} ${text}`)) continue
-      seen.add(`${name} ${text}`)
-      problems.push({ path: `env.${name}`, message: text, mend: description ?? allowed(schema) ?? `Correct ${name} in the environment.` })
-    }
-  }
-}
-
-/** The values that a choice of literals allows; they stand in the schema, so they may be shown. */
-function allowed (schema: Readonly<Record<string, unknown>>): string | null {
-  const choices: unknown[] = Array.isArray(schema['enum']) ? schema['enum'] : Array.isArray(schema['anyOf']) ? schema['anyOf'].map((member: { const?: unknown }) => member.const) : []
-  const names = choices.filter((choice) => typeof choice === 'string' || typeof choice === 'number' || typeof choice === 'boolean')
-  return names.length === 0 || names.length < choices.length ? null : `Write one of: ${names.join(', ')}.`
-}
-
-/** Judges what was read and not what was validated, so that one malformed variable hides no other problem. */
-function checkSecrets (variables: readonly EnvVariable[], data: Collected['data'], problems: Problem[]): void {
-  const owners = new Map<string, string>()
-  for (const { name, secret } of variables) {
-    const read = secret ? data[name] ?? [] : []
-    for (const text of typeof read === 'string' ? [read] : read) {
-      const owner = owners.get(text)
-      if (owner !== undefined) {
-        problems.push({ path: `env.${name}`, message: owner === name ? 'The same secret twice.' : `The same secret as ${owner}.`, mend: 'Give each its own value: who learns one of them must not have the other.' })
-      }
-      owners.set(text, name)
-      const reasons = isPrivateKey(text) ? [] : secretProblems(text)
-      if (reasons.length > 0) problems.push({ path: `env.${name}`, message: `Too weak for a secret. ${reasons.join(' ')}`, mend: SECRET_MEND })
-    }
-  }
-}
-
-/**
- * Passes without an estimate: a private key has the strength of its algorithm, which is judged where it is used.
- * (The estimate refuses every PEM text, because as an HMAC secret it could be the public half.)
- */
-function isPrivateKey (text: string): boolean {
-  return /^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----/.test(text)
-}
-
-function withoutSymbols (value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutSymbols)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, withoutSymbols(member)]))
+/** Judges everything that was read, also beside problems; null when there is any. */
+export function finish ({ schema, variables, production }: Reading, { data, generated }: Completed, before: number, problems: Problem[]): LoadedEnv | null {
+  const values = validate(schema, variables, data, problems)
+  checkSecrets(variables, data, problems)
+  if (problems.length > before) return null
+  const hidden = Object.freeze(variables.filter((variable) => variable.hidden).map(({ name }) => name))
+  return createConfig(values, { production, hidden, generated: Object.freeze(generated) })
 }
 
 /** The type guard under a name that says what callers ask. */

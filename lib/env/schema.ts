@@ -9,16 +9,20 @@ export interface EnvVariable {
   readonly hasDefault: boolean
   /** Redacted when printed and checked for strength. */
   readonly secret: boolean
+  /** Redacted when printed: every `secret`, and what is marked `redact`. */
+  readonly hidden: boolean
   /** A missing value is made up outside production. */
   readonly generate: boolean
   /** What stands between the items of a list; null for a single value. */
   readonly separator: string | null
   readonly description: string | null
+  /** What is said of a value that does not fit, instead of the validator's words. */
+  readonly message: string | null
   /** A copy of the property's schema without the keywords of this suite. */
   readonly schema: Readonly<Record<string, unknown>>
 }
 
-const OWN_KEYWORDS = ['secret', 'generate', 'requiredIn', 'separator'] as const
+const OWN_KEYWORDS = ['secret', 'redact', 'generate', 'requiredIn', 'separator', 'message'] as const
 
 const VALUE_KEYWORDS: readonly string[] = [
   'type', 'title', 'description', 'examples', 'default', 'enum', 'const', 'anyOf',
@@ -53,7 +57,7 @@ export function readEnvSchema (schema: unknown, problems: Problem[]): readonly E
 function readVariable (name: string, property: unknown, required: boolean, problems: Problem[]): EnvVariable {
   const path = `env.${name}`
   const written: Readonly<Record<string, unknown>> = isPlainObject(property) ? property : {}
-  const { secret, generate, requiredIn, separator, ...rest } = written
+  const { secret, redact, generate, requiredIn, separator, message, ...rest } = written
   // Ajv would take what every object inherits for a value that is there.
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name in Object.prototype) {
     problems.push({ path, message: 'Not a name for an environment variable.', mend: 'Use letters, digits and underscores, and no name that every object inherits.' })
@@ -68,9 +72,11 @@ function readVariable (name: string, property: unknown, required: boolean, probl
     requiredInProduction: requiredIn === 'production',
     hasDefault: rest['default'] !== undefined,
     secret: secret === true,
+    hidden: secret === true || redact === true,
     generate: generate === true,
     separator: typeof separator === 'string' ? separator : null,
     description: typeof rest['description'] === 'string' ? rest['description'] : null,
+    message: typeof message === 'string' ? message : null,
     schema: rest,
   })
 }
@@ -115,14 +121,18 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
 }
 
 function checkOwnKeywords (schema: Readonly<Record<string, unknown>>, required: boolean, path: string, problems: Problem[]): void {
-  const { secret, generate, requiredIn, separator, items, type } = schema
+  const { secret, redact, generate, requiredIn, separator, message, items, type } = schema
   const isList = type === 'array'
   const add = (message: string, mend: string): void => { problems.push({ path, message, mend }) }
-  for (const [keyword, value] of [['secret', secret], ['generate', generate]] as const) {
+  for (const [keyword, value] of [['secret', secret], ['redact', redact], ['generate', generate]] as const) {
     if (value !== undefined && typeof value !== 'boolean') add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)
   }
+  if (message !== undefined && (typeof message !== 'string' || message === '')) add('`message` is not a text.', 'Write one sentence that says what the value has to be, or leave it out.')
+  if (secret === true && redact === true) add('`redact` beside `secret`, which redacts already.', 'Remove `redact`; remove `secret` instead when the value is not a key.')
+  const valueType = isList && isPlainObject(items) ? items['type'] : type
+  // Whoever redacts logs looks for texts.
+  if (redact === true && valueType !== 'string') add('Only a string can be redacted.', 'Declare it as Type.String({ redact: true }).')
   if (secret === true) {
-    const valueType = isList && isPlainObject(items) ? items['type'] : type
     if (valueType !== 'string') add('Only a string can be a secret.', 'Declare it as Type.String({ secret: true }).')
     if (schema['default'] !== undefined) add('A secret with a default is no secret: the default stands in the code.', 'Remove `default`; `generate: true` makes one outside production.')
   }

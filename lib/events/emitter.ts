@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
+import type { FastifyRequest } from 'fastify'
 import { nearest } from '../options.js'
-import { EVENT_LEVELS, type EventFields, type EventName } from './catalogue.js'
+import { EVENT_NAMES, type EventFields, type EventName, type SecurityEvent } from './catalogue.js'
 
 /** An event as listeners and the diagnostics channel get it; frozen. */
 export type SecurityEventRecord<N extends EventName = EventName> = {
@@ -32,6 +33,21 @@ type AnyListener = (event: never) => unknown
  */
 export class SecurityEvents {
   readonly #emitter = new EventEmitter()
+  readonly #record: (event: SecurityEvent, request: FastifyRequest | null) => void
+
+  constructor (record: (event: SecurityEvent, request: FastifyRequest | null) => void) {
+    this.#record = record
+  }
+
+  /**
+   * Reports what only the app can know, such as a changed password; the request is the one that caused it. Fields that the
+   * catalogue does not have are dropped.
+   */
+  emit<N extends EventName> (name: N, fields: EventFields[N], request: FastifyRequest | null): void {
+    assertEvent(name)
+    // The fields are those of this very name; the recorder reads no others.
+    this.#record({ ...fields, name } as SecurityEvent, request)
+  }
 
   on<N extends Listenable> (name: N, listener: SecurityEventListener<N>): this {
     this.#emitter.on(known(name), listener)
@@ -52,7 +68,7 @@ export class SecurityEvents {
     return events.#emitter.listenerCount(name) > 0 || events.#emitter.listenerCount('*') > 0
   }
 
-  /** Not a method, so that only the plugin can make an event happen. */
+  /** Not a method, so that only the plugin can hand over what it has not cleaned and counted. */
   static deliver (events: SecurityEvents, record: SecurityEventRecord, onFailure: (error: unknown) => void): void {
     for (const name of [record.name, '*']) {
       // The raw listeners: that of `once` removes itself when it is called.
@@ -63,9 +79,13 @@ export class SecurityEvents {
 
 /** A misspelt name would otherwise wait for ever. */
 function known (name: Listenable): Listenable {
-  const names = [...Object.keys(EVENT_LEVELS), '*']
-  if (names.includes(name)) return name
-  const near = nearest(name, names)
+  if (name !== '*') assertEvent(name)
+  return name
+}
+
+function assertEvent (name: EventName): void {
+  if (EVENT_NAMES.includes(name)) return
+  const near = nearest(name, EVENT_NAMES)
   throw new TypeError(`There is no security event "${name}".${near === null ? '' : ` Did you mean "${near}"?`}`)
 }
 

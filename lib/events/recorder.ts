@@ -1,16 +1,17 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { EVENT_FIELDS, EVENT_LEVELS, type SecurityEvent } from './catalogue.js'
+import { isShort, rememberPrefixes } from '../address.js'
+import { EVENTS, type SecurityEvent } from './catalogue.js'
 import { SecurityEvents, type SecurityEventRecord } from './emitter.js'
-import { EventSampler, WINDOW_MILLISECONDS, type Suppressed } from './sampler.js'
+import { EventSampler, WINDOW_MILLISECONDS, type SamplerLimits, type Suppressed } from './sampler.js'
 import { safeField, safeText } from './sanitize.js'
 
 /** Node's diagnostics channel that gets every security event of every server in the process. */
 export const CHANNEL_NAME = 'bulwark:security'
 
 export interface RecorderOptions {
-  /** Log lines of one event in a window of ten seconds. */
-  readonly logLimit: number
+  /** Log lines in a window of ten seconds. */
+  readonly limits: SamplerLimits
   readonly log: FastifyBaseLogger
   /** Milliseconds since 1970. */
   readonly now: () => number
@@ -18,15 +19,15 @@ export interface RecorderOptions {
 
 /** Sends each event to the log (sampled), to the diagnostics channel and to the listeners (every one). */
 export class EventRecorder {
-  readonly events = new SecurityEvents()
+  readonly events = new SecurityEvents((event, request) => { this.record(event, request) })
   readonly #channel: Channel = channel(CHANNEL_NAME)
   readonly #sampler: EventSampler
   readonly #log: FastifyBaseLogger
   readonly #now: () => number
   #timer: NodeJS.Timeout | null = null
 
-  constructor ({ logLimit, log, now }: RecorderOptions) {
-    this.#sampler = new EventSampler(logLimit)
+  constructor ({ limits, log, now }: RecorderOptions) {
+    this.#sampler = new EventSampler(limits)
     this.#log = log
     this.#now = now
   }
@@ -36,16 +37,18 @@ export class EventRecorder {
     const { name } = event
     const ended = this.#sampler.ended(name, now)
     if (ended !== null) this.#report(ended)
-    const logged = this.#sampler.admits(name, now)
+    const logged = this.#sampler.admits(name, callerOf(event, request), now)
     const heard = this.#channel.hasSubscribers || SecurityEvents.hasListeners(this.events, name)
     if (!logged) this.#scheduleReport()
-    // Under attack most events end here: nothing was allocated for them.
+    // Under attack most events end here: nothing of the request was read but its address.
     if (!logged && !heard) return
 
     const fields = fieldsOf(event)
     const route = request === null ? null : request.routeOptions.url ?? null
-    const ip = request === null ? null : safeText(request.ip)
-    if (logged) (request?.log ?? this.#log)[EVENT_LEVELS[name]]({ event: name, ...fields, ...request !== null && { ip, route } }, name)
+    const address: unknown = request?.ip
+    // A socket that is gone has no address any more, whatever Fastify's types say.
+    const ip = typeof address === 'string' ? safeText(address) : null
+    if (logged) (request?.log ?? this.#log)[EVENTS[name].level]({ event: name, ...fields, ...request !== null && { ip, route } }, name)
     if (!heard) return
     // The fields are those that the catalogue declares for this name.
     const record = Object.freeze({ name, ...fields, time: now, requestId: request === null ? null : safeText(request.id), ip, method: request?.method ?? null, route }) as SecurityEventRecord
@@ -60,8 +63,8 @@ export class EventRecorder {
     for (const suppressed of this.#sampler.allEnded(Infinity)) this.#report(suppressed)
   }
 
-  #report ({ name, count }: Suppressed): void {
-    this.#log[EVENT_LEVELS[name]]({ event: name, suppressed: count }, name)
+  #report ({ name, count, callers }: Suppressed): void {
+    this.#log[EVENTS[name].level]({ event: name, suppressed: count, callers: callers.map(({ caller, suppressed }) => ({ caller: safeText(caller), suppressed })) }, name)
   }
 
   /** An attack that stops must be reported too; the timer never keeps the process alive. */
@@ -75,10 +78,25 @@ export class EventRecorder {
 
 function fieldsOf (event: SecurityEvent): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
-  for (const name of EVENT_FIELDS[event.name] as readonly string[]) {
+  for (const name of EVENTS[event.name].fields as readonly string[]) {
     const value = safeField((event as unknown as Readonly<Record<string, unknown>>)[name])
     if (value !== undefined) fields[name] = value
   }
   return fields
 }
 
+/** Longer text is no address and no id that an app would use; a key is kept for a while. */
+const LONGEST_CALLER = 64
+
+const prefixOf = rememberPrefixes((prefix) => prefix, 10)
+
+/** Whom an event counts for: who sent the request, else the user or the store that it is about. */
+function callerOf (event: SecurityEvent, request: FastifyRequest | null): string {
+  if (request !== null) {
+    const { ip } = request
+    // Not a string for a request whose socket is gone already.
+    return isShort(ip) ? prefixOf(ip) : 'unknown'
+  }
+  const subject: unknown = 'userId' in event ? event.userId : 'store' in event ? event.store : ''
+  return typeof subject === 'string' ? subject.slice(0, LONGEST_CALLER) : ''
+}

@@ -3,35 +3,65 @@ import type { EventName } from './catalogue.js'
 /** How long one window of an event's log lines lasts. */
 export const WINDOW_MILLISECONDS = 10_000
 
+/** Callers of one event that a window remembers: at least so many, at most twice. */
+const REMEMBERED_CALLERS = 512
+/** How many callers the line of a window names. */
+const NAMED_CALLERS = 5
+
+/** What one caller did that the log does not show. */
+export interface SuppressedCaller { readonly caller: string, readonly suppressed: number }
+
 /** What a window left out of the log. */
-export interface Suppressed { readonly name: EventName, readonly count: number }
+export interface Suppressed {
+  readonly name: EventName
+  /** Exact. */
+  readonly count: number
+  /** Those with most, the first with the most. */
+  readonly callers: readonly SuppressedCaller[]
+}
 
-interface Window { startedAt: number, logged: number, suppressed: number }
+export interface SamplerLimits {
+  /** Log lines of one event in a window. */
+  readonly total: number
+  /** Log lines of one event that one caller may cause in a window. */
+  readonly caller: number
+}
 
-/** Lets at most `limit` lines of each event into the log within a window, and counts exactly what it leaves out. */
+interface CallerCount { logged: number, suppressed: number }
+
+interface Window { startedAt: number, logged: number, suppressed: number, readonly callers: RecentCallers }
+
+/**
+ * Lets a bounded number of lines of each event into the log within a window, and fewer of one caller, so that a loud
+ * one does not hide the others. Counts exactly what it leaves out.
+ */
 export class EventSampler {
-  readonly #limit: number
+  readonly #limits: SamplerLimits
   readonly #windows = new Map<EventName, Window>()
 
-  constructor (limit: number) {
-    this.#limit = limit
+  constructor (limits: SamplerLimits) {
+    this.#limits = limits
   }
 
   /** True when this event may be logged. Call `ended` first, so that a window that is over reports what it left out. */
-  admits (name: EventName, now: number): boolean {
+  admits (name: EventName, caller: string, now: number): boolean {
     let window = this.#windows.get(name)
     if (window === undefined) {
-      window = { startedAt: now, logged: 0, suppressed: 0 }
+      window = { startedAt: now, logged: 0, suppressed: 0, callers: new RecentCallers() }
       this.#windows.set(name, window)
     } else if (isOver(window, now)) {
       window.startedAt = now
       window.logged = 0
+      window.callers.clear()
     }
-    if (window.logged < this.#limit) {
+    const counts = window.callers.of(caller)
+    if (window.logged < this.#limits.total && counts.logged < this.#limits.caller) {
       window.logged++
+      counts.logged++
       return true
     }
     window.suppressed++
+    counts.suppressed++
     return false
   }
 
@@ -47,6 +77,41 @@ export class EventSampler {
   }
 }
 
+/**
+ * Counts by caller in bounded memory: a full generation becomes the old one, and whoever is not heard of until the next
+ * one is full is forgotten. Forgetting can only name a caller with less than it did: the event's own count stays exact.
+ */
+class RecentCallers {
+  #young = new Map<string, CallerCount>()
+  #old = new Map<string, CallerCount>()
+
+  of (caller: string): CallerCount {
+    let counts = this.#young.get(caller)
+    if (counts !== undefined) return counts
+    counts = this.#old.get(caller) ?? { logged: 0, suppressed: 0 }
+    if (this.#young.size >= REMEMBERED_CALLERS) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    this.#young.set(caller, counts)
+    return counts
+  }
+
+  clear (): void {
+    if (this.#young.size > 0) this.#young.clear()
+    if (this.#old.size > 0) this.#old = new Map()
+  }
+
+  loudest (): SuppressedCaller[] {
+    // The young ones last: a caller in both is the same object there.
+    return [...new Map([...this.#old, ...this.#young])]
+      .filter(([, { suppressed }]) => suppressed > 0)
+      .sort(([, a], [, b]) => b.suppressed - a.suppressed)
+      .slice(0, NAMED_CALLERS)
+      .map(([caller, { suppressed }]) => ({ caller, suppressed }))
+  }
+}
+
 /** A clock that was set back ends the window too: it must not silence an event until it has caught up. */
 function isOver (window: Window, now: number): boolean {
   return now - window.startedAt >= WINDOW_MILLISECONDS || now < window.startedAt
@@ -54,6 +119,8 @@ function isOver (window: Window, now: number): boolean {
 
 function take (name: EventName, window: Window): Suppressed {
   const count = window.suppressed
+  const callers = window.callers.loudest()
   window.suppressed = 0
-  return { name, count }
+  window.callers.clear()
+  return { name, count, callers }
 }

@@ -8,6 +8,8 @@ import type {
 export interface SecurityShape {
   /** Union of the role names. */
   roles: string
+  /** Union of the scope names; absent or never: the service declares none. */
+  scopes?: string
   /** Union of the rate-limit policy names, built-in ones included. */
   policies: string
   /** Type of `app.config`. */
@@ -18,9 +20,13 @@ export interface SecurityShape {
 
 /** What a plain `FastifyInstance` falls back to: names are strings, checked at boot instead of by the compiler. */
 export interface LooseShape extends SecurityShape {
+  scopes: string
   env: Readonly<Record<string, unknown>>
   claims: Readonly<Record<string, unknown>>
 }
+
+/** The scope names of a vocabulary; `never` where none are declared. */
+export type ScopeOf<S extends SecurityShape> = S extends { readonly scopes: infer N extends string } ? N : never
 
 /**
  * The `security` key of a route, and what `secureScope` takes. Each plugin adds its one key by module augmentation,

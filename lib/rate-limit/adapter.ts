@@ -8,7 +8,7 @@ import { Adapter, type AdapterContext, type RateLimitStore } from './adapter-sto
 import { LimitEngine } from './engine.js'
 import { deriveKeySecret } from './keys.js'
 import type { OnOutage } from './limits.js'
-import { rememberRecent } from './recent.js'
+import { rememberRecent } from '../recent.js'
 import { resolveSettings } from './settings.js'
 import { MemoryStore } from './stores/memory.js'
 import { openStore } from './stores/open.js'

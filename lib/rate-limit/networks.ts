@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { SecurityError, type Problem } from '../errors.js'
-import { isShort, unmappedAddress } from './address.js'
-import { rememberRecent } from './recent.js'
+import { isShort, unmappedAddress } from '../address.js'
+import { rememberRecent } from '../recent.js'
 
 export type Standing = 'allowed' | 'denied' | 'limited'
 

@@ -38,14 +38,11 @@ function denyingStep (networks: Networks, { steps }: RouteContext): PlacedStep {
     phase: 'limit-address',
     run: function refuseDenied (request) {
       if (networks(request.ip) !== 'denied') return undefined
-      steps.emit({ name: 'excess_rate_limit_exceeded', policies: [DENY_LIST] }, request)
+      steps.emit({ name: 'address_denied', list: 'rateLimit.deny' }, request)
       return addressDenied()
     },
   }
 }
-
-/** No policy can have this name. */
-const DENY_LIST = 'deny list'
 
 function planSteps (plan: RoutePlan, context: RouteContext): readonly PlacedStep[] {
   return limitSteps(plan, context.steps).map((step): PlacedStep => {

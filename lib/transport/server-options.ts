@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
+import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { SecurityError, type ErrorCode } from '../errors.js'
@@ -75,7 +75,8 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
 function sendFrameworkError (settings: ServerSettings, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const safe = error.statusCode === 414 ? new SecurityError('URI_TOO_LONG') : error.statusCode === 400 ? new SecurityError('BAD_REQUEST') : error
   const problem = renderProblem(safe, request.id, settings.typeBase)
-  request.log.info({ code: error.code }, 'request refused by the router')
+  // No hook runs for it: this is its line in the access log.
+  request.log.info({ method: request.method, route: null, status: problem.status, ip: request.ip, code: error.code }, 'request refused by the router')
   if (settings.headers !== null) setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
   void reply.code(problem.status)
     .header('x-request-id', request.id)
@@ -99,9 +100,10 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     return
   }
   const id = createRequestId()
-  log.info({ reqId: id, code: error.code }, 'malformed request refused')
-  if (socket.writable && !hasAnswered(socket)) {
-    const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
+  const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
+  const answers = socket.writable && !hasAnswered(socket)
+  log.info({ reqId: id, method: null, route: null, status: answers ? problem.status : null, ip: socket.remoteAddress ?? null, code: error.code }, 'malformed request refused')
+  if (answers) {
     const encrypted = 'encrypted' in socket && socket.encrypted === true
     const headers = {
       ...(settings.headers !== null && Object.fromEntries(fieldsOf(encrypted ? settings.headers.secure : settings.headers.plain))),
@@ -135,35 +137,4 @@ function hasAnswered (socket: Socket): boolean {
 interface SocketInternals {
   readonly _httpMessage?: { readonly headersSent: boolean } | null
   readonly parser?: { readonly incoming?: { readonly complete: boolean } | null } | null
-}
-
-/** What a log line says of a request: no query, because it may hold a token, and no header. */
-export function serializeRequest (request: FastifyRequest | IncomingMessage): Record<string, unknown> {
-  const url = request.url ?? ''
-  const query = url.indexOf('?')
-  const path = query === -1 ? url : url.slice(0, query)
-  return 'ip' in request
-    ? { method: request.method, path, host: request.host, ip: request.ip }
-    : { method: request.method, path }
-}
-
-/** What a log line says of an error: pino's own serializer would add every enumerable property, such as a client's headers. */
-export function serializeError (error: unknown): SerializedError {
-  return serializeCause(error, 0)
-}
-
-export interface SerializedError { readonly type: string, readonly message: string, readonly stack: string, readonly [key: string]: unknown }
-
-const MAX_CAUSES = 4
-
-function serializeCause (error: unknown, depth: number): SerializedError {
-  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }
-  const { code } = error as { code?: unknown }
-  return {
-    type: error.name,
-    message: error.message,
-    ...((typeof code === 'string' || typeof code === 'number') && { code }),
-    stack: error.stack ?? '',
-    ...(error.cause !== undefined && depth < MAX_CAUSES && { cause: serializeCause(error.cause, depth + 1) }),
-  }
 }

@@ -7,16 +7,11 @@
  * Nothing below `not`, `if` and `contains` is changed: to close a condition would turn it into another one.
  */
 
-type Schema = Readonly<Record<string, unknown>>
+import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './walk.js'
 
 /** `closed`: the object at this place ends here. `open`: a part of a composed object, which is closed around it. */
 type Place = 'closed' | 'open'
 
-const MAPS_OF_VALUES = ['properties', 'patternProperties']
-const VALUES = ['items', 'additionalItems', 'additionalProperties', 'unevaluatedItems', 'unevaluatedProperties']
-const MAPS_OF_TARGETS = ['definitions', '$defs']
-const PARTS = ['allOf', 'anyOf', 'oneOf', 'then', 'else']
-const MAPS_OF_PARTS = ['dependentSchemas', 'dependencies']
 const COMPOSING = ['allOf', '$ref', '$dynamicRef', '$recursiveRef', 'if', 'dependentSchemas', 'dependencies']
 
 /** A closed copy; the caller's schema is not touched. */
@@ -74,18 +69,4 @@ function isFreeForm (schema: Schema): boolean {
 function mayBeObject (schema: Schema): boolean {
   const { type } = schema
   return type === undefined || type === 'object' || (Array.isArray(type) && type.includes('object'))
-}
-
-function isSchema (value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function each (value: unknown, change: (member: unknown) => unknown): unknown {
-  return Array.isArray(value) ? value.map(change) : change(value)
-}
-
-function eachMember (map: unknown, change: (member: unknown) => unknown): unknown {
-  if (!isSchema(map)) return map
-  // fromEntries defines its keys, so a property named __proto__ stays a property.
-  return Object.fromEntries(Object.entries(map).map(([key, member]) => [key, change(member)]))
 }

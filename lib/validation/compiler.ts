@@ -1,16 +1,34 @@
-import { Ajv, type Options as AjvOptions, type ValidateFunction } from 'ajv'
+import { Ajv, type Format, type Options as AjvOptions, type ValidateFunction } from 'ajv'
 import unevaluated from 'ajv/dist/vocabularies/unevaluated/index.js'
-import ajvFormats from 'ajv-formats'
-import { SecurityError } from '../errors.js'
+import { SecurityError, type Problem } from '../errors.js'
 import { closedCopy, targetCopy } from './closed.js'
+import { addFormats } from './formats.js'
+import { guardedCopy, type Guarding } from './guarded.js'
+import { inspectSchema, withoutQuadratic } from './inspect.js'
+import { addKeywords } from './keywords.js'
 import { eventPaths, fieldErrors, type Finding } from './messages.js'
+import { addSanitize, cleaning } from './sanitize-keyword.js'
 import { sizeUpTo } from './size.js'
+import { createStripper } from './strip.js'
 
 export interface ValidationLimits {
   /** At most this many findings stand in an answer. */
   readonly maxErrors: number
   /** Up to this size, in bytes of JSON, all findings are collected; beyond it, only the first. */
   readonly allErrorsUpTo: number
+}
+
+/** What the compiler asks of, and tells, the plugin. */
+export interface CompilerHooks {
+  /** What the route that this schema belongs to does with keys that the schema does not know. */
+  readonly unknownOf: (schema: unknown) => 'reject' | 'strip'
+  /** Called at boot for each schema that must not be served with. */
+  readonly report: (problem: Problem) => void
+}
+
+const THROWING: CompilerHooks = {
+  unknownOf: () => 'reject',
+  report ({ path, message, mend }) { throw new TypeError(`${path}: ${message} ${mend}`) },
 }
 
 /** What a refused request part was, for the security event. */
@@ -54,7 +72,7 @@ export function takeRejection (error: unknown): Rejection | null {
  * text coerced. Path parameters and headers: coerced, and open.
  * @throws TypeError at boot for an `ajv` option or a schema that would weaken this.
  */
-export function createValidatorFactory (limits: ValidationLimits): (external: Readonly<Record<string, unknown>>, server?: ServerAjvOptions) => PartCompiler {
+export function createValidatorFactory (limits: ValidationLimits, hooks: CompilerHooks = THROWING): (external: Readonly<Record<string, unknown>>, server?: ServerAjvOptions) => PartCompiler {
   // Fastify asks anew for each scope; scopes with the same added schemas share what is made for them.
   const pools = new WeakMap<ServerAjvOptions, Map<string, PartCompiler>>()
   return function buildValidator (external, server = {}) {
@@ -68,18 +86,70 @@ export function createValidatorFactory (limits: ValidationLimits): (external: Re
   }
 
   function createCompiler (external: Readonly<Record<string, unknown>>, server: ServerAjvOptions): PartCompiler {
+    const ownFormats = server.customOptions?.['formats'] === undefined && (server.plugins ?? []).length === 0 && server.onCreate === undefined
+    const described: Guarding = { rest: true, ownFormats, coerced: false }
     const originals = Object.values(external)
-    const targets = originals.map(targetCopy)
-    const strict = lazy(() => createPair(server, { coerceTypes: false }, targets))
-    const coerced = lazy(() => createPair(server, { coerceTypes: 'array' }, targets))
-    const open = lazy(() => createPair(server, { coerceTypes: 'array' }, originals))
-    return function compilePart ({ schema, httpPart }) {
+    const closedTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(targetCopy(schema), { ...described, coerced: coercing }, 'part'))
+    const openTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(schema, { ...described, coerced: coercing }, 'part'))
+    const uncoerced: AjvOptions = { coerceTypes: false }
+    const coerced: AjvOptions = { coerceTypes: 'array' }
+    const pairs = {
+      body: lazy(() => createPair(server, uncoerced, closedTargets(false))),
+      query: lazy(() => createPair(server, coerced, closedTargets(true))),
+      open: lazy(() => createPair(server, coerced, openTargets(true))),
+      bodyBeforeStrip: lazy(() => createPair(server, uncoerced, openTargets(false))),
+    }
+    return function compilePart ({ schema, httpPart, method = '', url = '' }) {
       const part = httpPart === 'querystring' ? 'query' : httpPart ?? 'input'
       const input = byReference(schema, external)
-      if (part === 'params' || part === 'headers') return validatorOf(part, open(), input, limits)
-      return validatorOf(part, part === 'query' ? coerced() : strict(), closedCopy(input), limits)
+      const where = `${method} ${url} ${part}`.trim()
+      const isOpen = part === 'params' || part === 'headers'
+      const pair = isOpen ? pairs.open() : part === 'query' ? pairs.query() : pairs.body()
+      const problems = inspectSchema(input, where, external, pair.first.formats)
+      problems.forEach(hooks.report)
+      // Boot fails with them; until then nothing is let through, and Ajv is not asked to compile what it may throw on.
+      if (problems.length > 0) return refuseAll(part)
+      const guarding = { ...described, coerced: isOpen || part === 'query', rest: part !== 'headers' }
+      if (isOpen) return validatorOf(part, pair, guardedCopy(input, guarding), limits)
+      const strict = validatorOf(part, pair, guardedCopy(closedCopy(input), guarding), limits)
+      if (part === 'input' || hooks.unknownOf(schema) !== 'strip') return strict
+      const own = part === 'query' ? coerced : uncoerced
+      const guarded = guardedCopy(input, guarding)
+      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), hasId(guarded) ? { allOf: [guarded] } : guarded, limits)
+      return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)), guarded, external))
     }
   }
+}
+
+function refuseAll (part: string): PartValidator {
+  const validate: PartValidator = () => {
+    validate.errors = rejection(part, [], 1)
+    return false
+  }
+  validate.errors = null
+  return validate
+}
+
+/** What fits as it is costs no more than without stripping. What is left after stripping is judged again, closed. */
+function strippingValidator (strict: PartValidator, open: PartValidator, strip: (value: unknown) => void): PartValidator {
+  const validate: PartValidator = function validateAndStrip (data) {
+    validate.errors = null
+    if (strict(data)) return true
+    if (!open(data)) {
+      validate.errors = open.errors
+      return false
+    }
+    try {
+      strip(data)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+    }
+    if (strict(data)) return true
+    validate.errors = strict.errors
+    return false
+  }
+  validate.errors = null
+  return validate
 }
 
 /** A schema that was also added under its id is meant by that id: Ajv refuses two schemas of one id. */
@@ -107,21 +177,23 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
     unevaluated: true,
   })
   ajv.addVocabulary(unevaluated.default)
-  let hasFormats = false
+  addSanitize(ajv)
+  addKeywords(ajv, own.allErrors === true)
+  addFormats(ajv)
+  // The service's own formats stand above ours.
+  for (const [name, format] of Object.entries(server.customOptions?.['formats'] ?? {})) ajv.addFormat(name, format as Format)
   for (const entry of server.plugins ?? []) {
     const [plugin, options] = (Array.isArray(entry) ? entry : [entry]) as [(ajv: Ajv, options?: unknown) => unknown, unknown?]
-    if (plugin.name === 'formatsPlugin') hasFormats = true
     plugin(ajv, options)
   }
-  if (!hasFormats) ajvFormats.default(ajv)
   server.onCreate?.(ajv)
   for (const schema of external) ajv.addSchema(schema as object)
   return ajv
 }
 
 function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits): PartValidator {
-  const first = compile(pair.first, schema)
-  const all = compile(pair.all, schema)
+  const first = cleaning(pair.first, compile(pair.first, schema))
+  const all = compile(pair.all, withoutQuadratic(schema))
   const validate: PartValidator = function validatePart (data) {
     validate.errors = null
     try {
@@ -161,4 +233,9 @@ function assertServerOptions (server: ServerAjvOptions): void {
 function lazy<T> (create: () => T): () => T {
   let made: { readonly value: T } | null = null
   return () => (made ??= { value: create() }).value
+}
+
+/** Ajv resolves a schema's reference to its own id only where it stands inside another one. */
+function hasId (schema: unknown): boolean {
+  return typeof schema === 'object' && schema !== null && '$id' in schema
 }

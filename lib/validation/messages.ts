@@ -23,6 +23,10 @@ const TYPE_NAMES: ReadonlyMap<unknown, string> = new Map([
   ['array', 'a list'], ['object', 'an object'], ['null', 'null'],
 ])
 
+const CHARACTER_NAMES: ReadonlyMap<unknown, string> = new Map([
+  ['lower', 'a lower-case letter'], ['upper', 'an upper-case letter'], ['digit', 'a digit'], ['special', 'a special character'],
+])
+
 const FORMAT_NAMES: ReadonlyMap<unknown, string> = new Map([
   ['email', 'an e-mail address'], ['uuid', 'a UUID'], ['date', 'a date (YYYY-MM-DD)'], ['time', 'a time'], ['date-time', 'a date and time (RFC 3339)'],
   ['uri', 'a URL'], ['url', 'a URL'], ['hostname', 'a host name'], ['ipv4', 'an IPv4 address'], ['ipv6', 'an IPv6 address'],
@@ -143,10 +147,18 @@ function messageOf ({ keyword, params }: Finding): string {
     case 'exclusiveMinimum': return `Must be more than ${limit}.`
     case 'exclusiveMaximum': return `Must be less than ${limit}.`
     case 'multipleOf': return `Must be a multiple of ${Number(params['multipleOf'])}.`
+    case 'bulwark:text': case 'bulwark:keys': case 'bulwark:rest': case 'safeText': return 'Contains characters that are not allowed.'
+    case 'bulwark:finite': return 'Must be a number.'
+    case 'trimmed': return 'Must not begin or end with a space.'
+    case 'characters': return `Must contain ${missingNames(params['missing'])}.`
     case 'depth': return 'Nested too deeply.'
     case 'anyOf': case 'oneOf': return 'Must be one of the allowed forms.'
     default: return 'Is not valid.'
   }
+}
+
+function missingNames (missing: unknown): string {
+  return Array.isArray(missing) ? missing.map((kind) => CHARACTER_NAMES.get(kind) ?? 'other characters').join(', ') : 'other characters'
 }
 
 function typeName (type: unknown): string {

@@ -29,14 +29,17 @@ function addSockets (app: FastifyInstance): void {
   app.get('/socket-anyone', { security: { auth: open, csrf: false } }, accept)
 }
 
+const ENCTYPES = ['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data']
+
 function addRoutes (app: FastifyInstance, ran: string[]): void {
   // Nothing but the check may stand between a form and the handlers.
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => { done(null, body) })
   const page = html('<form method="post" action="/transfer"><button>go</button></form>')
   app.get('/', { security: { auth: open } }, async (_request, reply) => reply.type('text/html').send(page))
   const post = async (request: { readonly url: string }): Promise<unknown> => { ran.push(request.url); return { done: true } }
-  app.post('/transfer', post)
-  app.post('/webhook', { security: { csrf: false } }, post)
+  const validation = { contentTypes: [...ENCTYPES] }
+  app.post('/transfer', { security: { validation } }, post)
+  app.post('/webhook', { security: { csrf: false, validation } }, post)
   const image = async (request: { readonly url: string }, reply: FastifyReplyLike): Promise<unknown> => { ran.push(request.url); return reply.type('image/svg+xml').send(SVG) }
   const embeddable = { crossOriginResourcePolicy: { policy: 'cross-origin' as const }, contentSecurityPolicy: false as const, xFrameOptions: false as const }
   app.get('/image.svg', { security: { auth: open, headers: embeddable } }, image)
@@ -85,7 +88,6 @@ async function submitFrom (page: Page, from: string, action: string, enctype: st
   return { status: response.status(), body: await response.json() }
 }
 
-const ENCTYPES = ['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data']
 
 promise('a form on another site posts nothing with the visitor\'s cookies', async (t, { page, context, origin, evil, ran, exchanges }) => {
   await signIn(page, context, origin, true)

@@ -28,7 +28,7 @@ const promise = browserTests({
 })
 
 /** The page asks first whether somebody is signed in, as cookies are out of its reach; Chromium has a line for each refusal. */
-const QUESTIONS = ['/me', '/auth/refresh']
+const QUESTIONS = ['/me']
 
 promise('the example\'s page works under its own policy, from signing up to signing out', async (t, { page, context, origin, exchanges, violations }) => {
   const found = complaints(page)

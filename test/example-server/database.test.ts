@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import { Pool } from 'pg'
 import root, { test, type Test } from 'tap'
 import { mapDatabaseError, openDatabase, type Database } from '../../example-server/database/database.js'
 import { lockDirectory } from '../../example-server/database/lock.js'
@@ -38,6 +39,7 @@ for (const [name, open] of databases) {
     await usersHold(t, database)
     await projectsHold(t, database)
     await statementsAreSafe(t, database)
+    await constraintsHaveMeanings(t, database)
   })
 }
 
@@ -131,6 +133,59 @@ async function statementsAreSafe (t: Test, database: Database): Promise<void> {
   })
 }
 
+async function constraintsHaveMeanings (t: Test, database: Database): Promise<void> {
+  await t.test('a constraint that does not hold is a refusal with a meaning', async (t) => {
+    const { id } = await createUsers(database).create(newUser())
+    const nobody = randomUUID()
+    await t.rejects(createProjects(database).create(nobody, { name: 'orphan' }), { code: 'NOT_FOUND', statusCode: 404, cause: { code: '23503' } })
+    await t.rejects(database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, 'x', 'unknown']), { code: 'UNPROCESSABLE', cause: { code: '23514' } })
+    await t.rejects(database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, null, 'done']), { code: 'UNPROCESSABLE', cause: { code: '23502' } })
+    await t.rejects(database.query('insert into users (email, full_name, password_hash) select email, full_name, password_hash from users where id = $1', [id]), { code: 'CONFLICT', cause: { code: '23505' } })
+
+    await database.query('create table if not exists held (user_id uuid not null references users (id))')
+    await database.query('insert into held values ($1)', [id])
+    await t.rejects(database.query('delete from users where id = $1', [id]), { code: 'CONFLICT', statusCode: 409, cause: { code: '23503' } })
+    await database.query('drop table held')
+    await database.query('delete from users where id = $1', [id])
+  })
+
+  await t.test('what a schema must refuse is an error of its own here', async (t) => {
+    await t.rejects(createUsers(database).find('no uuid'), { code: '22P02' })
+    await t.rejects(createUsers(database).findByEmail('a\0@example.com'), { code: '22021' })
+    t.match(await readStats(database), { users: Number }, 'and the connection still works')
+  })
+}
+
+for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
+  test('a statement that takes too long is cancelled, and the caller may come back', SLOW, async (t) => {
+    const database = await openDatabase({ url, statementTimeoutMs: 150 })
+    t.teardown(() => database.close())
+    const started = Date.now()
+    await t.rejects(database.query('select pg_sleep(5)'), { code: 'STORE_UNAVAILABLE', headers: { 'retry-after': '5' }, cause: { code: '57014' } })
+    t.ok(Date.now() - started < 3000)
+    t.match(await readStats(database), { users: Number })
+  })
+
+  test('of two statements that wait for each other one may come back at once', SLOW, async (t) => {
+    const pool = new Pool({ connectionString: url, max: 2 })
+    const [one, two] = [await pool.connect(), await pool.connect()]
+    const database = await openDatabase({ url })
+    t.teardown(async () => { one.release(); two.release(); await pool.end(); await database.close() })
+    const users = createUsers(database)
+    const [a, b] = [await users.create(newUser()), await users.create(newUser())]
+    const lock = 'select 1 from users where id = $1 for update'
+    for (const [client, { id }] of [[one, a], [two, b]] as const) {
+      await client.query('begin')
+      await client.query(lock, [id])
+    }
+    const results = await Promise.allSettled([one.query(lock, [b.id]), two.query(lock, [a.id])])
+    const failed = results.find(({ status }) => status === 'rejected') as PromiseRejectedResult
+    t.match(mapDatabaseError(failed.reason, lock), { code: 'STORE_UNAVAILABLE', headers: { 'retry-after': '1' }, cause: { code: '40P01' } })
+    await one.query('rollback')
+    await two.query('rollback')
+  })
+}
+
 test('a Postgres that is not there is reported without its URL', SLOW, async (t) => {
   const error = await t.rejects(openDatabase({ url: 'postgres://app:hunter2@127.0.0.1:1/app' }), { message: 'The database behind DATABASE_URL cannot be used.' })
   t.notMatch(inspect(error), /hunter2/)
@@ -172,18 +227,28 @@ test('an error of the database gets a safe meaning, and keeps its words for the 
     [{ code: '57P01' }, 'STORE_UNAVAILABLE'],
     [{ code: '08006' }, 'STORE_UNAVAILABLE'],
     [{ code: '53300' }, 'STORE_UNAVAILABLE'],
+    [{ code: '40001' }, 'STORE_UNAVAILABLE'],
+    [{ code: '40P01' }, 'STORE_UNAVAILABLE'],
+    [{ code: '55P03' }, 'STORE_UNAVAILABLE'],
+    [{ code: '23P01' }, 'CONFLICT'],
+    [{ code: '23001' }, 'CONFLICT'],
+    [{ code: '23502' }, 'UNPROCESSABLE'],
+    [{ code: '23514' }, 'UNPROCESSABLE'],
+    [{ code: '23503' }, 'NOT_FOUND'],
+    [{ code: '42703' }, '42703'],
     [{ code: 'ECONNREFUSED' }, 'STORE_UNAVAILABLE'],
     [{ code: '22021' }, '22021'],
     [{ code: 5 }, 5],
   ] as const
   for (const [{ code }, expected] of cases) {
     const error = Object.assign(new Error('duplicate key "ada@example.com"'), { code })
-    const mapped = mapDatabaseError(error)
+    const mapped = mapDatabaseError(error, 'insert into x select 1 -- delete')
     t.match(mapped, { code: expected })
     if (mapped === error) continue
     t.match(mapped, { cause: error })
     t.notMatch((mapped as Error).message, /ada/)
   }
-  t.equal(mapDatabaseError(null), null)
+  t.match(mapDatabaseError({ code: '23503' }, '\n Delete from x'), { code: 'CONFLICT' })
+  t.equal(mapDatabaseError(null, ''), null)
   t.end()
 })

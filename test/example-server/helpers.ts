@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { cp, rename, rm } from 'node:fs/promises'
+import { cp, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LightMyRequestResponse } from 'fastify'
@@ -148,3 +148,17 @@ export async function member (app: App, email: string): Promise<Visitor> {
 export function codeOf (res: LightMyRequestResponse): string {
   return res.json<{ code: string }>().code
 }
+
+export interface Letter { readonly name: string, readonly text: string }
+
+/** Letters go out behind the answers, so they are waited for; each is read as the mail server would find it. */
+export async function letters (directory: string, count: number): Promise<readonly Letter[]> {
+  for (let tries = 0; tries < 200; tries++) {
+    const names = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith('.eml'))
+    if (names.length >= count) return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`no ${count} letters came`)
+}
+
+export const tokenOf = ({ text }: Letter): string => /#reset=([\w-]{43})\r\n/.exec(text)?.[1] ?? 'none'

@@ -55,10 +55,12 @@ test('a server without secrets makes some and says so; a request on its way when
   t.match(second.stderr, /EADDRINUSE/, 'an address that is taken ends the start')
 
   const body = JSON.stringify({ email: 'late@example.com', password: PASSWORD, fullName: 'Late Comer' })
-  const late = request({ port, method: 'POST', path: '/auth/register', headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) } })
+  const late = request({ port, method: 'POST', path: '/auth/register', headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), expect: '100-continue' } })
   const answered = once(late, 'response')
+  const arrived = once(late, 'continue')
+  late.flushHeaders()
+  await arrived
   late.write(body.slice(0, 10))
-  await server.until(/\/auth\/register/)
   const ended = server.end('SIGINT')
   await server.until(/"stopping"/)
   late.end(body.slice(10))

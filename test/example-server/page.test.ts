@@ -20,8 +20,9 @@ before(async () => {
 })
 
 const ASSETS = join(import.meta.dirname, '..', '..', '..', 'example-server', 'public', 'assets')
-const FILES = readdirSync(ASSETS).sort()
-const source = (file: string): string => readFileSync(join(ASSETS, file), 'utf8')
+const CLIENT = join(import.meta.dirname, '..', '..', 'client')
+const FILES = [...readdirSync(ASSETS), 'session.js'].sort()
+const source = (file: string): string => readFileSync(join(file === 'session.js' ? CLIENT : ASSETS, file), 'utf8')
 
 /** A visitor whose browser holds cookies, which makes an answer personal unless the service says otherwise. */
 const COOKIES = { cookie: 'access=x; refresh=y' }
@@ -89,12 +90,13 @@ test('the page', SLOW, async (t) => {
   await t.test('loads files that are exactly what the page was made for', async (t) => {
     const html = (await get('/')).body
     const loaded = [...tagsOf(html, 'script'), ...tagsOf(html, 'link').filter(({ rel }) => rel !== 'icon')]
-    t.same(loaded.map(({ src, href }) => src ?? href).sort(), ['/assets/api.js', '/assets/app.js', '/assets/style.css'])
+    t.same(loaded.map(({ src, href }) => src ?? href).sort(), ['/assets/api.js', '/assets/app.js', '/assets/session.js', '/assets/style.css'])
     for (const { src, href, integrity } of loaded) {
       const served = await get(src ?? href ?? '')
       t.equal(integrity, `sha384-${createHash('sha384').update(served.rawPayload).digest('base64')}`, src ?? href ?? '')
     }
-    t.same([...source('app.js').matchAll(/from '([^']+)'/g)].map(([, file]) => file), ['./api.js'], 'and imports no file that has no integrity here')
+    const imports = Object.fromEntries(FILES.map((file) => [file, [...source(file).matchAll(/^import .* from '([^']+)'/gm)].map(([, imported]) => imported)]))
+    t.same(imports, { 'api.js': ['./session.js'], 'app.js': ['./api.js'], 'icon.svg': [], 'session.js': [], 'style.css': [] }, 'and imports no file that has no integrity here')
   })
 
   await t.test('answers HEAD like GET, without the body', async (t) => {
@@ -107,7 +109,9 @@ test('the page', SLOW, async (t) => {
 
   await t.test('can send no password in a URL, and every form works on this origin only', async (t) => {
     const forms = tagsOf((await get('/')).body, 'form')
-    t.same(forms.map(({ method, action }) => `${method} ${action}`).sort(), ['post /auth/login', 'post /auth/logout', 'post /auth/register', 'post /projects'])
+    t.same(forms.map(({ method, action }) => `${method} ${action}`).sort(), [
+      'post /auth/forgot-password', 'post /auth/login', 'post /auth/logout', 'post /auth/register', 'post /auth/reset-password', 'post /me/password', 'post /projects',
+    ])
     for (const url of ['/auth/login', '/auth/register']) {
       const res = await app.inject({ method: 'POST', url, headers: { host: 'localhost', origin: 'http://localhost', 'content-type': 'application/x-www-form-urlencoded' }, payload: 'email=a%40example.com&password=x' })
       t.equal(res.statusCode, 415, `${url}: without its script the form does nothing`)
@@ -118,7 +122,9 @@ test('the page', SLOW, async (t) => {
     const html = (await get('/')).body
     const labelled = [...html.matchAll(/<label[^>]*>(.*?)<\/label>/gs)].map(([, text]) => text).join('')
     for (const name of ['input', 'select', 'textarea']) t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)
-    t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), ['username', 'current-password', 'name', 'username', 'new-password', 'off'])
+    t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), [
+      'new-password', 'username', 'current-password', 'username', 'name', 'username', 'new-password', 'off', 'current-password', 'new-password',
+    ])
     t.match(html, /role="status"[^]*role="alert"/)
     t.match(html, /<html lang="en">/)
   })
@@ -136,7 +142,7 @@ test('the page', SLOW, async (t) => {
 test('the page\'s files', SLOW, async (t) => {
   await t.test('are all served, with their types, to be asked for again each time', async (t) => {
     const types: Record<string, string> = { js: 'application/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' }
-    t.same(FILES, ['api.js', 'app.js', 'icon.svg', 'style.css'])
+    t.same(FILES, ['api.js', 'app.js', 'icon.svg', 'session.js', 'style.css'])
     for (const file of FILES) {
       for (const headers of [{}, COOKIES]) {
         const res = await get(`/assets/${file}`, headers)
@@ -210,7 +216,8 @@ test('the page\'s files', SLOW, async (t) => {
 test('the page and its files are open, the API stays as it was', SLOW, async (t) => {
   const documents = app.security.posture().routes.filter(({ security }) => security.headers !== false && security.headers?.profile === 'document')
   t.same(documents.map(({ method, url }) => `${method} ${url}`).sort(), [
-    'GET /', 'GET /favicon.ico', 'HEAD /', 'HEAD /favicon.ico', ...FILES.map((file) => `HEAD|GET /assets/${file}`),
+    'GET /', 'GET /assets/session.js', 'GET /favicon.ico', 'HEAD /', 'HEAD /assets/session.js', 'HEAD /favicon.ico',
+    ...FILES.filter((file) => file !== 'session.js').map((file) => `HEAD|GET /assets/${file}`),
   ])
   for (const { url, security } of documents) t.equal(security.auth?.access, 'public', url)
   for (const [url, status] of [['/me', 401], ['/healthz', 200], ['/open/stats', 200]] as const) {

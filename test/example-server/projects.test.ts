@@ -1,3 +1,4 @@
+import { SecurityError } from 'fastify-bulwark'
 import root, { test } from 'tap'
 import { codeOf, member, sharedDatabase, SLOW, startApp, Visitor } from './helpers.js'
 
@@ -103,6 +104,18 @@ test('projects', SLOW, async (t) => {
       if (res.statusCode !== 200) t.equal(res.statusCode, 200)
     }
     t.same((await probe.send('GET', '/healthz')).json(), { status: 'ok' })
+  })
+
+  await t.test('the readiness probe says when the database does not answer, and asks it once at a time', async (t) => {
+    t.same((await new Visitor(app).send('GET', '/readyz')).json(), { status: 'ok' })
+    let asked = 0
+    const down = await startApp(t, {
+      query: async () => { asked++; await new Promise((resolve) => setTimeout(resolve, 50)); throw new SecurityError('STORE_UNAVAILABLE') },
+      close: async () => {},
+    })
+    const answers = await Promise.all(Array.from({ length: 50 }, async () => new Visitor(down).send('GET', '/readyz')))
+    t.ok(answers.every(({ statusCode }) => statusCode === 503))
+    t.ok(asked <= 2, `asked ${asked} times for 50 probes`)
   })
 
   await t.test('an unforeseen error of the database is a 500 without a word of the cause', async (t) => {

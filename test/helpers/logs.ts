@@ -1,6 +1,6 @@
 import type { FastifyServerOptions } from 'fastify'
 import { Writable } from 'node:stream'
-import { serializeError, serializeRequest } from '../../lib/transport/server-options.js'
+import { logSerializers } from '../../lib/logging/serializers.js'
 
 export interface LogLine { readonly level: number, readonly msg?: string, readonly reqId?: string, readonly [key: string]: unknown }
 
@@ -8,5 +8,5 @@ export interface LogLine { readonly level: number, readonly msg?: string, readon
 export function captureLogs (): { readonly logger: NonNullable<FastifyServerOptions['logger']>, readonly lines: LogLine[] } {
   const lines: LogLine[] = []
   const stream = new Writable({ write (chunk: Buffer, _encoding, done) { lines.push(JSON.parse(chunk.toString()) as LogLine); done() } })
-  return { logger: { level: 'info', stream, serializers: { req: serializeRequest, err: serializeError } }, lines }
+  return { logger: { level: 'info', stream, serializers: logSerializers }, lines }
 }

@@ -60,6 +60,18 @@ test('the text of a key is refused as a secret', async (t) => {
   t.same(secretProblems(`{${randomBytes(32).toString('base64url')}`), [], 'a brace alone makes no key')
 })
 
+test('a key without its frame, or a PEM in another encoding, is refused as a secret', async (t) => {
+  for (const type of ['ec', 'rsa', 'ed25519', 'ed448'] as const) {
+    const { publicKey, privateKey } = type === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-384' }) : type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : type === 'ed25519' ? generateKeyPairSync('ed25519') : generateKeyPairSync('ed448')
+    const [spki, pkcs8] = [publicKey.export({ type: 'spki', format: 'der' }), privateKey.export({ type: 'pkcs8', format: 'der' })]
+    const pem = Buffer.from(publicKey.export({ type: 'spki', format: 'pem' }))
+    for (const bytes of [spki, pkcs8, pem]) {
+      for (const encoding of ['base64', 'base64url', 'hex'] as const) t.match(secretProblems(bytes.toString(encoding)), [/encoded key/], `${type} ${encoding}`)
+    }
+  }
+  t.match(secretProblems(Buffer.from(JSON.stringify(generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }))).toString('base64')), [/encoded key/])
+})
+
 test('the estimate grows with randomness and not with length alone', async (t) => {
   t.equal(estimateEntropyBits(''), 0)
   t.ok(estimateEntropyBits('ab'.repeat(1000)) < 30)

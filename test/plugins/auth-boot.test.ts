@@ -8,6 +8,7 @@ import { BulwarkConfigError } from '../../lib/errors.js'
 import { defineSection } from '../../lib/policy/section.js'
 import { addSection } from '../../lib/policy/install.js'
 import defaultExport, { auth, checkAuth, publicRoute, type AuthOptions } from '../../plugins/auth.js'
+import csrf from '../../plugins/csrf.js'
 import { redisUrl } from '../helpers/redis.js'
 import { build, secret, setCookies } from '../lib/auth/support.js'
 
@@ -96,7 +97,7 @@ test('a wrong policy on a route refuses to boot and names the route', async (t) 
 test('in production sessions need Redis or a written decision, and cookies always their prefixes', async (t) => {
   inProduction(t)
   t.match(await problemsOf(() => Fastify().register(auth, minimal())), [/^auth\.redis: Sessions would live in memory/])
-  const { call } = await build(t, { options: { allowMemoryStore: true } })
+  const { call } = await build(t, { options: { allowMemoryStore: true }, before: async (app) => { await app.register(csrf) } })
   for (const host of ['localhost', '127.0.0.1:3000', 'api.example.com']) {
     const response = await call('POST', '/auth/login', {}, { headers: { host }, payload: { email: 'ada@example.com', password: 'right' } })
     t.match(setCookies(response), [/^__Host-access=.*; Secure;/, /^__Secure-refresh=.*; Secure;/])
@@ -107,7 +108,7 @@ test('profile, SameSite and prefix shape the cookies and the routes', async (t) 
   const { call } = await build(t, { options: { cookies: 'host', sameSite: 'lax', prefix: '/session', issuer: 'https://id.example.com' } })
   const response = await call('POST', '/session/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })
   t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), [
-    '__Host-access=…; Max-Age=900; Path=/; HttpOnly; Secure; SameSite=Lax', '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
+    '__Host-access=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax', '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
   ])
   t.equal((await call('POST', '/auth/login')).statusCode, 404)
   t.equal((await call('GET', '/me')).headers['www-authenticate'], 'Cookie realm="https://id.example.com"')

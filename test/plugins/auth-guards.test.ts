@@ -1,8 +1,10 @@
 import { createHmac } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { test } from 'tap'
+import { publicRoute } from '../../lib/auth/policy.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
-import { build, codeOf, cookieHeader, setCookies } from '../lib/auth/support.js'
+import csrf from '../../plugins/csrf.js'
+import { build, codeOf, cookieHeader, jarOf, setCookies } from '../lib/auth/support.js'
 
 const rootLogin = { payload: { email: 'root@example.com', password: 'right' } }
 
@@ -67,9 +69,9 @@ test('fresh counts from the login and not from the last refresh', async (t) => {
 
 test('a token that is not beyond doubt is a 401 with a stable code and asks no store', async (t) => {
   let asked = 0
-  const original = Reflect.get<MemorySessionStore, 'isAlive'>(MemorySessionStore.prototype, 'isAlive')
-  MemorySessionStore.prototype.isAlive = function counted (userId, sessionId) { asked++; return original.call(this, userId, sessionId) }
-  t.teardown(() => { MemorySessionStore.prototype.isAlive = original })
+  const original = Reflect.get<MemorySessionStore, 'check'>(MemorySessionStore.prototype, 'check')
+  MemorySessionStore.prototype.check = function counted (userId, sessionId, tokenVersion) { asked++; return original.call(this, userId, sessionId, tokenVersion) }
+  t.teardown(() => { MemorySessionStore.prototype.check = original })
   const { call, login, accessSecret, refreshSecret, events } = await build(t)
   const jar = await login()
   const good = jar['__Host-access'] ?? ''
@@ -169,7 +171,7 @@ test('on loopback over plain HTTP outside production the cookies have neither pr
   const { app, call } = await build(t)
   for (const host of ['localhost', 'localhost:3000', '127.0.0.1:3000', '[::1]:3000']) {
     const response = await call('POST', '/auth/login', {}, { headers: { host }, payload: { email: 'ada@example.com', password: 'right' } })
-    t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), ['access=…; Max-Age=900; Path=/; HttpOnly; SameSite=Strict', 'refresh=…; Max-Age=604800; Path=/auth; HttpOnly; SameSite=Strict'], host)
+    t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), ['access=…; Max-Age=604800; Path=/; HttpOnly; SameSite=Strict', 'refresh=…; Max-Age=604800; Path=/auth; HttpOnly; SameSite=Strict'], host)
     const cookie = setCookies(response).map((line) => line.split(';')[0]).join('; ')
     t.equal((await call('GET', '/me', cookie, { headers: { host } })).statusCode, 200)
     t.equal((await call('POST', '/auth/refresh', cookie, { headers: { host } })).statusCode, 200)
@@ -179,4 +181,94 @@ test('on loopback over plain HTTP outside production the cookies have neither pr
     const response = await app.inject({ method: 'POST', url: '/auth/login', headers: { host }, payload: { email: 'ada@example.com', password: 'right' } })
     t.match(setCookies(response), [/^__Host-access=/, /^__Secure-refresh=/], host)
   }
+})
+
+test('scopes: all of them are needed, and the lack of one is an event', async (t) => {
+  const options = { scopes: ['read', 'write', 'audit'], loadUser: async (id: string) => ({ id, roles: ['user'], scopes: id === 'ada' ? ['read', 'write'] : [] }) }
+  const routes = (app: FastifyInstance): void => {
+    app.get('/read', { security: { auth: { scopes: ['read'] } } }, async (request) => request.auth?.scopes)
+    app.get('/both', { security: { auth: { scopes: ['write', 'read'], roles: ['user', 'admin'] } } }, async (request) => request.user)
+    app.get('/audit', { security: { auth: { scopes: ['read', 'audit'] } } }, async () => 'audit')
+    app.post('/sign-in', { security: { auth: publicRoute('test') } }, async (request, reply) => { await reply.login(request.body as { id: string, roles: string[] }) })
+  }
+  const { app, call, events } = await build(t, { options, routes })
+  const signIn = async (user: unknown): Promise<Record<string, string>> => jarOf(await call('POST', '/sign-in', {}, { payload: user as object }))
+  const jar = await signIn({ id: 'ada', roles: ['user'], scopes: ['read', 'write', 'read'] })
+  t.equal((JSON.parse(Buffer.from(jar['__Host-access']?.split('.')[1] ?? '', 'base64url').toString()) as { scope: string }).scope, 'read write')
+  t.same((await call('GET', '/read', jar)).json(), ['read', 'write'])
+  t.same((await call('GET', '/both', jar)).json(), { id: 'ada', roles: ['user'], scopes: ['read', 'write'] })
+  const refused = await call('GET', '/audit', jar)
+  t.equal(codeOf(refused), '403 INSUFFICIENT_SCOPE')
+  t.equal(refused.headers['www-authenticate'], undefined)
+  t.same(events.at(-1), { name: 'authz_fail', userId: 'ada', reason: 'INSUFFICIENT_SCOPE' })
+  t.same((await call('GET', '/read', jarOf(await call('POST', '/auth/refresh', jar)))).json(), ['read', 'write'], 'a refresh reads them again')
+
+  const none = await signIn({ id: 'bob', roles: ['user'] })
+  t.equal(codeOf(await call('GET', '/read', none)), '403 INSUFFICIENT_SCOPE')
+  t.match((await call('GET', '/me', none)).json(), { user: { scopes: [] }, auth: { scopes: [] } })
+  t.equal((await call('POST', '/sign-in', {}, { payload: { id: 'bob', roles: ['user'], scopes: ['root'] } })).statusCode, 500)
+
+  const bearer = await build(t, { options: { ...options, sources: ['bearer'] }, routes })
+  const token = jarOf(await bearer.call('POST', '/sign-in', {}, { payload: { id: 'ada', roles: ['user'], scopes: ['read'] } }))['__Host-access'] ?? ''
+  const authorization = `Bearer ${token}`
+  t.equal((await bearer.call('GET', '/read', {}, { headers: { authorization } })).statusCode, 200)
+  const challenged = await bearer.call('GET', '/audit', {}, { headers: { authorization } })
+  t.equal(challenged.headers['www-authenticate'], 'Bearer realm="bulwark", error="insufficient_scope", scope="read audit"')
+  t.equal((await bearer.call('GET', '/admin', {}, { headers: { authorization } })).headers['www-authenticate'], undefined, 'a role is no matter of tokens')
+  bearer.clock.advance(301_000)
+  t.equal((await bearer.call('GET', '/fresh', {}, { headers: { authorization } })).headers['www-authenticate'], 'Bearer realm="bulwark", error="insufficient_user_authentication", max_age="300"')
+  t.notOk('scopes' in (await (await build(t)).app.inject('/open')).headers)
+  t.ok(app)
+})
+
+test('a service without scopes shows none, and a route that asks for one does not start', async (t) => {
+  const { call, login } = await build(t)
+  const me = (await call('GET', '/me', await login())).json<{ user: object, auth: object }>()
+  t.notOk('scopes' in me.user)
+  t.match(me.auth, { scopes: [] })
+  await t.rejects(build(t, { routes: (app) => { app.get('/x', { security: { auth: { scopes: ['read'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.auth.scopes', message: 'Unknown scope "read".', mend: 'Declare it in auth.scopes.' }] })
+  await t.rejects(build(t, { options: { scopes: ['read'] }, routes: (app) => { app.get('/x', { security: { auth: { scopes: ['raed'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ mend: 'Did you mean "read"?' }] })
+})
+
+test('a token whose session has ended is an event, and one that is outdated must be refreshed', async (t) => {
+  const { call, login, events } = await build(t)
+  const ended = await login()
+  await call('POST', '/auth/logout', ended)
+  const count = events.length
+  for (const url of ['/me', '/maybe', '/admin']) t.equal(codeOf(await call('GET', url, ended)), '401 SESSION_REVOKED', url)
+  t.same(events.slice(count), Array.from({ length: 3 }, () => ({ name: 'authn_token_invalid', kind: 'access', code: 'SESSION_REVOKED' })))
+
+  const stores: MemorySessionStore[] = []
+  const create = Reflect.get<MemorySessionStore, 'create'>(MemorySessionStore.prototype, 'create')
+  MemorySessionStore.prototype.create = function found (session) { stores.push(this); return create.call(this, session) }
+  t.teardown(() => { MemorySessionStore.prototype.create = create })
+  const world = await build(t)
+  const jar = await world.login()
+  world.clock.advance(1000)
+  await stores[0]?.outdate('ada')
+  const before = world.events.length
+  for (const url of ['/me', '/maybe']) t.equal(codeOf(await world.call('GET', url, jar)), '401 TOKEN_EXPIRED', url)
+  t.equal((await world.call('GET', '/stateless', jar)).statusCode, 200)
+  t.equal(world.events.length, before, 'everyday life is no event')
+  t.equal((await world.call('GET', '/me', jarOf(await world.call('POST', '/auth/refresh', jar)))).statusCode, 200)
+})
+
+test('sessions in cookies need the csrf plugin in production, and elsewhere a warning', async (t) => {
+  const production = { NODE_ENV: 'production' }
+  const env = process.env['NODE_ENV']
+  const logged: string[] = []
+  const server = { logger: { level: 'warn', stream: { write: (line: string) => { logged.push(line) } } } }
+  await build(t, { server })
+  t.equal(logged.filter((line) => line.includes('nothing refuses requests that other sites make')).length, 1)
+  Object.assign(process.env, production)
+  t.teardown(() => { if (env === undefined) Reflect.deleteProperty(process.env, 'NODE_ENV'); else process.env['NODE_ENV'] = env })
+  const options = { allowMemoryStore: true }
+  for (const sources of [undefined, ['cookie'], ['bearer', 'cookie']] as const) {
+    await t.rejects(build(t, { options: { ...options, ...(sources !== undefined && { sources }) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'auth.sources', mend: /`csrf` in the definition.*sources: \['bearer'\]/ }] })
+  }
+  logged.length = 0
+  await build(t, { server, options: { ...options, sources: ['bearer'] } })
+  await build(t, { server, options, before: async (app) => { await app.register(csrf) } })
+  await build(t, { server, options, routes: async (app) => { await app.register(csrf) } })
+  t.notMatch(logged.join(''), /other sites/, 'the csrf plugin may come before or after')
 })

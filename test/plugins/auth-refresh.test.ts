@@ -14,7 +14,7 @@ test('a refresh rotates the refresh token, reads the user again and keeps the ti
   t.equal(response.statusCode, 200)
   t.same(response.json(), { user: { id: 'ada', roles: ['user', 'admin'] } })
   t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), [
-    `__Host-access=…; Max-Age=900; Path=/; ${ATTRIBUTES}`,
+    `__Host-access=…; Max-Age=604800; Path=/; ${ATTRIBUTES}`,
     `__Secure-refresh=…; Max-Age=604800; Path=/auth; ${ATTRIBUTES}`,
   ])
   const second = jarOf(response)

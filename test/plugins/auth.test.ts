@@ -10,7 +10,7 @@ test('a login sets both cookies with their exact attributes and answers with the
   t.equal(response.statusCode, 200)
   t.same(response.json(), { user: { id: 'ada', roles: ['user'], tenant: 'acme' } })
   t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), [
-    `__Host-access=…; Max-Age=900; Path=/; ${ATTRIBUTES}`,
+    `__Host-access=…; Max-Age=604800; Path=/; ${ATTRIBUTES}`,
     `__Secure-refresh=…; Max-Age=604800; Path=/auth; ${ATTRIBUTES}`,
   ])
   t.equal(response.headers['cache-control'], 'no-store')

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { Problem } from '../../lib/errors.js'
-import { EVENT_FIELDS, EVENT_LEVELS } from '../../lib/events/catalogue.js'
+import { EVENT_NAMES, EVENTS } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { checkEvents, events, type EventsOptions, type SecurityEventRecord } from '../../plugins/events.js'
 import { Type, validation } from '../../plugins/validation.js'
@@ -91,11 +91,12 @@ test('an attack that stops is reported by a timer, which keeps no process alive'
     const app = Fastify()
     await app.register(events, { logLimit: 0 })
     securityOf(app).root.emit({ name: 'authz_fail', userId: 'u', reason: 'r' }, null)
+    const started = performance.now()
+    process.on('exit', () => { process.stdout.write(String(performance.now() - started)) })
   `
-  const started = Date.now()
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 9_000 })
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 50_000 })
   t.equal(status, 0, stderr)
-  t.ok(Date.now() - started < 9_000)
+  t.ok(Number(stdout) < 9_000, 'it did not wait for the ten seconds')
 })
 
 test('it is registered once, on the root', async (t) => {
@@ -125,5 +126,5 @@ test('every option is checked', async (t) => {
 test('docs/events.md lists every event with its level and its fields', async (t) => {
   const rows = [...readFileSync(join(ROOT, 'docs', 'events.md'), 'utf8').matchAll(/^\| `([a-z_]+)` \| (info|warn|error) \| (.*) \|$/gm)]
     .map(([, name, level, fields]) => [name, level, fields?.replaceAll('`', '').split(', ')])
-  t.same(rows, Object.entries(EVENT_LEVELS).map(([name, level]) => [name, level, EVENT_FIELDS[name as keyof typeof EVENT_FIELDS]]))
+  t.same(rows, EVENT_NAMES.map((name) => [name, EVENTS[name].level, EVENTS[name].fields]))
 })

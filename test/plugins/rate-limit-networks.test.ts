@@ -33,7 +33,7 @@ test('a denied address is refused everywhere, before anything is counted, and th
       t.notMatch(answer.body, /deny|192/)
     }
   }
-  t.same(events[0], { name: 'excess_rate_limit_exceeded', policies: ['deny list'] })
+  t.same(events[0], { name: 'address_denied', list: 'rateLimit.deny' })
   t.same(await statuses(app, 3, { url: '/', remoteAddress: '10.6.6.7' }), [200, 200, 200])
   t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
 })

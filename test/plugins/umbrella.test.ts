@@ -249,7 +249,9 @@ test('the posture lists every route with the policy that is enforced', async (t)
   const { routes, production, off } = app.security.posture()
   t.equal(production, false)
   t.same(off, [])
-  t.same(routes.map(({ method, url }) => `${method} ${url}`), ['POST /auth/login', 'POST /auth/refresh', 'POST /auth/logout', 'GET /x', 'HEAD /x'])
+  t.same(routes.map(({ method, url }) => `${method} ${url}`), [
+    'POST /auth/login', 'POST /auth/refresh', 'POST /auth/logout', 'GET /auth/sessions', 'HEAD /auth/sessions', 'DELETE /auth/sessions/:id', 'DELETE /auth/sessions', 'GET /x', 'HEAD /x',
+  ])
   t.match(routes.find(({ url }) => url === '/x')?.security, { rateLimit: ['global', 'auth'], auth: { access: 'public', why: 'a test' }, csrf: { mode: 'cookie', isolation: true } })
 })
 

@@ -235,7 +235,7 @@ test('a boot that would leave routes to another validator fails', async (t) => {
 test('every option is checked', async (t) => {
   const wrong: [unknown, string][] = [
     [{ maxErrors: 0 }, 'validation.maxErrors'], [{ maxErrors: 101 }, 'validation.maxErrors'], [{ maxErrors: '5' }, 'validation.maxErrors'], [{ maxErrors: 1.5 }, 'validation.maxErrors'],
-    [{ allErrorsUpTo: -1 }, 'validation.allErrorsUpTo'], [{ allErrorsUpTo: 1_048_577 }, 'validation.allErrorsUpTo'], [{ maxError: 5 }, 'validation.maxError'], [{ unknown: 'strip' }, 'validation.unknown'],
+    [{ allErrorsUpTo: -1 }, 'validation.allErrorsUpTo'], [{ allErrorsUpTo: 1_048_577 }, 'validation.allErrorsUpTo'], [{ maxError: 5 }, 'validation.maxError'], [{ unknown: 'drop' }, 'validation.unknown'], [{ unknown: true }, 'validation.unknown'], [{ unknwon: 'strip' }, 'validation.unknwon'],
   ]
   for (const [options, path] of wrong) {
     const problems: Problem[] = []
@@ -243,7 +243,7 @@ test('every option is checked', async (t) => {
     t.same(problems.map((problem) => problem.path), [path])
     await t.rejects(build(t, options as ValidationOptions), { code: 'BULWARK_CONFIG' })
   }
-  for (const options of [{}, { maxErrors: undefined }, { maxErrors: 1 }, { maxErrors: 100 }, { allErrorsUpTo: 0 }, { allErrorsUpTo: 1_048_576 }]) {
+  for (const options of [{}, { maxErrors: undefined }, { maxErrors: 1 }, { maxErrors: 100 }, { allErrorsUpTo: 0 }, { allErrorsUpTo: 1_048_576 }, { unknown: undefined }, { unknown: 'strip' }, { unknown: 'reject' }]) {
     const problems: Problem[] = []
     checkValidation(options, problems)
     t.same(problems, [])

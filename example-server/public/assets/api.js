@@ -1,4 +1,5 @@
 /** The calls to the API: same origin, so that the browser adds the cookies and says where the request comes from. */
+import { createSessionClient } from './session.js'
 
 /** What the server, or the lack of one, said instead of an answer. */
 export class Refusal extends Error {
@@ -12,58 +13,42 @@ export class Refusal extends Error {
   }
 }
 
-/** The access token has run out. Its cookie runs out in the same second, so mostly the server sees none at all. */
-const NEEDS_REFRESH = new Set(['TOKEN_EXPIRED', 'TOKEN_MISSING'])
-
 /**
- * Sends a request and resolves to the answer's JSON, or to null when it has no body. An access token that has run out is
- * refreshed once, and the request sent once more.
- * @throws Refusal
+ * @param {(code: string) => void} onSignedOut told in every tab when the session is over
  */
-export async function call (method, path, body) {
-  const response = await send(method, path, body)
-  if (response.ok) return read(response)
-  const refusal = await refusalOf(response)
-  const isOver = path.startsWith('/auth/') || !NEEDS_REFRESH.has(refusal.code) || !await refresh()
-  if (isOver) throw refusal
-  const again = await send(method, path, body)
-  if (!again.ok) throw await refusalOf(again)
-  return read(again)
-}
-
-let refreshing = null
-
-/** Resolves to whether there is a session. Calls that fail together share one refresh. */
-function refresh () {
-  refreshing ??= refreshOnce().finally(() => { refreshing = null })
-  return refreshing
-}
-
-async function refreshOnce () {
-  const response = await send('POST', '/auth/refresh')
-  if (response.ok) return true
-  // Anything but a 401 (a limit, an outage) does not say that the session is over.
-  if (response.status !== 401) throw await refusalOf(response)
-  return false
-}
-
-async function send (method, path, body) {
-  try {
-    return await fetch(path, {
-      method,
-      mode: 'same-origin',
-      credentials: 'same-origin',
-      redirect: 'error',
-      headers: { Accept: 'application/json', ...(body !== undefined && { 'Content-Type': 'application/json' }) },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
-  } catch {
-    throw new Refusal({ code: 'UNREACHABLE', detail: 'The server cannot be reached.' })
+export function connect (onSignedOut) {
+  const session = createSessionClient({ onSignedOut })
+  return {
+    /**
+     * Sends a request and resolves to the answer's JSON, or to null when it has no body.
+     * @throws Refusal
+     */
+    call: (method, path, body) => answerOf(session.fetch(path, written(method, body))),
+    /**
+     * Ends this session, by default with the logout.
+     * @throws Refusal
+     */
+    signOut: (method = 'POST', path = '/auth/logout') => answerOf(session.signOut(path, written(method))),
   }
 }
 
-async function read (response) {
-  return response.status === 204 ? null : response.json()
+function written (method, body) {
+  return {
+    method,
+    mode: 'same-origin',
+    redirect: 'error',
+    headers: { Accept: 'application/json', ...(body !== undefined && { 'Content-Type': 'application/json' }) },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  }
+}
+
+async function answerOf (sent) {
+  const response = await sent.catch(() => {
+    throw new Refusal({ code: 'UNREACHABLE', detail: 'The server cannot be reached.' })
+  })
+  if (!response.ok) throw await refusalOf(response)
+  const text = await response.text()
+  return text === '' ? null : JSON.parse(text)
 }
 
 /** A refusal of the suite is a problem document (RFC 9457); one of a proxy in between may be anything. */

@@ -1,5 +1,7 @@
 /** The page: text goes into the document as text only, so whatever a project is called, it stays a name. */
-import { call, Refusal } from './api.js'
+import { connect, Refusal } from './api.js'
+
+const { call, signOut } = connect(showSignedOut)
 
 const byId = (id) => document.getElementById(id)
 const [statusLine, errorBox, visitor, member, account] = ['status', 'error', 'visitor', 'member', 'account'].map(byId)
@@ -27,14 +29,14 @@ function waitOf (seconds) {
   return seconds < 60 ? `in ${seconds} s` : `in ${Math.ceil(seconds / 60)} min`
 }
 
-/** Runs what a click or a submit asks for; whatever goes wrong is shown, and a session that is over shows the sign-in. */
+/** Runs what a click or a submit asks for; whatever goes wrong is shown, and without a session the sign-in too. */
 async function attempt (control, work) {
   control.disabled = true
   try {
     await work()
   } catch (error) {
     const { code } = showError(error)
-    if (code.startsWith('TOKEN_') || code === 'SESSION_REVOKED' || code === 'REFRESH_REUSED') showVisitor()
+    if (code === 'TOKEN_MISSING' || code === 'TOKEN_INVALID') showVisitor()
   } finally {
     control.disabled = false
     // What is disabled loses the focus, and with it whoever uses the keyboard their place.
@@ -62,6 +64,14 @@ function showVisitor () {
   // Nothing of one person stays in the document for the next.
   byId('who').textContent = ''
   byId('projects').replaceChildren()
+  byId('sessions').replaceChildren()
+}
+
+/** Whoever ended the session, and in whichever tab. */
+function showSignedOut (code) {
+  showVisitor()
+  say(code === 'SIGNED_OUT' ? 'You are signed out.' : 'Your session has ended. Sign in again.')
+  byId('sign-in-title').focus()
 }
 
 async function showMember () {
@@ -70,7 +80,7 @@ async function showMember () {
   visitor.hidden = true
   account.hidden = false
   member.hidden = false
-  await listProjects()
+  await Promise.all([listProjects(), listSessions()])
 }
 
 async function signIn ({ email, password }) {
@@ -119,6 +129,48 @@ function itemOf ({ id, name, description, status: initial }) {
   return item
 }
 
+async function listSessions () {
+  const { sessions } = await call('GET', '/auth/sessions')
+  byId('sessions').replaceChildren(...sessions.map(sessionItemOf))
+  byId('end-others').hidden = sessions.length < 2
+}
+
+function sessionItemOf ({ id, current, createdAt, refreshedAt, device }) {
+  const item = byId('session').content.cloneNode(true).firstElementChild
+  const name = deviceName(device)
+  item.querySelector('h3').textContent = name
+  showTime(item.querySelector('.created'), createdAt)
+  showTime(item.querySelector('.used'), refreshedAt)
+  item.querySelector('strong').hidden = !current
+  const end = item.querySelector('button')
+  end.hidden = current
+  end.setAttribute('aria-label', `Sign out ${name}`)
+  end.addEventListener('click', () => attempt(end, async () => {
+    await call('DELETE', `/auth/sessions/${id}`)
+    await listSessions()
+    byId('sessions-title').focus()
+    say(`${name} is signed out.`)
+  }))
+  return item
+}
+
+function showTime (element, time) {
+  element.dateTime = time
+  element.textContent = new Date(time).toLocaleString()
+}
+
+/** In the order in which they pose as each other. */
+const BROWSERS = [['Edg', 'Edge'], ['OPR', 'Opera'], ['Firefox', 'Firefox'], ['Chrome', 'Chrome'], ['Safari', 'Safari']]
+const SYSTEMS = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac', 'Linux']
+
+/** A browser by its User-Agent; what is none stays what it says. */
+function deviceName (device) {
+  const browser = BROWSERS.find(([token]) => device.includes(`${token}/`))
+  const system = SYSTEMS.find((each) => device.includes(each))
+  if (browser === undefined) return device === '' ? 'A device without a name' : device
+  return system === undefined ? browser[1] : `${browser[1]} on ${system}`
+}
+
 onSubmit('sign-in', signIn)
 
 onSubmit('sign-up', async ({ fullName, email, password }) => {
@@ -134,14 +186,52 @@ onSubmit('add', async ({ name, description, status }) => {
   say(`${name} is added.`)
 })
 
-onSubmit('sign-out', async () => {
-  await call('POST', '/auth/logout')
-  showVisitor()
-  byId('sign-in-title').focus()
-  say('You are signed out.')
+onSubmit('forgot', async ({ email }) => {
+  await call('POST', '/auth/forgot-password', { email })
+  // The server says no more, so that nobody learns who has an account here.
+  say('If there is an account with this address, a link is on its way to it.')
 })
 
+onSubmit('change', async ({ current, password }) => {
+  await call('POST', '/me/password', { current, password })
+  await listSessions()
+  say('Your password has changed. All other sessions have ended.')
+})
+
+/** A link from an e-mail. Its token leaves the address bar at once, and with it the history. */
+function readResetToken () {
+  const token = /^#reset=([\w-]{43})$/.exec(location.hash)?.[1]
+  if (token !== undefined) history.replaceState(null, '', location.pathname)
+  return token
+}
+
+function offerReset (token) {
+  byId('recovery').hidden = false
+  byId('recovery-title').focus()
+  onSubmit('reset', async ({ password }) => {
+    await call('POST', '/auth/reset-password', { token, password })
+    byId('recovery').hidden = true
+    showVisitor()
+    byId('sign-in-title').focus()
+    say('Your password has changed. Sign in with it.')
+  })
+}
+
+onSubmit('sign-out', () => signOut())
+
+const [endOthers, endAll] = [byId('end-others'), byId('end-all')]
+endOthers.addEventListener('click', () => attempt(endOthers, async () => {
+  await call('DELETE', '/auth/sessions')
+  await listSessions()
+  byId('sessions-title').focus()
+  say('All the others are signed out.')
+}))
+endAll.addEventListener('click', () => attempt(endAll, () => signOut('DELETE', '/auth/sessions?all=true')))
+
 filter.addEventListener('change', () => attempt(filter, listProjects))
+
+const resetToken = readResetToken()
+if (resetToken !== undefined) offerReset(resetToken)
 
 // Cookies are out of reach for scripts, so only the server knows whether somebody is signed in.
 try {

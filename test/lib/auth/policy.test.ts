@@ -1,13 +1,13 @@
 import { test } from 'tap'
-import { baseAuthPolicy, PublicRoute, publicRoute, resolveAuthPolicy, type ResolvedAuthPolicy } from '../../../lib/auth/policy.js'
+import { baseAuthPolicy, PublicRoute, publicRoute, resolveAuthPolicy, type KnownNames, type ResolvedAuthPolicy } from '../../../lib/auth/policy.js'
 import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
 
-const ROLES = new Set(['user', 'admin'])
+const NAMES = { roles: new Set(['user', 'admin']), scopes: new Set(['read', 'write']) }
 const BASE = baseAuthPolicy('strict')
 
-function resolve (input: unknown, base: ResolvedAuthPolicy = BASE): { policy: ResolvedAuthPolicy, problems: string[], mends: string[] } {
+function resolve (input: unknown, base: ResolvedAuthPolicy = BASE, names: KnownNames = NAMES): { policy: ResolvedAuthPolicy, problems: string[], mends: string[] } {
   const problems: Problem[] = []
-  const policy = resolveAuthPolicy(ROLES, base, input, 'GET /x security.auth', problems)
+  const policy = resolveAuthPolicy(names, base, input, 'GET /x security.auth', problems)
   return { policy, problems: problems.map(({ path, message }) => `${path}: ${message}`), mends: problems.map(({ mend }) => mend) }
 }
 
@@ -35,7 +35,7 @@ test('words replace who may call and keep the revocation; objects replace what t
 })
 
 test('what is no policy is a problem that names the route', async (t) => {
-  for (const input of [false, true, null, 'public', 'none', 1, [], ['admin'], { role: 'admin' }, { roles: 'admin' }, { roles: [1] }, { fresh: 5 }, { fresh: 'soon' }, { revocation: 'cached' }]) {
+  for (const input of [false, true, null, 'public', 'none', 1, [], ['admin'], { role: 'admin' }, { roles: 'admin' }, { roles: [1] }, { fresh: 5 }, { fresh: 'soon' }, { revocation: 'sometimes' }, { scopes: 'read' }, { scope: 'read' }, { scopes: [] }, { scopes: [7] }]) {
     t.match(resolve(input).problems, [/^GET \/x security\.auth/], JSON.stringify(input))
     t.match(resolve(input).policy, BASE, 'and the base stays')
   }
@@ -43,4 +43,18 @@ test('what is no policy is a problem that names the route', async (t) => {
   t.match(resolve({ roles: [] }).mends, [/at least one role/])
   t.same(resolve({ roles: ['admn'] }), { policy: resolve({ roles: ['admn'] }).policy, problems: ['GET /x security.auth.roles: Unknown role "admn".'], mends: ['Did you mean "admin"?'] })
   t.match(resolve({ roles: ['superintendent'] }).mends, ['Known roles: user, admin.'])
+})
+
+test('scopes are replaced as roles are, and unknown ones are problems', async (t) => {
+  t.same(BASE.scopes, [])
+  const policy = resolve({ roles: ['user'], scopes: ['read', 'write'] }).policy
+  t.match(policy, { access: 'required', roles: ['user'], scopes: ['read', 'write'] })
+  t.ok(Object.isFrozen(policy.scopes))
+  t.match(resolve({ fresh: '1m' }, policy).policy, { roles: ['user'], scopes: ['read', 'write'] })
+  t.match(resolve({ scopes: ['read'] }, policy).policy, { roles: ['user'], scopes: ['read'] })
+  t.match(resolve({ scopes: undefined }, policy).policy, { scopes: ['read', 'write'] })
+  for (const word of ['required', 'optional', publicRoute('x')]) t.same(resolve(word, policy).policy.scopes, [])
+  t.match(resolve({ scopes: ['raed'] }), { problems: ['GET /x security.auth.scopes: Unknown scope "raed".'], mends: ['Did you mean "read"?'] })
+  t.match(resolve({ scopes: ['administer-everything'] }), { mends: ['Known scopes: read, write.'] })
+  t.match(resolve({ scopes: ['read'] }, BASE, { ...NAMES, scopes: new Set() }), { problems: ['GET /x security.auth.scopes: Unknown scope "read".'], mends: ['Declare it in auth.scopes.'] })
 })

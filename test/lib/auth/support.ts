@@ -29,7 +29,7 @@ export interface World {
   readonly accessSecret: string
   readonly refreshSecret: string
   /** Injects with cookies, as a browser on https://api.example.com would. */
-  readonly call: (method: 'GET' | 'POST', url: string, jar?: Jar | string, options?: InjectOptions) => Promise<LightMyRequestResponse>
+  readonly call: (method: 'GET' | 'POST' | 'DELETE', url: string, jar?: Jar | string, options?: InjectOptions) => Promise<LightMyRequestResponse>
   readonly login: (jar?: Jar) => Promise<Jar>
   readonly names: () => string[]
 }

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
+import { secretKeyring } from '../../../lib/auth/keyring.js'
 import { MemorySessionStore } from '../../../lib/auth/memory-store.js'
 import { createId } from '../../../lib/auth/rotation.js'
 import { createSessions, type Sessions } from '../../../lib/auth/sessions.js'
@@ -10,19 +11,18 @@ import { secret } from './support.js'
 const NOW = 1_800_000_000
 const ACCESS_SECRET = secret()
 const REFRESH_SECRET = secret()
-const policy = { idleMs: 7 * 86_400_000, absoluteMs: 30 * 86_400_000, graceMs: 10_000, tombstoneMs: 905_000 }
+const policy = { idleMs: 7 * 86_400_000, absoluteMs: 30 * 86_400_000, graceMs: 10_000, tombstoneMs: 905_000, maxSessions: 100, whenFull: 'evict', onReuse: 'session' } as const
 
 function make (): Sessions {
   return createSessions({
     users: createUserModel(['user', 'admin'], Type.Object({ tenant: Type.String(), tags: Type.Optional(Type.Array(Type.Object({ name: Type.String() }))) })),
-    accessSecret: ACCESS_SECRET,
-    refreshSecret: REFRESH_SECRET,
+    accessKeys: secretKeyring(ACCESS_SECRET),
+    refreshKeys: secretKeyring(REFRESH_SECRET),
     issuer: 'bulwark',
     audience: 'bulwark-api',
     accessTtlSeconds: 900,
     policy,
     store: new MemorySessionStore(policy, () => NOW * 1000),
-    now: () => NOW * 1000,
     assertFits: () => {},
   })
 }
@@ -38,7 +38,7 @@ function forge (header: unknown, payload: unknown, key?: string, hash?: string):
 }
 
 const sid = createId()
-const good = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api', sub: 'ada', sid, roles: ['user'], tenant: 'acme', auth_time: NOW, iat: NOW, exp: NOW + 900, jti: createId() })
+const good = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api', sub: 'ada', sid, roles: ['user'], tenant: 'acme', tv: 0, auth_time: NOW, amr: ['pwd'], iat: NOW, exp: NOW + 900, jti: createId() })
 const goodRefresh = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api/refresh', sub: 'ada', sid, gen: 0, slt: createId(), jti: createId(), iat: NOW, exp: NOW + 604_800 })
 const headerOf = (token: string): { alg: string, typ: string, kid: string } => JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as { alg: string, typ: string, kid: string }
 
@@ -195,7 +195,7 @@ test('a genuine signature does not excuse claims that are missing, of another ty
     'a number': '1',
     'no JSON': '{',
   }
-  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'auth_time', 'iat', 'exp', 'jti', 'tenant']) attacks[`without ${name}`] = without(name)
+  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'tv', 'auth_time', 'amr', 'iat', 'exp', 'jti', 'tenant']) attacks[`without ${name}`] = without(name)
   for (const [what, payload] of Object.entries(attacks)) t.equal(access.verify(forge(header, payload), NOW), 'TOKEN_INVALID', what)
   const input = `${encode(header)}.${Buffer.from(text.replace('ada', 'ad\xff'), 'latin1').toString('base64url')}`
   t.equal(access.verify(`${input}.${signature(input)}`, NOW), 'TOKEN_INVALID', 'text that is not UTF-8')

@@ -35,3 +35,27 @@ test('a user that does not fit is an error that shows no value', async (t) => {
   }
   t.equal(model.fromApp({ id: 'ada', roles: [], tenant: 'a', since: new Date(0) }, 'x')['since'], '1970-01-01T00:00:00.000Z', 'a claim is what its JSON says')
 })
+
+const scoped = createUserModel(['user'], null, ['read', 'write', 'a:b'])
+
+test('a user has the scopes that the app gave, or none', async (t) => {
+  const user = scoped.fromApp({ id: 'ada', roles: ['user'], scopes: ['write', 'read', 'write'] }, 'x')
+  t.same({ ...user }, { id: 'ada', roles: ['user'], scopes: ['write', 'read'] })
+  t.ok(Object.isFrozen(user.scopes))
+  t.same({ ...scoped.fromApp({ id: 'ada', roles: [] }, 'x') }, { id: 'ada', roles: [], scopes: [] })
+  t.same({ ...scoped.fromApp({ id: 'ada', roles: [], scopes: undefined }, 'x') }, { id: 'ada', roles: [], scopes: [] })
+  t.notOk('scopes' in model.fromApp({ id: 'ada', roles: [], tenant: 'a', scopes: [] }, 'x'), 'a service without scopes shows none')
+  for (const scopes of [null, 'read', {}, [7], ['read', null]]) t.throws(() => scoped.fromApp({ id: 'ada', roles: [], scopes }, 'loadUser'), { message: 'auth: loadUser gave a user whose scopes are not a list of the declared ones' })
+  t.throws(() => scoped.fromApp({ id: 'ada', roles: [], scopes: ['read', 'root'] }, 'loadUser'), { message: 'auth: loadUser gave a user whose scopes have one that is not declared: "root"' })
+  t.throws(() => model.fromApp({ id: 'ada', roles: [], tenant: 'a', scopes: ['read'] }, 'loadUser'), { message: /not declared/ })
+})
+
+test('scopes go through a token as one text with one space between them', async (t) => {
+  const user = scoped.fromApp({ id: 'ada', roles: ['user'], scopes: ['read', 'a:b'] }, 'x')
+  t.same(scoped.toClaims(user), { roles: ['user'], scope: 'read a:b' })
+  t.same({ ...scoped.fromClaims({ sub: 'ada', ...scoped.toClaims(user) }) }, { ...user })
+  t.same(scoped.toClaims(scoped.fromApp({ id: 'ada', roles: ['user'] }, 'x')), { roles: ['user'] })
+  t.same({ ...scoped.fromClaims({ sub: 'ada', roles: [] }) }, { id: 'ada', roles: [], scopes: [] }, 'a token from before there were scopes')
+  t.notOk('scopes' in (model.fromClaims({ sub: 'ada', roles: [], tenant: 'a', scope: 'read' }) ?? {}), 'a token from before they were given up')
+  for (const scope of ['', ' ', 'read ', ' read', 'read  write', 'read read', 'root', 'READ', 7, null, ['read'], { read: true }, 'toString', '__proto__']) t.equal(scoped.fromClaims({ sub: 'ada', roles: [], scope }), null, JSON.stringify(scope))
+})

@@ -74,7 +74,7 @@ test('all problems are listed at once, each with the variable and a mend, and no
   }
   const find = (name: string): Problem | undefined => problems.find(({ path }) => path === `env.${name}`)
   t.match(find('MISSING')?.mend, /The name of the thing\. Set MISSING, or MISSING_FILE/)
-  t.match(find('MISSING_SECRET')?.mend, /randomBytes/)
+  t.match(find('MISSING_SECRET')?.mend, /npx fastify-bulwark keygen/)
   t.match(find('MODE')?.mend, /a, b/)
   t.match(find('TWIN2')?.message, /same secret as TWIN/)
 })

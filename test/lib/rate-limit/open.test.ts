@@ -60,14 +60,17 @@ test('the user of docs/redis.md', async (t) => {
     await store.giveBack(QUOTAS, ['{b}1', '{b}2'], readings.map(({ mark }) => mark))
 
     const connection = await connectRedis(url, 'auth')
-    const sessions = new RedisSessionStore({ connection, keyPrefix: 'bulwark:auth:', policy: { idleMs: HOUR, absoluteMs: HOUR, graceMs: 0, tombstoneMs: 1000 } })
+    const sessions = new RedisSessionStore({ connection, keyPrefix: 'bulwark:auth:', policy: { idleMs: HOUR, absoluteMs: HOUR, graceMs: 0, tombstoneMs: 1000, maxSessions: 5, whenFull: 'evict', onReuse: 'session' } })
     t.teardown(() => { sessions.close() })
     const session = { userId: 'ada', sessionId: 's1', context: 'browser' }
-    await sessions.create({ ...session, jtiHash: 'h0' })
+    const login = { ...session, jtiHash: 'h0', label: '', methods: ['pwd'], ageMs: 0, replaces: [] }
+    await sessions.create(login)
     t.match(await sessions.rotate({ ...session, generation: 0, jtiHash: 'h0', nextJtiHash: 'h1' }), { status: 'rotated' })
-    t.equal(await sessions.isAlive('ada', 's1'), true)
+    t.equal(await sessions.check('ada', 's1', 0), 'alive')
+    t.equal((await sessions.list('ada')).length, 1)
+    await sessions.outdate('ada')
     t.same(await sessions.endAll('ada', 'logout'), ['s1'])
-    await sessions.create({ ...session, sessionId: 's2', jtiHash: 'h0' })
+    await sessions.create({ ...login, sessionId: 's2' })
     t.equal(await sessions.end('ada', 's2', 'logout'), true)
     await connection.client.time()
     t.same(await node.admin.call('ACL', 'LOG').then((entries) => (entries as unknown[][]).map((entry) => entry[entry.indexOf('object') + 1])

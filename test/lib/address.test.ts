@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import { test } from 'tap'
-import { addressPrefix, rememberPrefixes, unmappedAddress } from '../../../lib/rate-limit/address.js'
-import { seeded } from './traces.js'
+import { addressPrefix, rememberPrefixes, unmappedAddress } from '../../lib/address.js'
+import { seeded } from './rate-limit/traces.js'
 
 test('an address is reduced to what one subscriber cannot change', (t) => {
   const table: readonly (readonly [string, string])[] = [

@@ -1,0 +1,116 @@
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { isPlainObject } from '../options.js'
+import type { CredentialSource } from './credentials.js'
+import type { ResolvedAuthPolicy } from './policy.js'
+import { renderYaml } from './yaml.js'
+
+export interface OpenApiSettings {
+  readonly sources: readonly CredentialSource[]
+  /** The name of the access cookie. */
+  readonly cookieName: string
+}
+
+type Members = Record<string, unknown>
+
+/** Carries a route's policy into its operation; both modes of @fastify/swagger copy extensions (`x-…`) of a schema. */
+const MARK = 'x-bulwark-auth'
+
+/**
+ * Documents the guards where @fastify/swagger is registered, before or after: security schemes, what each operation needs,
+ * and its 401 and 403. Nothing is changed while the document is made: its generator looks up the schemes in options that
+ * are out of reach here, so the routes are marked and the finished document is completed.
+ */
+export function documentAuth (app: FastifyInstance, settings: OpenApiSettings): void {
+  app.addHook('onRoute', function markForOpenApi (route) {
+    // Without swagger, or before it, a route is in no document.
+    if (this.hasDecorator('swagger')) mark(route)
+  })
+  app.addHook('onReady', function completeOpenApi (done) {
+    if (app.hasDecorator('swagger')) wrap(app, settings)
+    done()
+  })
+}
+
+function mark (route: RouteOptions): void {
+  const policy = (route.config?.security as { readonly auth?: ResolvedAuthPolicy } | undefined)?.auth
+  if (policy === undefined) return
+  const guarded = policy.roles.length > 0 || ((policy as { readonly scopes?: readonly string[] }).scopes ?? []).length > 0
+  // A copy: the same schema may serve other routes.
+  route.schema = Object.assign({}, route.schema, { [MARK]: guarded ? 'guarded' : policy.access })
+}
+
+type Document = (options?: { readonly yaml?: boolean }) => unknown
+
+/** Replaces the decorator on the instance that has it, so that every scope sees the completed document. */
+function wrap (app: FastifyInstance, settings: OpenApiSettings): void {
+  let owner: object = app
+  while (!Object.hasOwn(owner, 'swagger')) owner = Object.getPrototypeOf(owner) as object
+  const holder = owner as { swagger: Document }
+  const original = holder.swagger
+  let source: unknown
+  let completed: Members | null = null
+  let text = ''
+  holder.swagger = function swagger (options) {
+    const document = original()
+    if (document !== source) {
+      source = document
+      completed = isPlainObject(document) ? complete(document, settings) : null
+      text = ''
+    }
+    if (completed === null) return original(options)
+    if (options?.yaml !== true) return completed
+    if (text === '') text = renderYaml(completed)
+    return text
+  }
+}
+
+/** A completed copy; null for a document without marks, which is somebody's own text (swagger's static mode). */
+function complete (source: Members, settings: OpenApiSettings): Members | null {
+  if (!operationsOf(source).some((operation) => MARK in operation)) return null
+  // What it holds may be the app's own options, in part.
+  const document = JSON.parse(JSON.stringify(source)) as Members
+  const schemes = schemesOf(document, settings)
+  const required = Object.keys(schemes).map((name) => ({ [name]: [] }))
+  addSchemes(document, schemes)
+  for (const operation of operationsOf(document)) if (MARK in operation) describe(operation, required)
+  return document
+}
+
+function operationsOf ({ paths }: Members): Members[] {
+  if (!isPlainObject(paths)) return []
+  return Object.values(paths).flatMap((path) => isPlainObject(path) ? Object.values(path).filter(isPlainObject) : [])
+}
+
+function schemesOf (document: Members, { sources, cookieName }: OpenApiSettings): Members {
+  // Swagger 2.0 knows neither cookies nor Bearer tokens: both are headers there.
+  const old = 'swagger' in document
+  return {
+    ...sources.includes('cookie') && { cookieAuth: old ? { type: 'apiKey', in: 'header', name: 'Cookie', description: `The cookie ${cookieName}.` } : { type: 'apiKey', in: 'cookie', name: cookieName } },
+    ...sources.includes('bearer') && { bearerAuth: old ? { type: 'apiKey', in: 'header', name: 'Authorization', description: 'Bearer and the access token.' } : { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+  }
+}
+
+/** The app's own of the same name stay. */
+function addSchemes (document: Members, schemes: Members): void {
+  if ('swagger' in document) {
+    document['securityDefinitions'] = { ...schemes, ...document['securityDefinitions'] as Members | null | undefined }
+    return
+  }
+  const components = document['components'] as Members | null | undefined
+  document['components'] = { ...components, securitySchemes: { ...schemes, ...components?.['securitySchemes'] as Members | null | undefined } }
+}
+
+/** What the route's own schema says stays as it is. */
+function describe (operation: Members, required: readonly Members[]): void {
+  const access = operation[MARK]
+  Reflect.deleteProperty(operation, MARK)
+  if (operation['security'] !== undefined) return
+  operation['security'] = access === 'public' ? [] : access === 'optional' ? [...required, {}] : [...required]
+  if (access === 'public') return
+  const responses = isPlainObject(operation['responses']) ? operation['responses'] : {}
+  operation['responses'] = {
+    ...responses,
+    ...!('401' in responses) && { 401: { description: access === 'optional' ? 'The token is not valid.' : 'Nobody is signed in, or the token is not valid.' } },
+    ...access === 'guarded' && !('403' in responses) && { 403: { description: 'The account may not do this.' } },
+  }
+}

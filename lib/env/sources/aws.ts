@@ -1,0 +1,97 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { isPlainObject } from '../../options.js'
+import { SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
+import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './keys.js'
+
+const AwsSecretsSchema = Type.Object({
+  secretId: Type.String({ minLength: 1, maxLength: 2048, mend: 'Write the name or the ARN of the secret.' }),
+  region: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Default: AWS_REGION or the profile, as the client finds it.', mend: 'Write a region such as eu-central-1.' })),
+  endpoint: Type.Optional(Type.String({ minLength: 1, mend: 'Write the URL of a VPC endpoint, or leave it out.' })),
+  keys: KeysSchema,
+  unsafeHttp: Type.Optional(Type.Boolean({ description: 'Allows an http:// endpoint that is not on this machine.' })),
+}, { additionalProperties: false })
+
+/** Options of `awsSecrets`. */
+export type AwsSecretsOptions = Static<typeof AwsSecretsSchema>
+
+/** The part of the client that is used. */
+interface Client { readonly read: (signal: AbortSignal) => Promise<{ readonly SecretString?: string | undefined }> }
+
+/**
+ * One secret of AWS Secrets Manager, a JSON object whose keys are the variables. It is read by the official client, an
+ * optional peer, with the credentials that the client finds itself; it needs `secretsmanager:GetSecretValue` and nothing else.
+ */
+export function awsSecrets (options: AwsSecretsOptions): SecretSource {
+  const { options: checked, problems } = checkSourceOptions(AwsSecretsSchema, options, 'awsSecrets')
+  const wrongEndpoint = checked?.endpoint === undefined ? null : addressProblem(checked.endpoint, 'awsSecrets.endpoint', checked.unsafeHttp ?? false)
+  if (wrongEndpoint !== null) problems.push(wrongEndpoint)
+  if (checked === null || problems.length > 0) {
+    return { name: 'AWS Secrets Manager', load: async () => { throw new SecretSourceError(problems) } }
+  }
+  let client: Promise<Client> | null = null
+  return {
+    name: `AWS Secrets Manager ${checked.secretId}`,
+    async load (names, { signal }) {
+      client ??= createClient(checked)
+      const { SecretString: text } = await read(await client, signal)
+      const data = parse(text)
+      const values: Record<string, string> = {}
+      for (const name of names) {
+        const key = keyOf(checked.keys, name)
+        const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
+        if (value === undefined || value === null) continue
+        // The secrets that AWS makes for databases hold their port as a number.
+        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, mend: 'Store it as a string.' })
+        values[name] = String(value)
+      }
+      return values
+    },
+  }
+}
+
+async function createClient ({ secretId, region, endpoint }: AwsSecretsOptions): Promise<Client> {
+  // Loaded only here: the client is large, and most services have another source.
+  const sdk = await import('@aws-sdk/client-secrets-manager').catch(() => {
+    throw new SecretSourceError({ message: 'The package @aws-sdk/client-secrets-manager is not installed.', mend: 'Run: npm install @aws-sdk/client-secrets-manager' })
+  })
+  const manager = new sdk.SecretsManagerClient({ ...(region !== undefined && { region }), ...(endpoint !== undefined && { endpoint }) })
+  return { read: async (signal) => await manager.send(new sdk.GetSecretValueCommand({ SecretId: secretId }), { abortSignal: signal }) }
+}
+
+async function read (client: Client, signal: AbortSignal): ReturnType<Client['read']> {
+  try {
+    return await client.read(signal)
+  } catch (error) {
+    const name = error instanceof Error ? error.name : ''
+    // Its message is not shown: AWS and proxies in between write into it whatever they like.
+    throw new SecretSourceError(REASONS[name] ?? { message: `The request failed (${/^[A-Za-z]{1,60}$/.test(name) ? name : 'unknown error'}).`, mend: 'Check the region, the network and the credentials.' })
+  }
+}
+
+const MAY_READ = 'Give the role of this service secretsmanager:GetSecretValue on this secret.'
+const CREDENTIALS: SourceProblem = { message: 'There are no valid credentials.', mend: 'Give the service a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.' }
+
+const REASONS: Readonly<Partial<Record<string, SourceProblem>>> = {
+  ResourceNotFoundException: { message: 'There is no such secret in this region.', mend: 'Check `secretId` and `region`.' },
+  AccessDeniedException: { message: 'Access is denied.', mend: MAY_READ },
+  DecryptionFailure: { message: 'The secret cannot be decrypted.', mend: 'Give the role of this service kms:Decrypt on the key of the secret.' },
+  InvalidRequestException: { message: 'The secret is not readable in its state; it may be scheduled for deletion.', mend: 'Restore it, or name another.' },
+  CredentialsProviderError: CREDENTIALS,
+  UnrecognizedClientException: CREDENTIALS,
+  InvalidSignatureException: CREDENTIALS,
+  ExpiredTokenException: CREDENTIALS,
+  ThrottlingException: { message: 'AWS limits the rate of requests.', mend: 'Refresh less often.' },
+}
+
+function parse (text: string | undefined): Readonly<Record<string, unknown>> {
+  const mend = 'Store the variables as keys and values: {"JWT_ACCESS_SECRET":"..."}.'
+  if (text === undefined) throw new SecretSourceError({ message: 'The secret is binary.', mend })
+  let data: unknown
+  try {
+    data = JSON.parse(text)
+  } catch {
+    data = null
+  }
+  if (!isPlainObject(data)) throw new SecretSourceError({ message: 'The secret is not a JSON object.', mend })
+  return data
+}

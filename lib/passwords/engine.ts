@@ -1,0 +1,58 @@
+import type * as Argon2 from '@node-rs/argon2'
+import { BulwarkConfigError } from '../errors.js'
+import type { Cost, ResolvedPasswords } from './options.js'
+
+/** What a stored Argon2 hash says of itself. */
+export interface Stored extends Cost {
+  /** Argon2id, version 19, with a salt of 128 bits and a tag of 256 at least (RFC 9106, section 4). */
+  readonly current: boolean
+}
+
+/** Argon2, with the cost and the pepper of the options. */
+export interface Engine {
+  /** A PHC string with its own salt. */
+  hash (bytes: Uint8Array): Promise<string>
+  /** Rejects for what it cannot read. */
+  verify (stored: string, bytes: Uint8Array): Promise<boolean>
+  /** Null for what it cannot read. */
+  read (stored: string): Stored | null
+}
+
+/** The numbers of Argon2id and of version 19 in the library, whose enums are gone at run time. */
+const ARGON2ID = 2
+const VERSION_19 = 1
+
+const SALT_BYTES = 16
+const TAG_BYTES = 32
+
+/** Imports @node-rs/argon2. @throws BulwarkConfigError when it is not installed, or not for this platform */
+export async function loadEngine ({ cost, pepper }: Pick<ResolvedPasswords, 'cost' | 'pepper'>): Promise<Engine> {
+  const argon2 = await importArgon2()
+  const secret = pepper === null ? {} : { secret: Buffer.from(pepper) }
+  const options = Object.freeze({ memoryCost: cost.memoryKiB, timeCost: cost.passes, parallelism: cost.lanes, outputLen: TAG_BYTES, algorithm: ARGON2ID, version: VERSION_19, ...secret })
+  return {
+    hash: (bytes) => argon2.hash(bytes, options),
+    verify: (stored, bytes) => argon2.verify(stored, bytes, secret),
+    read (stored) {
+      try {
+        const { memoryCost, timeCost, parallelism, algorithm, version, saltLen, outputLen }: Readonly<Record<keyof Argon2.ParsedHashOptions, number>> = argon2.parseOptions(stored)
+        const current = algorithm === ARGON2ID && version === VERSION_19 && saltLen >= SALT_BYTES && outputLen >= TAG_BYTES
+        return { memoryKiB: memoryCost, passes: timeCost, lanes: parallelism, current }
+      } catch {
+        return null
+      }
+    },
+  }
+}
+
+async function importArgon2 (): Promise<typeof Argon2> {
+  try {
+    // Imported here, because it is an optional peer: who keeps no passwords needs none.
+    return await import('@node-rs/argon2')
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+    throw new BulwarkConfigError([missing
+      ? { path: 'passwords', message: 'The package @node-rs/argon2 is not installed.', mend: 'Run: npm install @node-rs/argon2' }
+      : { path: 'passwords', message: 'The package @node-rs/argon2 cannot be loaded.', mend: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2' }])
+  }
+}

@@ -1,0 +1,80 @@
+import { Type, type Static } from '@sinclair/typebox'
+import type { Problem } from '../errors.js'
+import { checkOptions } from '../options.js'
+import { SECRET_MEND, secretProblems } from '../secrets.js'
+
+/** What one hash may ask of the machine. More is a mistake in the unit, or a stored value that would take the process down. */
+export const MOST = Object.freeze({ memoryKiB: 1_048_576, passes: 32, lanes: 16 })
+
+/** The equally strong choices of the OWASP Password Storage Cheat Sheet: at least so much memory for so many passes. */
+const LEAST_MEMORY_KIB: readonly number[] = [47_104, 19_456, 12_288, 9_216, 7_168]
+const LEAST_MEND = `At least ${LEAST_MEMORY_KIB.map((memory, index) => `${memory} KiB with ${index + 1}`).join(', ')} or more passes.`
+
+export const PasswordsSchema = Type.Object({
+  memoryKiB: Type.Optional(Type.Integer({ minimum: 7_168, maximum: MOST.memoryKiB, description: 'Memory of one hash in KiB, from 7168 to 1048576; default 19456.' })),
+  passes: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST.passes, description: 'How often the memory is gone over, from 1 to 32; default 2.' })),
+  lanes: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST.lanes, description: 'Into how many lanes the memory is divided, from 1 to 16; default 1.' })),
+  concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024, description: 'Hashes at work at once, from 1; by default as many as leave a core and half the thread pool to everything else.' })),
+  queue: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, description: 'Hashes that may wait for their turn, from 0 to 10000; default 64. Further ones are refused at once.' })),
+  pepper: Type.Optional(Type.String({ description: 'A secret that goes into every hash and is not in the database. It cannot be changed or added later.' })),
+  legacy: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of (stored, password) that resolves to true when a stored value that is no Argon2 hash belongs to the password.' })),
+}, { additionalProperties: false })
+
+export type PasswordsOptions = Omit<Static<typeof PasswordsSchema>, 'legacy'> & {
+  legacy?: (stored: string, password: string) => Promise<boolean>
+}
+
+/** What one Argon2 hash costs. */
+export interface Cost {
+  readonly memoryKiB: number
+  readonly passes: number
+  readonly lanes: number
+}
+
+/** Checked, complete and frozen. */
+export interface ResolvedPasswords {
+  readonly cost: Cost
+  readonly concurrency: number
+  readonly queue: number
+  readonly pepper: string | null
+  readonly legacy: ((stored: string, password: string) => Promise<unknown>) | null
+}
+
+/** What the hashes share with everything else in the process. */
+export interface Machine {
+  readonly cores: number
+  /** Of libuv's pool, in which files are read and names resolved, too. */
+  readonly threads: number
+}
+
+/** Null when a problem was added. No problem holds the pepper. */
+export function resolvePasswordsOptions (input: unknown, machine: Machine, problems: Problem[]): ResolvedPasswords | null {
+  const before = problems.length
+  const options = checkOptions(PasswordsSchema, input, 'passwords', problems)
+  if (options === null) return null
+  const cost = Object.freeze({ memoryKiB: options.memoryKiB ?? 19_456, passes: options.passes ?? 2, lanes: options.lanes ?? 1 })
+  if (cost.memoryKiB < leastMemory(cost.passes)) {
+    problems.push({ path: options.memoryKiB === undefined ? 'passwords.passes' : 'passwords.memoryKiB', message: 'Weaker than what OWASP recommends at least.', mend: LEAST_MEND })
+  }
+  if (options.concurrency !== undefined && options.concurrency > Math.max(1, machine.threads - 1)) {
+    problems.push({ path: 'passwords.concurrency', message: 'This would leave no thread to read files and resolve names with.', mend: 'Write less than UV_THREADPOOL_SIZE, which is 4 unless set.' })
+  }
+  for (const message of options.pepper === undefined ? [] : secretProblems(options.pepper)) problems.push({ path: 'passwords.pepper', message, mend: SECRET_MEND })
+  if (problems.length > before) return null
+  return Object.freeze({
+    cost,
+    concurrency: options.concurrency ?? defaultConcurrency(machine),
+    queue: options.queue ?? 64,
+    pepper: options.pepper ?? null,
+    legacy: (options as PasswordsOptions).legacy ?? null,
+  })
+}
+
+function leastMemory (passes: number): number {
+  return LEAST_MEMORY_KIB[Math.min(passes, LEAST_MEMORY_KIB.length) - 1] ?? Infinity
+}
+
+/** A core stays with the event loop, and half the pool with files and names. */
+function defaultConcurrency ({ cores, threads }: Machine): number {
+  return Math.max(1, Math.min(cores - 1, Math.floor(threads / 2)))
+}

@@ -1,0 +1,37 @@
+import { Type, type Static } from '@sinclair/typebox'
+import type { Problem } from '../errors.js'
+import { checkOptions, readableOptions } from '../options.js'
+import { replaceLeaves } from '../policy/merge.js'
+
+export const UnknownSchema = Type.Union([Type.Literal('reject'), Type.Literal('strip')], { description: 'What happens to keys that a schema does not name: write \'reject\' or \'strip\'. Default: reject.' })
+
+export const ValidationRouteOptionsSchema = Type.Object({
+  unknown: Type.Optional(UnknownSchema),
+  contentTypes: Type.Optional(Type.Array(Type.String(), { maxItems: 20, description: 'Write the media types that this route takes, for example [\'application/x-www-form-urlencoded\'], without parameters.' })),
+}, { additionalProperties: false })
+
+/** A route's own rules, by leaf. */
+export type ValidationRouteOptions = Static<typeof ValidationRouteOptionsSchema>
+
+/** Complete and frozen. `contentTypes: null`: those of the schema, and JSON for a schema without any. */
+export interface ResolvedValidationPolicy {
+  readonly unknown: 'reject' | 'strip'
+  readonly contentTypes: readonly string[] | null
+}
+
+const TOKEN = '[a-z0-9!#$%&\'*+.^_`|~-]+'
+const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
+
+export function resolveValidationPolicy (base: ResolvedValidationPolicy, input: unknown, where: string, problems: Problem[]): ResolvedValidationPolicy {
+  if (input === false) {
+    problems.push({ path: where, message: 'A route cannot go without validation.', mend: 'Open a schema instead: { additionalProperties: true }, or give the route a validatorCompiler of its own.' })
+    return base
+  }
+  const written: ValidationRouteOptions = checkOptions(ValidationRouteOptionsSchema, input, where, problems) ?? readableOptions(input, where, problems)
+  const types: unknown[] = Array.isArray(written.contentTypes) ? written.contentTypes : []
+  for (const [index, type] of types.entries()) {
+    if (typeof type !== 'string' || MEDIA_TYPE.test(type)) continue
+    problems.push({ path: `${where}.contentTypes[${index}]`, message: 'Not a media type.', mend: 'Write type and subtype in lower case, without parameters: application/json.' })
+  }
+  return Object.freeze(replaceLeaves<ResolvedValidationPolicy>(base, written))
+}

@@ -1,0 +1,147 @@
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { Problem } from '../errors.js'
+import { isPlainObject } from '../options.js'
+import { routeInfo, securityOf } from '../policy/install.js'
+import { loadClean } from './sanitize.js'
+import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
+
+type Schema = Readonly<Record<string, unknown>>
+
+/** A use of the keyword: where, and what is wrong with it. */
+export interface SanitizeUse { readonly path: string, readonly fault: Fault | null }
+
+const CONDITION: Fault = { message: '`sanitize` stands in a condition (not, if, contains, propertyNames), which changes nothing.', mend: 'Put it on the schema of the field, in properties, items or a branch of a union.' }
+const WHOLE_PART: Fault = { message: '`sanitize` stands on the whole part, which has no place to put the cleaned value.', mend: 'Put it on a field of an object.' }
+const HEADER: Fault = { message: 'Headers are not sanitized.', mend: 'Remove `sanitize`, and restrict the header by a pattern.' }
+const RESPONSE: Fault = { message: 'A response is not sanitized.', mend: 'Remove `sanitize` from the answer\'s schema: what came in was cleaned, and what is shown is encoded by the page.' }
+
+const PARTS: readonly [key: string, name: string, fault: Fault | null][] = [
+  ['body', 'body', null], ['querystring', 'query', null], ['query', 'query', null], ['params', 'params', null], ['headers', 'headers', HEADER], ['response', 'response', RESPONSE],
+]
+
+/** From here on, each route of this instance is checked before the server listens. */
+export function checkSanitizedRoutes (app: FastifyInstance): void {
+  const checks: ((problems: Problem[]) => void)[] = []
+  const seen = new Set<string>()
+  app.addHook('onRoute', function rememberSchemas (route: RouteOptions) {
+    const { label, method, url, schema } = routeInfo(route)
+    // Fastify declares HEAD by itself beside GET: the same schemas, and the same problems.
+    if (method === 'HEAD' && seen.has(url)) return
+    if (method === 'GET') seen.add(url)
+    // Not before all is declared: schemas may be added after the routes that refer to them.
+    checks.push((problems) => { checkRoute(label, schema, this.getSchemas(), problems) })
+  })
+  securityOf(app).root.readyChecks.push((problems) => { for (const check of checks) check(problems) })
+}
+
+/** Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is right. */
+export function checkRoute (label: string, schemas: Schema, added: Schema, problems: Problem[]): void {
+  const report = (path: string, { message, mend }: Fault): void => { problems.push({ path: `${label} ${path}`, message, mend }) }
+  for (const [key, name, fault] of PARTS) {
+    for (const [place, schema] of placesOf(name, schemas[key])) {
+      for (const use of usesOf(place, schema, added)) {
+        const found = fault ?? use.fault
+        if (found !== null) report(use.path, found)
+        else if (typeof loadClean() === 'string') report(use.path, unavailable())
+      }
+    }
+  }
+}
+
+function unavailable (): Fault {
+  return { message: `\`sanitize\` needs the package sanitize-html, which is ${String(loadClean())}.`, mend: 'Run: npm install sanitize-html' }
+}
+
+/** A body or an answer can have a schema for each content type, an answer one for each status. */
+function placesOf (name: string, schema: unknown): [place: string, schema: unknown][] {
+  if (!isPlainObject(schema)) return []
+  if (name === 'response') return Object.entries(schema).flatMap(([status, answer]) => placesOf(`response.${status}`, answer))
+  const { content } = schema
+  if ((name !== 'body' && !name.startsWith('response.')) || !isPlainObject(content)) return [[name, schema]]
+  return Object.values(content).map((entry) => [name, isPlainObject(entry) ? entry['schema'] : undefined])
+}
+
+interface Place { readonly path: string, readonly name: string | null, readonly isCondition: boolean, readonly root: unknown }
+
+/** Every use of the keyword that a value can meet, references followed, each with its first fault. */
+export function usesOf (part: string, schema: unknown, added: Schema): SanitizeUse[] {
+  const uses = new Map<string, SanitizeUse>()
+  const followed = new Map<unknown, Set<string>>()
+  const ids = new Map<string, unknown>()
+  for (const [id, known] of [...Object.entries(added), ['', schema] as const]) {
+    if (id !== '') ids.set(id, known)
+    collectIds(known, ids)
+  }
+  visit(schema, { path: part, name: null, isCondition: false, root: schema })
+  return [...uses.values()]
+
+  function visit (node: unknown, at: Place): void {
+    if (!isSchema(node)) return
+    if (node['sanitize'] !== undefined) {
+      const fault = faultOf(node) ?? (at.isCondition ? CONDITION : at.name === null ? WHOLE_PART : faultOfName(at.name))
+      if (fault !== null || !uses.has(at.path)) uses.set(at.path, { path: at.path, fault })
+    }
+    const root = typeof node['$id'] === 'string' ? node : at.root
+    for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef']) if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })
+    for (const [child, name, isCondition] of childrenOf(node)) {
+      visit(child, { root, isCondition: at.isCondition || isCondition, name: name ?? at.name, path: name === null ? at.path : `${at.path}.${name}` })
+    }
+  }
+
+  function follow (ref: string, at: Place): void {
+    const [target, root] = resolve(ref, at.root, ids)
+    // A schema that refers to itself ends here; under another name it may be another fault.
+    const known = followed.get(target) ?? new Set()
+    const key = `${String(at.name)} ${String(at.isCondition)}`
+    if (known.has(key)) return
+    followed.set(target, known.add(key))
+    visit(target, { ...at, root })
+  }
+}
+
+/** The schemas inside a schema, with the name of the field each is for; null where it is for the same value. */
+function * childrenOf (node: Schema): Generator<[child: unknown, name: string | null, isCondition: boolean]> {
+  for (const [key, child] of entriesOf(node['properties'])) yield [child, key, false]
+  for (const key of ['patternProperties', 'dependentSchemas', 'dependencies']) {
+    for (const [, child] of entriesOf(node[key])) yield [child, key === 'patternProperties' ? '*' : null, false]
+  }
+  for (const key of ['items', 'prefixItems', 'additionalItems', 'unevaluatedItems', 'additionalProperties', 'unevaluatedProperties']) {
+    for (const child of listOf(node[key])) yield [child, '*', false]
+  }
+  for (const key of ['allOf', 'anyOf', 'oneOf', 'then', 'else']) for (const child of listOf(node[key])) yield [child, null, false]
+  for (const key of ['not', 'if', 'contains', 'propertyNames']) yield [node[key], null, true]
+}
+
+/** `[schema, the schema that its own references start from]` */
+function resolve (ref: string, root: unknown, ids: ReadonlyMap<string, unknown>): [unknown, unknown] {
+  if (ids.has(ref)) return [ids.get(ref), ids.get(ref)]
+  const hash = ref.indexOf('#')
+  const base = hash === -1 ? ref : ref.slice(0, hash)
+  const from = base === '' ? root : ids.get(base) ?? ids.get(`${base}#`)
+  let target = from
+  for (const step of hash === -1 ? [] : ref.slice(hash + 1).split('/').slice(1)) {
+    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
+    target = typeof target === 'object' && target !== null && Object.hasOwn(target, key) ? (target as Schema)[key] : undefined
+  }
+  return [target, from]
+}
+
+function collectIds (node: unknown, ids: Map<string, unknown>): void {
+  if (Array.isArray(node)) for (const member of node) collectIds(member, ids)
+  if (!isSchema(node)) return
+  if (typeof node['$id'] === 'string') ids.set(node['$id'], node)
+  if (typeof node['$anchor'] === 'string') ids.set(`#${node['$anchor']}`, node)
+  for (const member of Object.values(node)) collectIds(member, ids)
+}
+
+function entriesOf (value: unknown): [string, unknown][] {
+  return isSchema(value) ? Object.entries(value) : []
+}
+
+function listOf (value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [value]
+}
+
+function isSchema (value: unknown): value is Schema {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

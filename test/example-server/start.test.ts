@@ -1,0 +1,54 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import root, { test } from 'tap'
+import { SECRETS, SLOW, workingDirectory } from './helpers.js'
+import { Program } from './process.js'
+
+root.setTimeout(SLOW.timeout)
+
+test('a production start with ten things wrong prints ten lines, exits with 1, and shows no value', SLOW, async (t) => {
+  const cwd = workingDirectory(t)
+  writeFileSync(join(cwd, 'weak'), 'sup3r-weak-in-a-file\n')
+  const server = new Program(t, 'main.js', {
+    cwd,
+    env: {
+      NODE_ENV: 'production',
+      PORT: 'sup3r-port',
+      DATABASE_URL: 'mysql://app:sup3r-password@sup3r-host/app',
+      REDIS_URL: 'sup3r-cache:6379',
+      PUBLIC_ORIGIN: 'http://sup3r-origin.example',
+      ALLOWED_ORIGINS: 'https://sup3r-other.example/path',
+      ALLOWED_HOSTS: 'https://sup3r-host.example',
+      TRUSTED_PROXIES: '0.0.0.0/0',
+      JWT_ACCESS_SECRET: 'sup3r-sup3r-sup3r-sup3r-sup3r-sup3r',
+      JWT_REFRESH_SECRET_FILE: './weak',
+      LOG_LEVEL: 'sup3r-loud',
+    },
+  })
+  t.equal(await server.end(), 1)
+  const lines = server.stderr.trimEnd().split('\n')
+  t.match(lines[0], /10 problems/)
+  t.same(lines.slice(1).map((line) => /^ {2}- ([\w.]+)/.exec(line)?.[1]).sort(), [
+    'cors.origins', 'env.DATABASE_URL', 'env.JWT_ACCESS_SECRET', 'env.JWT_REFRESH_SECRET', 'env.LOG_LEVEL', 'env.PORT', 'env.REDIS_URL', 'transport.hosts', 'transport.proxies', 'transport.publicOrigin',
+  ], 'the variables and what they define, in one list')
+  t.notMatch(server.stderr + server.stdout, /sup3r|0\.0\.0\.0/)
+  t.equal(server.stdout, '')
+})
+
+test('what only the definition finds is told before a database is opened', SLOW, async (t) => {
+  const server = new Program(t, 'main.js', {
+    cwd: workingDirectory(t),
+    env: {
+      ...SECRETS,
+      NODE_ENV: 'production',
+      DATABASE_URL: 'postgres://app:sup3r-password@127.0.0.1:1/app',
+      REDIS_URL: 'redis://:sup3r-password@127.0.0.1:1',
+      PUBLIC_ORIGIN: 'http://sup3r-origin.example',
+      ALLOWED_HOSTS: 'api.example',
+      TRUSTED_PROXIES: 'none',
+    },
+  })
+  t.equal(await server.end(), 1)
+  t.match(server.stderr, /1 problem:\n {2}- transport\.publicOrigin:/)
+  t.notMatch(server.stderr + server.stdout, /sup3r/)
+})

@@ -1,0 +1,142 @@
+import { connect, type AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { test, type Test } from 'tap'
+import { BulwarkConfigError } from '../../lib/errors.js'
+import { securityOf } from '../../lib/policy/install.js'
+import { posture } from '../../plugins/posture.js'
+import { Type, validation, type ValidationOptions } from '../../plugins/validation.js'
+
+async function server (t: Test, options: ValidationOptions = {}, strict = false): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(validation, options)
+  await app.register(posture)
+  securityOf(app).root.strict = strict
+  return app
+}
+
+const A = Type.Object({ kind: Type.Literal('a'), a: Type.Object({ x: Type.Integer() }) })
+const B = Type.Object({ kind: Type.Literal('b'), b: Type.Integer() })
+const BASE = Type.Object({ id: Type.Integer() })
+
+test('unknown keys are stripped where a route asks for it, and only those that no fitting form knows', async (t) => {
+  const app = await server(t)
+  app.addSchema({ $id: 'addr', type: 'object', properties: { zip: { type: 'string' } } })
+  const strip = { validation: { unknown: 'strip' as const } }
+  const cases: [string, object, unknown, unknown][] = [
+    ['object', BASE, { id: 1, isAdmin: true, constructor: 1 }, { id: 1 }],
+    ['nested', Type.Object({ n: Type.Array(BASE) }), { n: [{ id: 1, x: 1 }, { id: 2 }], y: 1 }, { n: [{ id: 1 }, { id: 2 }] }],
+    ['union', Type.Union([A, B]), { kind: 'a', a: { x: 1, y: 2 }, b: 3, c: 4 }, { kind: 'a', a: { x: 1 } }],
+    ['intersection', Type.Intersect([BASE, Type.Union([A, B])]), { id: 1, kind: 'b', b: 2, a: 3, c: 4 }, { id: 1, kind: 'b', b: 2 }],
+    ['reference', { type: 'object', properties: { addr: { $ref: 'addr#' } } }, { addr: { zip: '1', x: 1 }, y: 1 }, { addr: { zip: '1' } }],
+    ['reference in an intersection', { allOf: [{ $ref: 'addr#' }, BASE] }, { zip: '1', id: 1, x: 1 }, { zip: '1', id: 1 }],
+    ['own definitions', { type: 'object', definitions: { d: BASE }, properties: { p: { $ref: '#/definitions/d' } } }, { p: { id: 1, x: 1 } }, { p: { id: 1 } }],
+    ['recursion', Type.Recursive((self) => Type.Object({ v: Type.Integer(), kids: Type.Optional(Type.Array(self)) }), { $id: 'stripped' }), { v: 1, x: 1, kids: [{ v: 2, y: 1, kids: [{ v: 3, z: 1 }] }] }, { v: 1, kids: [{ v: 2, kids: [{ v: 3 }] }] }],
+    ['open part', Type.Object({ free: Type.Object({}, { additionalProperties: true }), any: Type.Any() }), { free: { x: 1 }, any: { y: 1 }, z: 1 }, { free: { x: 1 }, any: { y: 1 } }],
+    ['record', Type.Record(Type.String({ pattern: '^x-' }), BASE), { 'x-1': { id: 1, y: 1 }, z: 1 }, { 'x-1': { id: 1 } }],
+    ['if and then', { type: 'object', properties: { k: { type: 'string' } }, if: { properties: { k: { const: 'a' } } }, then: { properties: { a: {} } }, else: { properties: { b: {} } } }, { k: 'a', a: 1, b: 2 }, { k: 'a', a: 1 }],
+  ]
+  for (const [name, body] of cases) app.post(`/${name.replaceAll(' ', '-')}`, { schema: { body }, security: strip }, async (request) => request.body)
+  app.post('/shared', { schema: { body: BASE } }, async (request) => request.body)
+  app.post('/ambiguous', { schema: { body: Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]) }, security: strip }, async (request) => request.body)
+  app.get('/query', { schema: { querystring: Type.Object({ n: Type.Integer() }) }, security: strip }, async ({ query }) => query)
+  for (const [name, , sent, left] of cases) {
+    const res = await app.inject({ method: 'POST', url: `/${name.replaceAll(' ', '-')}`, payload: sent as object })
+    t.same([res.statusCode, res.json()], [200, left], name)
+  }
+  t.equal((await app.inject({ method: 'POST', url: '/shared', payload: { id: 1, x: 1 } })).statusCode, 400, 'the same schema elsewhere still refuses')
+  t.equal((await app.inject({ method: 'POST', url: '/ambiguous', payload: { a: 1, b: 1 } })).statusCode, 400, 'an ambiguous choice is refused, not guessed')
+  t.equal((await app.inject({ method: 'POST', url: '/object', payload: { id: 'x', y: 1 } })).statusCode, 400)
+  t.same((await app.inject('/query?n=5&utm_source=x')).json(), { n: 5 })
+  const all = await server(t, { unknown: 'strip' })
+  all.post('/', { schema: { body: BASE } }, async ({ body }) => body)
+  all.post('/closed', { schema: { body: BASE }, security: { validation: { unknown: 'reject' } } }, async ({ body }) => body)
+  t.same((await all.inject({ method: 'POST', url: '/', payload: { id: 1, x: 1 } })).json(), { id: 1 })
+  t.equal((await all.inject({ method: 'POST', url: '/closed', payload: { id: 1, x: 1 } })).statusCode, 400)
+})
+
+test('a media type without a schema is 415, whatever parser the app has', async (t) => {
+  const app = await server(t, {}, true)
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => { done(null, String(text)) })
+  const any = Type.Any()
+  app.post('/json', { schema: { body: any } }, async () => 'ran')
+  app.post('/form', { schema: { body: any }, security: { validation: { contentTypes: ['application/x-www-form-urlencoded'] } } }, async () => 'ran')
+  app.post('/content', { schema: { body: { content: { 'text/csv': { schema: any } } } } }, async () => 'ran')
+  app.post('/both', { schema: { body: { content: { 'text/csv': { schema: any } } } }, security: { validation: { contentTypes: ['text/csv', 'text/plain'] } } }, async () => 'ran')
+  app.post('/none', async () => 'ran')
+  app.post('/own', { security: { validation: { contentTypes: ['text/plain'] } } }, async () => 'ran')
+  const send = async (url: string, type: string): Promise<number> => (await app.inject({ method: 'POST', url, headers: { 'content-type': type }, payload: '"x"' })).statusCode
+  const taken: Record<string, string[]> = { '/json': ['application/json'], '/form': ['application/x-www-form-urlencoded'], '/content': ['text/csv'], '/both': ['text/csv'], '/none': [], '/own': ['text/plain'] }
+  for (const [url, types] of Object.entries(taken)) {
+    for (const type of ['application/json', 'application/x-www-form-urlencoded', 'text/csv', 'text/plain', 'application/xml', 'application/vnd.api+json']) {
+      t.equal(await send(url, type), types.includes(type) ? 200 : 415, `${url} ${type}`)
+    }
+  }
+  t.equal((await app.inject({ method: 'POST', url: '/none' })).statusCode, 200, 'no body, no type')
+  t.same(app.security.posture().routes.map(({ url, body }) => `${url} ${body}`), ['/json schema', '/form schema', '/content schema', '/both schema', '/none none', '/own unchecked'])
+  const alone = await server(t)
+  alone.post('/none', async () => 'ran')
+  t.equal((await alone.inject({ method: 'POST', url: '/none', payload: {} })).statusCode, 200, 'the plugin alone leaves routes without a schema to the app')
+})
+
+test('four Content-Type tricks that once skipped validation reach no handler', async (t) => {
+  const app = await server(t)
+  let ran = 0
+  app.addContentTypeParser(/^application\/.*/, { parseAs: 'string' }, (_request, text, done) => { done(null, JSON.parse(String(text))) })
+  app.post('/', { schema: { body: { content: { 'application/json': { schema: BASE } } } } }, async () => { ran++; return '' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const payload = '{"isAdmin":true}'
+  for (const [cve, type] of [['CVE-2025-32442', 'ApPlIcAtIoN/JsOn'], ['CVE-2025-32442', 'application/json ; charset=utf-8'], ['CVE-2026-25223', 'application/json\tx'], ['CVE-2026-3419', 'application/json garbage'], ['CVE-2026-33806', ' application/json']] as const) {
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = ''
+      const socket = connect(port, '127.0.0.1', () => { socket.write(`POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: ${type}\r\nContent-Length: ${payload.length}\r\n\r\n${payload}`) })
+      socket.on('data', (chunk) => { text += String(chunk) })
+      socket.on('close', () => { resolve(text) })
+      socket.on('error', reject)
+    })
+    t.match(answer, /^HTTP\/1\.1 4(?:00|15)/, `${cve} ${JSON.stringify(type)}`)
+  }
+  t.equal(ran, 0)
+})
+
+test('a boot names every route and field that could be made slow or would not be checked', async (t) => {
+  const app = await server(t)
+  app.addSchema({ $id: 'slow', type: 'object', properties: { s: { type: 'string', pattern: '^(a+)+$' } } })
+  const body = {
+    type: 'object',
+    properties: {
+      a: { type: 'string', pattern: '^(a+)+$' }, b: { type: 'array', items: { type: 'string', pattern: '\\s+$' } }, c: { type: 'string', format: 'emial' },
+      d: { type: 'object', patternProperties: { '^(x|x)*$': { type: 'string' } } }, e: { type: 'array', uniqueItems: true }, f: { $ref: 'slow#' }, g: { type: 'string', pattern: '(a)\\1' },
+      h: { type: 'string', pattern: '(' }, i: { type: 'string', pattern: 'x', unsafePattern: '' },
+      ok1: { type: 'string', pattern: '\\s+$', maxLength: 1000 }, ok2: { type: 'string', pattern: '^(a+)+$', unsafePattern: 'it is cut at 20 characters before' }, ok3: { type: 'array', uniqueItems: true, maxItems: 100 },
+    },
+  }
+  app.post('/x', { schema: { body } }, async () => '')
+  app.get('/y', { schema: { querystring: { type: 'object', properties: { q: { type: 'string', pattern: 'a+b' } } } }, security: { validation: { contentTypes: ['JSON'] } } }, async () => '')
+  app.get('/z', { security: { validation: false as never } }, async () => '')
+  const error: unknown = await Promise.resolve(app.ready()).then(() => null, (reason: unknown) => reason)
+  t.ok(error instanceof BulwarkConfigError)
+  const paths = error instanceof BulwarkConfigError ? error.problems.map(({ path }) => path.replace(/^HEAD/, 'GET')) : []
+  t.same([...new Set(paths)].sort(), [
+    'GET /y query.q', 'GET /y security.validation.contentTypes[0]', 'GET /z security.validation',
+    'POST /x body.a', 'POST /x body.b[]', 'POST /x body.c', 'POST /x body.d', 'POST /x body.e', 'POST /x body.f → slow.s', 'POST /x body.g', 'POST /x body.h', 'POST /x body.i',
+  ])
+})
+
+test('a response schema drops what it does not declare, also in nested unions; routes without one are listed', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(validation)
+  await app.register(posture)
+  const User = Type.Object({ id: Type.Integer() })
+  const row = { id: 1, passwordHash: 'secret' }
+  app.get('/declared', { schema: { response: { 200: Type.Object({ user: User, list: Type.Array(Type.Union([User, Type.Null()])), either: Type.Union([Type.Object({ kind: Type.Literal('u'), user: User }), Type.Object({ kind: Type.Literal('n') })]) }) } } }, async () => ({ user: row, list: [row, null], either: { kind: 'u' as const, user: row }, passwordHash: 'secret' }))
+  app.get('/bare', async () => row)
+  const res = await app.inject('/declared')
+  t.same(res.json(), { user: { id: 1 }, list: [{ id: 1 }, null], either: { kind: 'u', user: { id: 1 } } })
+  t.same(app.security.posture().routes.filter(({ method }) => method === 'GET').map(({ url, responseSchema }) => [url, responseSchema]), [['/declared', true], ['/bare', false]])
+  t.equal(lines.length, 1)
+  t.same((JSON.parse(lines[0] ?? '{}') as { routes: unknown }).routes, ['GET /bare'])
+})
