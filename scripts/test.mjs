@@ -116,6 +116,8 @@ async function main () {
   })
   const chosen = process.argv.slice(2)
   if (chosen.length === 0 || chosen.some((argument) => argument.includes('observatory'))) installObservatory()
+  // After a new installation tap would load its TypeScript plugin, which .taprc takes out, into every process of the first run.
+  if (chosen.length === 0 && !run(['tap', 'dist', 'esm', 'run.mjs'], ['build'])) return finish(0, 1)
   const redis = process.env.REDIS_URL ? null : await startRedis()
   const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
   const file = join(out, 'output.tap')
