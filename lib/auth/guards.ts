@@ -8,9 +8,9 @@ import type { ReadCredential } from './credentials.js'
 import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
 import type { Liveness } from './session-store.js'
+import type { AccessToken } from './session-tokens.js'
 import { isUpgrade, type SocketGuard } from './sockets.js'
 import type { TokenCodec } from './tokens.js'
-import type { AccessToken } from './sessions.js'
 
 /** Who is signed in, set by the authenticate step; read it as `request.auth`. */
 export const kAuth: unique symbol = Symbol('bulwark.auth')

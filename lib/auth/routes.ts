@@ -199,13 +199,23 @@ function ownSession (request: FastifyRequest): { userId: string, sessionId: stri
 /** `GET /.well-known/jwks.json` (RFC 7517): how others verify access tokens; null where a secret signs them. */
 function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): RouteOptions | null {
   if (publicKeySet(accessKeys).keys.length === 0) return null
+  // Made anew only when a key ends.
+  let text = ''
+  let until = -Infinity
+  const textAt = (now: number): string => {
+    if (now >= until) {
+      text = JSON.stringify(publicKeySet(accessKeys, now))
+      until = Math.min(...accessKeys.verifyOnly.map((key) => key.until).filter((end) => end > now))
+    }
+    return text
+  }
   return {
     method: 'GET',
     url: '/.well-known/jwks.json',
     security: securityOf(has, publicRoute('Public keys are public.'), {}),
     handler: async function keys (_request, reply) {
       // As long as a new key should be known before it signs.
-      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(JSON.stringify(publicKeySet(accessKeys, store.now() / 1000)))
+      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(textAt(store.now() / 1000))
     },
   }
 }

@@ -2,22 +2,12 @@ import type { KeyObject } from 'node:crypto'
 import type { ErrorCode } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { AuthContext } from './context.js'
-import type { Keyring } from './keyring.js'
-import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'
-import { createId, createJtiOf, hashJti, ID_PATTERN } from './rotation.js'
+import { MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'
+import { createId, createJtiOf, hashJti } from './rotation.js'
 import type { EndedSession, EndReason, SessionPolicy, SessionState, SessionStore } from './session-store.js'
-import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec, type TokenTimes } from './tokens.js'
-import type { KnownUser, UserModel } from './users.js'
-
-export interface AccessToken extends TokenTimes { readonly context: AuthContext }
-
-export interface RefreshToken extends TokenTimes {
-  readonly userId: string
-  readonly sessionId: string
-  readonly generation: number
-  readonly salt: string
-  readonly jti: string
-}
+import { contextOf, createAccessCodec, createRefreshCodec, type AccessToken, type RefreshToken, type SessionTokenSettings } from './session-tokens.js'
+import type { TokenCodec } from './tokens.js'
+import type { KnownUser } from './users.js'
 
 /** A pair of tokens for one user, with their lives in seconds from now. */
 export interface IssuedTokens {
@@ -30,14 +20,7 @@ export interface IssuedTokens {
   readonly context: AuthContext
 }
 
-export interface SessionSettings {
-  readonly users: UserModel
-  readonly accessKeys: Keyring
-  /** HS256 only: the ids of refresh tokens are derived from its secrets. */
-  readonly refreshKeys: Keyring
-  readonly issuer: string
-  readonly audience: string
-  readonly accessTtlSeconds: number
+export interface SessionSettings extends SessionTokenSettings {
   readonly policy: SessionPolicy
   readonly store: SessionStore
   /** Throws when the tokens would not fit into a cookie; asked before anything changes in the store. */
@@ -73,9 +56,6 @@ export interface Sessions {
   /** The user and session a token belongs to, also when it has expired; null when it is not one of ours. */
   ownerOf (token: string): { readonly userId: string, readonly sessionId: string } | null
 }
-
-/** Verified access tokens remembered per process, at most twice this number: some 2 KB each. */
-const CACHED_TOKENS = 1024
 
 export function createSessions (settings: SessionSettings): Sessions {
   const { users, store, policy } = settings
@@ -199,53 +179,6 @@ function refuse (refused: ErrorCode, events: readonly SecurityEvent[]): Refreshe
   return { refused, events }
 }
 
-function createAccessCodec ({ users, accessKeys, issuer, audience, accessTtlSeconds }: SessionSettings): TokenCodec<AccessToken> {
-  return createTokenCodec<AccessToken>({
-    typ: 'at+jwt',
-    keyring: accessKeys,
-    issuer,
-    audience,
-    lifetimeSeconds: accessTtlSeconds,
-    cache: CACHED_TOKENS,
-    parse (payload, { iat, exp }) {
-      const { sid, auth_time: authTime, jti, tv: tokenVersion, amr: methods } = payload
-      if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
-      if (!isCount(tokenVersion) || !areMethods(methods)) return null
-      const user = users.fromClaims(payload)
-      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods, tokenVersion }, exp) })
-    },
-  })
-}
-
-function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: SessionSettings): TokenCodec<RefreshToken> {
-  return createTokenCodec<RefreshToken>({
-    typ: 'rt+jwt',
-    keyring: refreshKeys,
-    issuer,
-    audience: `${audience}/refresh`,
-    lifetimeSeconds: Math.ceil(policy.idleMs / 1000),
-    cache: 0,
-    parse ({ sub, sid, gen, slt, jti }, { iat, exp }) {
-      if (typeof sub !== 'string' || sub === '' || !isId(sid) || !isId(slt) || !isId(jti)) return null
-      return isCount(gen) ? Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti }) : null
-    },
-  })
-}
-
-const NO_SCOPES: readonly never[] = Object.freeze([])
-
-function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
-  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
-}
-
 function secretOf ({ verifyWith }: { readonly verifyWith: KeyObject }): Buffer {
   return verifyWith.export()
-}
-
-function isId (value: unknown): value is string {
-  return typeof value === 'string' && ID_PATTERN.test(value)
-}
-
-function isCount (value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }

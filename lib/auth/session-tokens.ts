@@ -1,0 +1,77 @@
+import type { AuthContext } from './context.js'
+import type { Keyring } from './keyring.js'
+import { areMethods } from './methods.js'
+import { ID_PATTERN } from './rotation.js'
+import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec, type TokenTimes } from './tokens.js'
+import type { KnownUser, UserModel } from './users.js'
+
+export interface AccessToken extends TokenTimes { readonly context: AuthContext }
+
+export interface RefreshToken extends TokenTimes {
+  readonly userId: string
+  readonly sessionId: string
+  readonly generation: number
+  readonly salt: string
+  readonly jti: string
+}
+
+export interface SessionTokenSettings {
+  readonly users: UserModel
+  readonly accessKeys: Keyring
+  /** HS256 only: the ids of refresh tokens are derived from its secrets. */
+  readonly refreshKeys: Keyring
+  readonly issuer: string
+  readonly audience: string
+  readonly accessTtlSeconds: number
+  readonly policy: { readonly idleMs: number }
+}
+
+/** Verified access tokens remembered per process, at most twice this number: some 2 KB each. */
+const CACHED_TOKENS = 1024
+
+export function createAccessCodec ({ users, accessKeys, issuer, audience, accessTtlSeconds }: SessionTokenSettings): TokenCodec<AccessToken> {
+  return createTokenCodec<AccessToken>({
+    typ: 'at+jwt',
+    keyring: accessKeys,
+    issuer,
+    audience,
+    lifetimeSeconds: accessTtlSeconds,
+    cache: CACHED_TOKENS,
+    parse (payload, { iat, exp }) {
+      const { sid, auth_time: authTime, jti, tv: tokenVersion, amr: methods } = payload
+      if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
+      if (!isCount(tokenVersion) || !areMethods(methods)) return null
+      const user = users.fromClaims(payload)
+      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods, tokenVersion }, exp) })
+    },
+  })
+}
+
+export function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: SessionTokenSettings): TokenCodec<RefreshToken> {
+  return createTokenCodec<RefreshToken>({
+    typ: 'rt+jwt',
+    keyring: refreshKeys,
+    issuer,
+    audience: `${audience}/refresh`,
+    lifetimeSeconds: Math.ceil(policy.idleMs / 1000),
+    cache: 0,
+    parse ({ sub, sid, gen, slt, jti }, { iat, exp }) {
+      if (typeof sub !== 'string' || sub === '' || !isId(sid) || !isId(slt) || !isId(jti)) return null
+      return isCount(gen) ? Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti }) : null
+    },
+  })
+}
+
+const NO_SCOPES: readonly never[] = Object.freeze([])
+
+export function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
+  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
+}
+
+function isId (value: unknown): value is string {
+  return typeof value === 'string' && ID_PATTERN.test(value)
+}
+
+function isCount (value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
