@@ -19,8 +19,9 @@ export interface OpenParts {
 /** @throws BulwarkConfigError when Redis cannot be reached; the log has the cause, the message has no URL. */
 export async function openSessionStore (options: ResolvedAuthOptions, { policy, now, log, emit }: OpenParts): Promise<SessionStore> {
   if (options.redis === null) return new MemorySessionStore(policy, now)
+  let store: RedisSessionStore | null = null
   try {
-    const store = new RedisSessionStore({
+    store = new RedisSessionStore({
       connection: await connectRedis(options.redis, 'auth'),
       keyPrefix: options.keyPrefix,
       policy,
@@ -32,6 +33,8 @@ export async function openSessionStore (options: ResolvedAuthOptions, { policy, 
     await store.ready()
     return store
   } catch (cause) {
+    // Else its connection would keep a process alive that has just refused to start.
+    store?.close()
     log.error({ err: cause }, 'auth: Redis cannot be reached')
     throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', mend: 'Check the URL and that the server accepts this client; the log has the cause.' }])
   }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
@@ -154,6 +155,19 @@ test('a Redis that cannot be reached refuses to boot without showing the URL', a
   const error: unknown = await Promise.resolve(app.register(auth, { ...minimal(), redis: 'redis://:hunter2@127.0.0.1:1' })).then(() => null, (reason: unknown) => reason)
   t.match(error, { code: 'BULWARK_CONFIG', problems: [{ path: 'auth.redis', message: 'Redis cannot be reached.' }] })
   t.notMatch(String(error), /hunter2/)
+})
+
+test('a Redis user that may not ask for the time is found at boot', async (t) => {
+  const admin = new Redis(redisUrl())
+  const name = `untimed-${randomBytes(6).toString('hex')}`
+  t.teardown(async () => { await admin.call('ACL', 'DELUSER', name); admin.disconnect() })
+  await admin.call('ACL', 'SETUSER', name, 'on', '>pass', '~*', '&*', '+@all', '-time')
+  const url = new URL(redisUrl())
+  url.username = name
+  url.password = 'pass'
+  const app = Fastify()
+  t.teardown(() => app.close())
+  t.same(await problemsOf(() => app.register(auth, { ...minimal(), redis: url.href })), ['auth.redis: Redis cannot be reached.'])
 })
 
 test('an app\'s own client is used and left open', async (t) => {

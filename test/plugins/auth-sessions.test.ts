@@ -83,6 +83,15 @@ test('ending the others keeps this one, ending all does not', async (t) => {
   t.equal(world.events.filter((event) => event.name === 'authn_token_revoked').length, 4)
 })
 
+test('signing in over somebody else\'s session ends that one too', async (t) => {
+  const world = await build(t)
+  const root = jarOf(await login(world, 'shared', 'root'))
+  const ada = jarOf(await login(world, 'shared', 'ada', root))
+  t.equal((await world.call('GET', '/me', ada)).statusCode, 200)
+  t.equal(codeOf(await world.call('GET', '/me', root)), '401 SESSION_REVOKED')
+  t.match(world.events.filter((event) => event.name === 'authn_token_revoked'), [{ userId: 'root', reason: 'login' }])
+})
+
 test('the session routes look the session up even where the service does not', async (t) => {
   const world = await build(t, { options: { revocation: 'stateless' } })
   const jar = jarOf(await login(world, 'a'))
