@@ -71,6 +71,24 @@ test('a request that its client left is told from one that was answered, once', 
   t.equal(requests().length, 1)
 })
 
+test('the line of a client that has gone names its address, also where nothing else asked for it', async (t) => {
+  const { logger, lines } = captureLogs()
+  const app = Fastify({ logger, logController: new SafeLogController(true) })
+  t.teardown(() => app.close())
+  await app.register(events)
+  let arrived = (): void => {}
+  const arrival = new Promise<void>((resolve) => { arrived = resolve })
+  app.get('/', async () => { arrived(); await sleep(60); return {} })
+  const socket = connect(await listen(app), '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await arrival
+  socket.destroy()
+  const aborted = (): LogLine[] => lines.filter((line) => line['aborted'] === true)
+  for (let tries = 0; tries < 50 && aborted().length === 0; tries++) await sleep(20)
+  t.match(aborted(), [{ ip: '127.0.0.1' }])
+  t.equal(aborted().length, 1)
+})
+
 test('what never reached a hook leaves a line with its status and without a byte of it', async (t) => {
   const { app, lines } = await build(t, {}, { requestTimeout: 300, http: { headersTimeout: 200, connectionsCheckingInterval: 40 } } as never)
   const port = await listen(app)
