@@ -1,5 +1,5 @@
 /** Shorter values are words that stand in a log for other reasons; the strength checks refuse them as secrets anyway. */
-const SHORTEST_SECRET = 8
+export const SHORTEST_SECRET = 8
 /** Bounds what a line costs, whatever a service declares. */
 export const MAX_SECRETS = 256
 
@@ -27,6 +27,19 @@ export function watchSecretValues (source: SecretSource): () => void {
 /** The text with each known secret value as `[redacted]`; also as it stands in JSON, in a URL and in a query. */
 export function withoutSecrets (text: string): string {
   if (sources.size === 0) return text
+  askSources()
+  return mayHoldOne(text) ? replaceAll(text) : text
+}
+
+export interface UnwatchedSecrets { readonly tooShort: number, readonly beyondBound: number }
+
+/** How many of the values, in all servers of the process, no line is searched for. An empty one is no value. */
+export function unwatchedSecrets (): UnwatchedSecrets {
+  askSources()
+  return unwatched
+}
+
+function askSources (): void {
   for (const [source, known] of sources) {
     const values = source()
     if (values !== known) {
@@ -34,7 +47,6 @@ export function withoutSecrets (text: string): string {
       compile()
     }
   }
-  return mayHoldOne(text) ? replaceAll(text) : text
 }
 
 /**
@@ -45,6 +57,7 @@ const GRAM = 4
 const GRAMS = new Uint8Array(1 << 16)
 let needles: readonly string[] = []
 let stride = 1
+let unwatched: UnwatchedSecrets = { tooShort: 0, beyondBound: 0 }
 
 function mayHoldOne (text: string): boolean {
   if (needles.length === 0) return false
@@ -65,7 +78,10 @@ function replaceAll (text: string): string {
 }
 
 function compile (): void {
-  const values = [...new Set([...sources.values()].flat())].filter((value) => value.length >= SHORTEST_SECRET).slice(0, MAX_SECRETS)
+  const known = [...new Set([...sources.values()].flat())].filter((value) => value !== '')
+  const long = known.filter((value) => value.length >= SHORTEST_SECRET)
+  const values = long.slice(0, MAX_SECRETS)
+  unwatched = { tooShort: known.length - long.length, beyondBound: long.length - values.length }
   // The longer ones first: a secret may contain another.
   needles = [...new Set(values.flatMap(formsOf))].sort((a, b) => b.length - a.length)
   stride = (needles.at(-1)?.length ?? GRAM) - GRAM + 1

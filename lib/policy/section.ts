@@ -6,7 +6,7 @@ export const PIPELINE = {
   onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'method', 'not-found'],
   preValidation: ['limit-body'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
-  onResponse: ['limit-settle', 'access-log'],
+  onResponse: ['limit-settle'],
   onRequestAbort: ['limit-settle'],
 } as const
 

@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { SecurityError } from '../../lib/errors.js'
-import { renderProblem, statusOf } from '../../lib/problem.js'
+import { libraryCodes, renderProblem, statusOf } from '../../lib/problem.js'
 
 test('a security error says its code, its sentence, its members and headers', async (t) => {
   const error = new SecurityError('RATE_LIMITED', { headers: { 'retry-after': '5' }, members: { retryAfter: 5 }, cause: new Error('redis') })
@@ -45,4 +45,13 @@ test('a type base makes types that can be looked up', async (t) => {
 
 test('statusOf never gives what is no error status', async (t) => {
   for (const value of [undefined, null, 'x', 5, {}, { statusCode: 399 }, { statusCode: 600 }, { statusCode: NaN }]) t.equal(statusOf(value), 500)
+})
+
+test('codes of libraries are logged where they look like codes, of a bounded chain', async (t) => {
+  const chain = (depth: number): unknown => depth === 0 ? { code: 'LAST' } : { code: `E${depth}`, cause: chain(depth - 1) }
+  const table: [unknown, string[]][] = [
+    [{ code: 'x'.repeat(64) }, ['x'.repeat(64)]], [{ code: 'x'.repeat(65) }, []], [{ code: 'two words' }, []], [{ code: 'a\n' }, []], [{ code: '' }, []], [{ code: 5 }, []],
+    [{ code: 'CONFLICT', cause: { code: '23505' } }, ['23505']], [chain(9), ['E9', 'E8', 'E7', 'E6', 'E5']], [null, []], ['x', []],
+  ]
+  for (const [error, codes] of table) t.same(libraryCodes(error), codes)
 })

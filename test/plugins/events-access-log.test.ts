@@ -1,10 +1,11 @@
-import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { createServer, defineSecurity, publicRoute } from '../../index.js'
 import { checkEvents, events, watchSecretValues, type EventsOptions } from '../../plugins/events.js'
 import type { Problem } from '../../lib/errors.js'
+import { loggerOptions, SafeLogController } from '../../lib/logging/options.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'
 import { rawResponse } from '../helpers/raw-http.js'
 
@@ -47,7 +48,7 @@ test('each request leaves one line that names the route, never the URL', async (
     { method: 'HEAD', route: '/users/:id', status: 200 },
   ])
   t.equal(requests().length, 6)
-  for (const line of requests()) t.ok(typeof line['ms'] === 'number' && line['ms'] >= 0 && line['ms'] < 60_000)
+  for (const line of requests()) t.ok(typeof line['ms'] === 'number' && line['ms'] >= 0 && line['ms'] < 60_000 && /^\d+(?:\.\d)?$/.test(String(line['ms'])))
   t.notOk('bytes' in (requests()[4] ?? {}), 'a stream has no known length')
   t.notOk('userId' in (requests()[0] ?? {}))
   t.same(lines.filter(({ msg }) => /incoming|completed|not found/i.test(msg ?? '')), [], 'and none of Fastify\'s own')
@@ -66,8 +67,26 @@ test('a request that its client left is told from one that was answered, once', 
   for (let tries = 0; tries < 50 && requests().length === 0; tries++) await sleep(20)
   // The handler answers nobody now.
   await sleep(100)
-  t.match(requests(), [{ method: 'GET', route: '/slow/:id', status: null, aborted: true }])
+  t.match(requests(), [{ method: 'GET', route: '/slow/:id', status: null, ip: '127.0.0.1', aborted: true }])
   t.equal(requests().length, 1)
+})
+
+test('the line of a client that has gone names its address, also where nothing else asked for it', async (t) => {
+  const { logger, lines } = captureLogs()
+  const app = Fastify({ logger, logController: new SafeLogController(true) })
+  t.teardown(() => app.close())
+  await app.register(events)
+  let arrived = (): void => {}
+  const arrival = new Promise<void>((resolve) => { arrived = resolve })
+  app.get('/', async () => { arrived(); await sleep(60); return {} })
+  const socket = connect(await listen(app), '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await arrival
+  socket.destroy()
+  const aborted = (): LogLine[] => lines.filter((line) => line['aborted'] === true)
+  for (let tries = 0; tries < 50 && aborted().length === 0; tries++) await sleep(20)
+  t.match(aborted(), [{ ip: '127.0.0.1' }])
+  t.equal(aborted().length, 1)
 })
 
 test('what never reached a hook leaves a line with its status and without a byte of it', async (t) => {
@@ -121,6 +140,47 @@ test('no client and no user forges a line or steers a terminal', async (t) => {
   t.notMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202e]/u)
   t.notMatch(written.map((line) => Object.values(line).join(' ')).join(' '), /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202e]|lovelace/u)
   t.ok(text.length < 4000)
+  t.match(written.find(({ msg }) => msg === 'request'), { userId: /^u\\u000d\\u000a.* a\*\*\*@example\.com$/ }, 'the user is named')
+})
+
+test('a length counts as a number and as text, and what is none is left out', async (t) => {
+  const { app, requests } = await build(t)
+  for (const [path, length] of [['number', 1], ['text', '1'], ['none', ['1', '2']]] as const) app.head(`/${path}`, open, async (_request, reply) => reply.header('content-length', length).send())
+  for (const path of ['number', 'text', 'none']) await app.inject({ method: 'HEAD', url: `/${path}` })
+  t.same(requests().map(({ ['bytes']: bytes }) => bytes), [1, 1, undefined])
+})
+
+test('Fastify\'s own lines: that of a stream\'s error stays beside the access log, that of a 404 comes back without its URL\'s query', async (t) => {
+  const controller = (accessLog: boolean): LogLine[] => {
+    const { logger, lines } = captureLogs()
+    const app = Fastify({ logger, logController: new SafeLogController(accessLog) })
+    t.teardown(() => app.close())
+    const request = { log: app.log, url: `/nowhere?token=${SECRET}`, method: 'GET', host: 'x', ip: '192.0.2.1' } as unknown as FastifyRequest
+    const reply = { log: app.log, request, elapsedTime: 1, statusCode: 200 } as unknown as FastifyReply
+    const own = new SafeLogController(accessLog)
+    own.requestCompleted(new Error('stream broke'), request, reply)
+    own.requestCompleted(null, request, reply)
+    own.routeNotFound(request)
+    return lines
+  }
+  t.match(controller(true), [{ level: 50, err: { message: 'stream broke' } }])
+  t.equal(controller(true).length, 1)
+  t.match(controller(false), [{ err: { message: 'stream broke' } }, { msg: 'request completed' }, { msg: 'route not found', req: { path: '/nowhere' } }])
+  t.notMatch(JSON.stringify(controller(false)), SECRET)
+})
+
+test('secrets that are not searched for are counted in a warning at the boot, and never told', async (t) => {
+  let values = ['seven77', 'eight888']
+  t.teardown(watchSecretValues(() => values))
+  for (const [own, expected] of [[values, [{ level: 40, tooShort: 1, beyondBound: 0 }]], [['eight888'], []]] as const) {
+    values = [...own]
+    const { app, lines } = await build(t)
+    await app.ready()
+    const warned = lines.filter(({ msg }) => msg?.includes('secret values'))
+    t.match(warned, expected)
+    t.equal(warned.length, expected.length)
+    t.notMatch(JSON.stringify(lines), /seven77/)
+  }
 })
 
 test('it can be turned off, and then Fastify\'s own lines are back, without queries', async (t) => {
@@ -133,6 +193,9 @@ test('it can be turned off, and then Fastify\'s own lines are back, without quer
   await quiet.app.inject({ url: '/', headers: { 'user-agent': 'probe/1' } })
   t.equal(quiet.requests().length, 1)
   t.notMatch(JSON.stringify(quiet.requests()), /probe/)
+  const silent = await build(t, { events: { accessLog: {} } })
+  await silent.app.inject({ url: '/', headers: { 'user-agent': 'probe/1' } })
+  t.match(silent.requests(), [{ userAgent: 'probe/1' }], 'what is not said stays on')
 })
 
 test('every form of the option is checked', async (t) => {
@@ -182,9 +245,15 @@ test('an app\'s own serializers and hooks stay, and what its hook writes is clea
   t.notMatch(text, /below/)
 })
 
+test('a logger that is turned off stays off, and an app\'s own controller stays', async (t) => {
+  t.same(Object.keys(loggerOptions({ logger: false }, true)), ['logController'])
+  t.same(Object.keys(loggerOptions({ logger: false, logController: new SafeLogController(true) }, true)), [])
+})
+
 test('a server that listens reports its start and its end, one that does not reports neither', async (t) => {
   const { app, lines } = await build(t, {}, {}, 'own')
   await listen(app)
+  await sleep(30)
   await app.close()
   t.match(lines.filter(({ event }) => String(event).startsWith('sys_')), [{ level: 30, event: 'sys_startup', production: false }, { level: 30, event: 'sys_shutdown', uptimeSeconds: 0 }])
   const other = await build(t)

@@ -63,6 +63,32 @@ test('a client that went away is counted apart', async (t) => {
   t.ok(sameLine(await text(app), 'bulwark_http_requests_aborted_total{route="/slow",method="GET"} 1'))
 })
 
+test('durations are in seconds', async (t) => {
+  const app = await build(t, async (one) => one.register(metrics), false)
+  app.get('/slow', async () => { await sleep(30); return {} })
+  await app.inject('/slow')
+  const sum = Number(/duration_seconds_sum\{[^}]*\/slow[^}]*\} (\S+)/.exec(await text(app))?.[1])
+  t.ok(sum > 0.02 && sum < 5, `${sum}`)
+})
+
+test('the numbers of a store that fails are read anew each time, in their units', async (t) => {
+  const observed: number[] = []
+  const observable = (name: string): object => ({ addCallback: (callback: (result: object) => void) => { if (name.endsWith('open')) callback({ observe: (value: number) => { observed.push(value) } }) }, removeCallback: () => {} })
+  const meter = { createCounter: () => ({}), createObservableCounter: observable, createObservableGauge: observable } as unknown as Meter
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const counters = (): object => ({ policies: {}, store: { breaker: 'half-open', failures: 3, latency: { p99Ms: 250 } } })
+  app.decorate('security', { events: { on: () => {} }, limits: { counters } } as never)
+  await app.register(metrics)
+  await app.register(otel, { meter })
+  await app.ready()
+  for (const round of [1, 2]) {
+    const found = await text(app)
+    for (const line of ['store_failures_total 3', 'store_p99_seconds 0.25', 'store_breaker{state="half-open"} 1', 'store_breaker{state="closed"} 0']) t.ok(sameLine(found, `bulwark_rate_limit_${line}`), `${line}, reading ${round}`)
+  }
+  t.same(observed, [1])
+})
+
 test('two servers of a process do not meet, and a registry, a prefix and buckets can be given', async (t) => {
   const register = new Registry()
   const own: MetricsOptions = { register, prefix: 'shop_', buckets: [1, 2] }
@@ -99,6 +125,8 @@ test('OpenTelemetry gets a counter, an event on the active span and the limiter\
   t.same(added, [[1, { 'event.name': 'excess_rate_limit_exceeded' }]])
   t.match(onSpan, [['excess_rate_limit_exceeded', { 'bulwark.policies': ['two'], 'bulwark.route': '/users/:id', 'bulwark.method': 'GET', 'bulwark.ip': '127.0.0.1' }]])
   t.notMatch(JSON.stringify(onSpan), /hunter2/)
+  app.security.events.emit('authn_password_change', { userId: 'u1' }, null)
+  t.same(onSpan.at(-1), ['authn_password_change', { 'bulwark.userId': 'u1' }], 'what is null says nothing')
   const observed: unknown[] = []
   const result = { observe: (value: number, attributes?: object) => { observed.push([value, attributes]) } } as unknown as ObservableResult
   for (const own of callbacks.values()) for (const callback of own) callback(result)

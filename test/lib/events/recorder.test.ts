@@ -30,6 +30,7 @@ test('text that leaves in an event forges no line and steers no terminal', async
     ['\u009b31m\u0000\u007f', '\\u009b31m\\u0000\\u007f'],
     ['a\u2028b\u2029c', 'a\\u2028b\\u2029c'],
     ['\u202etxt.exe\u2066\u200b', '\\u202etxt.exe\\u2066\\u200b'],
+    ['\ufeffa\u200fb\u2060', '\\ufeffa\\u200fb\\u2060'],
     ['\ud800', '\\ud800'],
     ['Grüße 日本 🎉', 'Grüße 日本 🎉'],
     ['ada.lovelace@example.com', 'a***@example.com'],
@@ -103,6 +104,34 @@ test('an attack that stops is reported when its window has ended, without a furt
   clock.now += 10_000
   mock.timers.tick(10_000)
   t.same(lines().map(({ suppressed }) => suppressed), [undefined, 3])
+  for (let index = 0; index < 3; index++) recorder.record(FAILED, null)
+  clock.now += 10_000
+  mock.timers.tick(10_000)
+  t.same(lines().map(({ suppressed }) => suppressed), [undefined, 3, undefined, 2], 'and so is the next one')
+})
+
+test('an event without a request counts for the user or the store that it is about, whose names are cleaned', async (t) => {
+  const { recorder, lines } = build(t, 100, 1)
+  const users = ['ada.lovelace@example.com', 'ada.lovelace@example.com', 'x\n{"level":60}', 'x\n{"level":60}', 'quiet']
+  for (const userId of users) recorder.record({ name: 'authn_password_change_fail', userId }, null)
+  for (const store of ['limits', 'limits', 'sessions']) recorder.record({ name: 'store_recovered', store }, null)
+  t.same(lines().map(({ event, ['userId']: userId, ['store']: store }) => [event, userId ?? store]), [
+    ['authn_password_change_fail', 'a***@example.com'], ['authn_password_change_fail', 'x\\u000a{"level":60}'], ['authn_password_change_fail', 'quiet'],
+    ['store_recovered', 'limits'], ['store_recovered', 'sessions'],
+  ])
+  recorder.close()
+  t.same(lines().slice(5).map((line) => line['callers']), [
+    [{ caller: 'a***@example.com', suppressed: 1 }, { caller: 'x\\u000a{"level":60}', suppressed: 1 }],
+    [{ caller: 'limits', suppressed: 1 }],
+  ])
+})
+
+test('the id of a request, which a proxy may have chosen, is cleaned', async (t) => {
+  const { recorder } = build(t)
+  const ids: (string | null)[] = []
+  recorder.events.on('*', ({ requestId }) => { ids.push(requestId) })
+  recorder.record(FAILED, { id: 'a\r\nb', ip: '192.0.2.1', method: 'GET', routeOptions: {} } as unknown as FastifyRequest)
+  t.same(ids, ['a\\u000d\\u000ab'])
 })
 
 test('a limit of 0 logs counts only', async (t) => {

@@ -74,3 +74,9 @@ test('a window without a loss is not reported', async (t) => {
   t.equal(sampler.ended('authn_login_fail', WINDOW_MILLISECONDS), null)
   t.same(sampler.allEnded(Infinity), [])
 })
+
+test('a caller that used up its share without a loss has it again in the next window', async (t) => {
+  const sampler = new EventSampler({ total: 100, caller: 2 })
+  t.equal(attack(sampler, ['a', 'a']).logged, 2)
+  t.equal(attack(sampler, ['a', 'a'], WINDOW_MILLISECONDS).logged, 2)
+})

@@ -1,5 +1,5 @@
 import { test, type Test } from 'tap'
-import { MAX_SECRETS, watchSecretValues, withoutSecrets } from '../../../lib/logging/secrets.js'
+import { MAX_SECRETS, unwatchedSecrets, watchSecretValues, withoutSecrets } from '../../../lib/logging/secrets.js'
 
 function watch (t: Test, source: () => readonly string[]): () => void {
   const stop = watchSecretValues(source)
@@ -78,4 +78,13 @@ test('a value is found at every place of a line, short or long, among many', asy
     t.same(missed, [])
     stop()
   }
+})
+
+test('what no line is searched for is counted, as of the moment of asking', async (t) => {
+  t.same(unwatchedSecrets(), { tooShort: 0, beyondBound: 0 })
+  let values: readonly string[] = ['', 'seven77', 'seven77', 'eight888']
+  watch(t, () => values)
+  t.same(unwatchedSecrets(), { tooShort: 1, beyondBound: 0 })
+  values = Array.from({ length: MAX_SECRETS + 3 }, (_, index) => `secret-${index}`)
+  t.same(unwatchedSecrets(), { tooShort: 0, beyondBound: 3 })
 })

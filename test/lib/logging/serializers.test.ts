@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { test } from 'tap'
+import { watchSecretValues } from '../../../lib/logging/secrets.js'
 import { logSerializers, serializeError } from '../../../lib/logging/serializers.js'
 
 const SECRET = 'hunter2-hunter2'
@@ -46,7 +47,7 @@ test('what is thrown and is no error is not repeated', async (t) => {
 })
 
 test('headers that prove who somebody is are named without their value', async (t) => {
-  const names = ['authorization', 'Authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key', 'X-ApiKey', 'x-auth-token', 'x-csrf-token', 'x-session-id', 'x-amz-security-token', 'x-hub-signature-256', 'client-secret', 'x-goog-api-key', 'authentication-info']
+  const names = ['authorization', 'Authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key', 'X-ApiKey', 'x-auth-token', 'x-csrf-token', 'x-session-id', 'x-amz-security-token', 'x-hub-signature-256', 'client-secret', 'x-goog-api-key', 'authentication-info', 'www-authenticate', 'cookie2', 'x-password', 'x-passwd', 'x-credential', 'x-xsrf', 'x-csrf']
   for (const name of names) t.same(logSerializers.headers({ [name]: SECRET }), { [name]: '[redacted]' }, name)
   t.same(logSerializers.headers({ accept: '*/*', 'content-length': 3, 'x-list': ['a', 'b'], odd: { token: SECRET }, none: undefined }), { accept: '*/*', 'content-length': 3, 'x-list': ['a', 'b'], odd: '[redacted]', none: undefined })
   t.same(logSerializers.headers(new Headers({ cookie: SECRET, accept: '*/*' })), { accept: '*/*', cookie: '[redacted]' })
@@ -67,4 +68,12 @@ test('queries, cookies and the credentials of a URL stay out', async (t) => {
   t.same(logSerializers.res(null), { statusCode: undefined })
   t.equal(logSerializers.reason('plain'), 'plain')
   t.notMatch(JSON.stringify(logSerializers.reason(clientError())), SECRET)
+})
+
+test('known values are taken out by the serializers themselves, for a logger without the hook', async (t) => {
+  const values = [SECRET]
+  t.teardown(watchSecretValues(() => values))
+  t.equal(logSerializers.url(`/reset/${SECRET}?x=1`), '/reset/[redacted]')
+  t.same(logSerializers.headers({ referer: `/reset/${SECRET}`, 'x-list': ['a', SECRET] }), { referer: '/reset/[redacted]', 'x-list': ['a', '[redacted]'] })
+  t.match(serializeError(Object.assign(new Error(`at ${SECRET}`), { code: SECRET })), { message: 'at [redacted]', code: '[redacted]', stack: /at \[redacted\]/ })
 })
