@@ -10,6 +10,7 @@ const MAX_STEPS = 1_000_000
 export function inspectSchema (schema: unknown, where: string, external: Readonly<Record<string, unknown>>, formats: Readonly<Record<string, unknown>>): Problem[] {
   const problems: Problem[] = []
   const followed = new Set<unknown>()
+  const ids = new Set([''])
   visit(schema, where)
   return problems
 
@@ -28,9 +29,11 @@ export function inspectSchema (schema: unknown, where: string, external: Readonl
     if (at['uniqueItems'] === true && !hasScalarItems(at) && !(typeof at['maxItems'] === 'number' && at['maxItems'] ** 2 <= MAX_STEPS)) {
       problems.push({ path, message: 'uniqueItems compares each entry with every other one, and the list is not bounded.', mend: 'Add maxItems of at most 1000, or give the items one scalar type.' })
     }
+    if (typeof at['$id'] === 'string') ids.add(at['$id'].replace(/#$/, ''))
     if (typeof $ref === 'string') {
       const id = $ref.split('#', 1)[0] ?? ''
-      visit(external[id] ?? external[`${id}#`], id === '' ? path : `${path} → ${id}`)
+      // Ajv also resolves ids that are relative, or stand inside an added schema: then each of these may be meant.
+      visit(external[id] ?? external[`${id}#`] ?? (ids.has(id) ? undefined : Object.values(external)), id === '' ? path : `${path} → ${id}`)
     }
     members(at['properties'], (name) => `${path}.${name}`)
     members(at['patternProperties'], (name) => `${path}.{${name}}`)
@@ -49,6 +52,7 @@ function inspectPatterns (schema: Schema, path: string, problems: Problem[]): vo
   const { pattern, patternProperties, unsafePattern } = schema
   if (unsafePattern !== undefined) {
     if (typeof unsafePattern !== 'string' || unsafePattern.trim() === '') problems.push({ path, message: 'unsafePattern says no reason.', mend: 'Write why no text can make the pattern slow.' })
+    if (pattern === undefined && patternProperties === undefined) problems.push({ path, message: 'unsafePattern stands beside no pattern.', mend: 'Move it to the schema that holds pattern or patternProperties.' })
     return
   }
   const maxLength = typeof schema['maxLength'] === 'number' ? schema['maxLength'] : Infinity

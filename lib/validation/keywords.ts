@@ -29,7 +29,8 @@ export interface Described { readonly keys: readonly string[], readonly patterns
  * lists all findings: a text that is too long already is not matched against its pattern.
  */
 export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
-  ajv.addVocabulary(['controls', 'unsafePattern'])
+  ajv.addVocabulary(['unsafePattern'])
+  ajv.addKeyword({ keyword: 'controls', schemaType: 'boolean' })
   for (const [keyword, patterns] of [
     ['bulwark:text', { plain: UNPRINTABLE, any: UNPAIRED }],
     ['safeText', { line: UNSAFE_LINE, lines: UNSAFE_LINES }],

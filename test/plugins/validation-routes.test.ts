@@ -22,6 +22,7 @@ const BASE = Type.Object({ id: Type.Integer() })
 test('unknown keys are stripped where a route asks for it, and only those that no fitting form knows', async (t) => {
   const app = await server(t)
   app.addSchema({ $id: 'addr', type: 'object', properties: { zip: { type: 'string' } } })
+  app.addSchema({ $id: 'outer', definitions: { inner: { $id: 'inner', type: 'object', properties: { zip: { type: 'string' } } } } })
   const strip = { validation: { unknown: 'strip' as const } }
   const cases: [string, object, unknown, unknown][] = [
     ['object', BASE, { id: 1, isAdmin: true, constructor: 1 }, { id: 1 }],
@@ -35,6 +36,13 @@ test('unknown keys are stripped where a route asks for it, and only those that n
     ['open part', Type.Object({ free: Type.Object({}, { additionalProperties: true }), any: Type.Any() }), { free: { x: 1 }, any: { y: 1 }, z: 1 }, { free: { x: 1 }, any: { y: 1 } }],
     ['record', Type.Record(Type.String({ pattern: '^x-' }), BASE), { 'x-1': { id: 1, y: 1 }, z: 1 }, { 'x-1': { id: 1 } }],
     ['if and then', { type: 'object', properties: { k: { type: 'string' } }, if: { properties: { k: { const: 'a' } } }, then: { properties: { a: {} } }, else: { properties: { b: {} } } }, { k: 'a', a: 1, b: 2 }, { k: 'a', a: 1 }],
+    ['if and else', { type: 'object', properties: { k: { type: 'string' } }, if: { properties: { k: { const: 'a' } } }, then: { properties: { a: {} } }, else: { properties: { b: {} } } }, { k: 'z', a: 1, b: 2 }, { k: 'z', b: 2 }],
+    ['dependent schema', { type: 'object', properties: { a: {} }, dependencies: { a: { properties: { b: { type: 'integer' } } } } }, { a: 1, b: 2, x: 1 }, { a: 1, b: 2 }],
+    ['any key', Type.Object({}, { additionalProperties: BASE }), { p: { id: 1, x: 1 } }, { p: { id: 1 } }],
+    ['tuple', { type: 'array', items: [BASE], minItems: 1, additionalItems: B }, [{ id: 1, b: 1 }, { kind: 'b', b: 2, id: 1 }], [{ id: 1 }, { kind: 'b', b: 2 }]],
+    ['inner id', { type: 'object', properties: { p: { $ref: 'inner#' } } }, { p: { zip: '1', x: 1 }, y: 1 }, { p: { zip: '1' } }],
+    ['key with a slash', { type: 'object', properties: { 'a/b~c%': Type.Union([A, B]) } }, { 'a/b~c%': { kind: 'b', b: 1, a: 1 } }, { 'a/b~c%': { kind: 'b', b: 1 } }],
+    ['media type', { content: { 'application/json': { schema: BASE } } }, { id: 1, x: 1 }, { id: 1 }],
   ]
   for (const [name, body] of cases) app.post(`/${name.replaceAll(' ', '-')}`, { schema: { body }, security: strip }, async (request) => request.body)
   app.post('/shared', { schema: { body: BASE } }, async (request) => request.body)
@@ -62,7 +70,7 @@ test('a media type without a schema is 415, whatever parser the app has', async 
   app.post('/json', { schema: { body: any } }, async () => 'ran')
   app.post('/form', { schema: { body: any }, security: { validation: { contentTypes: ['application/x-www-form-urlencoded'] } } }, async () => 'ran')
   app.post('/content', { schema: { body: { content: { 'text/csv': { schema: any } } } } }, async () => 'ran')
-  app.post('/both', { schema: { body: { content: { 'text/csv': { schema: any } } } }, security: { validation: { contentTypes: ['text/csv', 'text/plain'] } } }, async () => 'ran')
+  app.post('/both', { schema: { body: { content: { 'text/csv': { schema: any }, 'application/xml': { schema: any } } } }, security: { validation: { contentTypes: ['text/csv', 'text/plain'] } } }, async () => 'ran')
   app.post('/none', async () => 'ran')
   app.post('/own', { security: { validation: { contentTypes: ['text/plain'] } } }, async () => 'ran')
   const send = async (url: string, type: string): Promise<number> => (await app.inject({ method: 'POST', url, headers: { 'content-type': type }, payload: '"x"' })).statusCode
@@ -72,10 +80,13 @@ test('a media type without a schema is 415, whatever parser the app has', async 
       t.equal(await send(url, type), types.includes(type) ? 200 : 415, `${url} ${type}`)
     }
   }
+  for (const url of ['/none', '/own']) t.equal((await app.inject({ method: 'POST', url, payload: 'x' })).statusCode, 415, `${url}: a body without a type`)
   t.equal((await app.inject({ method: 'POST', url: '/none' })).statusCode, 200, 'no body, no type')
   t.same(app.security.posture().routes.map(({ url, body }) => `${url} ${body}`), ['/json schema', '/form schema', '/content schema', '/both schema', '/none none', '/own unchecked'])
   const alone = await server(t)
   alone.post('/none', async () => 'ran')
+  alone.post('/no-types', { security: { validation: { contentTypes: [] } } }, async () => 'ran')
+  t.equal((await alone.inject({ method: 'POST', url: '/no-types', payload: {} })).statusCode, 415, 'an empty list takes no body')
   t.equal((await alone.inject({ method: 'POST', url: '/none', payload: {} })).statusCode, 200, 'the plugin alone leaves routes without a schema to the app')
 })
 
@@ -103,24 +114,29 @@ test('four Content-Type tricks that once skipped validation reach no handler', a
 test('a boot names every route and field that could be made slow or would not be checked', async (t) => {
   const app = await server(t)
   app.addSchema({ $id: 'slow', type: 'object', properties: { s: { type: 'string', pattern: '^(a+)+$' } } })
+  app.addSchema({ $id: 'around', definitions: { below: { $id: 'below', type: 'string', pattern: '^(b+)+$' } } })
   const body = {
     type: 'object',
     properties: {
       a: { type: 'string', pattern: '^(a+)+$' }, b: { type: 'array', items: { type: 'string', pattern: '\\s+$' } }, c: { type: 'string', format: 'emial' },
       d: { type: 'object', patternProperties: { '^(x|x)*$': { type: 'string' } } }, e: { type: 'array', uniqueItems: true }, f: { $ref: 'slow#' }, g: { type: 'string', pattern: '(a)\\1' },
       h: { type: 'string', pattern: '(' }, i: { type: 'string', pattern: 'x', unsafePattern: '' },
-      ok1: { type: 'string', pattern: '\\s+$', maxLength: 1000 }, ok2: { type: 'string', pattern: '^(a+)+$', unsafePattern: 'it is cut at 20 characters before' }, ok3: { type: 'array', uniqueItems: true, maxItems: 100 },
+      j: { type: 'string', pattern: '\\s+$', maxLength: 1001 }, k: { type: 'array', uniqueItems: true, maxItems: 1001 }, l: { not: { type: 'string', pattern: '^(a+)+$' } },
+      m: { anyOf: [{ type: 'string', format: 'emial' }, { type: 'null' }] }, n: { $ref: '#/definitions/n' }, o: { $ref: 'below' }, p: { type: 'string', unsafePattern: 'there is none' },
+      ok1: { type: 'string', pattern: '\\s+$', maxLength: 1000 }, ok2: { type: 'string', pattern: '^(a+)+$', unsafePattern: 'it is cut at 20 characters before' }, ok3: { type: 'array', uniqueItems: true, maxItems: 1000 },
     },
+    definitions: { n: { type: 'string', pattern: '^(a+)+$' } },
   }
   app.post('/x', { schema: { body } }, async () => '')
-  app.get('/y', { schema: { querystring: { type: 'object', properties: { q: { type: 'string', pattern: 'a+b' } } } }, security: { validation: { contentTypes: ['JSON'] } } }, async () => '')
+  app.get('/y', { schema: { querystring: { type: 'object', properties: { q: { type: 'string', pattern: 'a+b' } } } }, security: { validation: { contentTypes: ['JSON', 'text/plain; charset=utf-8', 'text/plain'] } } }, async () => '')
   app.get('/z', { security: { validation: false as never } }, async () => '')
   const error: unknown = await Promise.resolve(app.ready()).then(() => null, (reason: unknown) => reason)
   t.ok(error instanceof BulwarkConfigError)
   const paths = error instanceof BulwarkConfigError ? error.problems.map(({ path }) => path.replace(/^HEAD/, 'GET')) : []
   t.same([...new Set(paths)].sort(), [
-    'GET /y query.q', 'GET /y security.validation.contentTypes[0]', 'GET /z security.validation',
-    'POST /x body.a', 'POST /x body.b[]', 'POST /x body.c', 'POST /x body.d', 'POST /x body.e', 'POST /x body.f → slow.s', 'POST /x body.g', 'POST /x body.h', 'POST /x body.i',
+    'GET /y query.q', 'GET /y security.validation.contentTypes[0]', 'GET /y security.validation.contentTypes[1]', 'GET /z security.validation',
+    'POST /x body → n', 'POST /x body.a', 'POST /x body.b[]', 'POST /x body.c', 'POST /x body.d', 'POST /x body.e', 'POST /x body.f → slow.s', 'POST /x body.g', 'POST /x body.h', 'POST /x body.i',
+    'POST /x body.j', 'POST /x body.k', 'POST /x body.l', 'POST /x body.m', 'POST /x body.o → below → below', 'POST /x body.p',
   ])
 })
 

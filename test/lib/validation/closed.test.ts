@@ -92,10 +92,11 @@ test('closing copies: the schema that was written is not touched, frozen or not'
 })
 
 test('Ajv options and schemas that would weaken validation are refused at boot', async (t) => {
-  for (const option of ['allErrors', 'coerceTypes', 'removeAdditional', '$data']) {
+  for (const option of ['allErrors', 'coerceTypes', 'removeAdditional', '$data', 'unevaluated', 'addUsedSchema']) {
     t.throws(() => accepts(A, {}, {}, { customOptions: { [option]: true } }), { message: new RegExp(option.replace('$', '\\$')) })
   }
   t.throws(() => accepts(A, {}, {}, { mode: 'JTD' }), /mode/)
+  t.throws(() => accepts(Type.String({ controls: 'true' }), 'a'), /controls/)
   t.throws(() => accepts({ $async: true, type: 'object' }, {}), /\$async/)
 })
 
@@ -110,4 +111,7 @@ test('the server\'s own Ajv plugins, keywords and formats still apply', async (t
   t.equal(accepts(Type.Object({ n: Type.Integer({ even: true }) }), { n: 3 }, {}, server), false)
   for (const format of ['odd', 'even']) t.equal(accepts(Type.String({ format }), format, {}, server), true)
   t.equal(accepts(Type.String({ format: 'email' }), 'not an address', {}, server), false)
+  const loose: ServerAjvOptions = { customOptions: { formats: { email: /^/ } } }
+  t.equal(accepts(Type.String({ format: 'email' }), 'not an address', {}, loose), true, 'a format of the server replaces ours')
+  t.equal(accepts(Type.String({ format: 'email' }), 'a\u0000', {}, loose), false, 'and its texts are looked at')
 })

@@ -127,3 +127,15 @@ test('the size is counted up to the limit and not further', async (t) => {
   t.ok(sizeUpTo(watched, 100) > 100)
   t.ok(reads < 10)
 })
+
+test('a text that is much too long is not also matched against its pattern', async (t) => {
+  const schema = Type.String({ pattern: '^x', maxLength: 2 })
+  t.equal(errorsOf(schema, 'aaa').length, 2)
+  t.equal(errorsOf(schema, 'aaaaa').length, 1)
+})
+
+test('a list that is too long is not also compared entry by entry', async (t) => {
+  const schema = { type: 'array', items: { type: 'object' }, uniqueItems: true, maxItems: 2 }
+  t.equal(errorsOf(schema, [{}, {}, {}]).length, 1)
+  t.equal(errorsOf(schema, [{}, {}]).length, 1)
+})
