@@ -1,5 +1,6 @@
 import type { FastifySchema } from 'fastify'
-import type { ResolvedValidationPolicy } from './policy.js'
+import type { Problem } from '../errors.js'
+import { MEDIA_TYPE, type ResolvedValidationPolicy } from './policy.js'
 import { isSchema } from './walk.js'
 
 interface BodyRoute { readonly method: string | readonly string[], readonly schema?: FastifySchema | undefined }
@@ -31,6 +32,26 @@ export function mediaTypesOf (route: BodyRoute, policy: ResolvedValidationPolicy
   if (check === 'unchecked') return declared
   const takesBody = ![route.method].flat().every((method) => BODYLESS.has(method) || method === 'OPTIONS')
   return takesBody && (isStrict || declared !== null) ? NONE : null
+}
+
+/** What a route says of media types that could never take effect. `own`: what it wrote itself, and did not inherit. */
+export function mediaTypeProblems (route: BodyRoute & { readonly url: string }, own: readonly string[] | undefined): Problem[] {
+  const problems: Problem[] = []
+  const methods = [route.method].flat()
+  // The automatic HEAD route repeats what its GET said.
+  if (methods.join() === 'HEAD') return problems
+  const label = `${methods.join('|')} ${route.url}`
+  const named = Object.keys(contentOf(route.schema?.body) ?? {})
+  for (const type of named) {
+    if (!MEDIA_TYPE.test(type)) problems.push({ path: `${label} body.content`, message: `"${type.slice(0, 100)}" is no media type that a request is known by.`, mend: 'Write type and subtype in lower case, without parameters or wildcards: application/json.' })
+  }
+  if (own === undefined || own.length === 0) return problems
+  if (methods.every((method) => BODYLESS.has(method))) {
+    problems.push({ path: `${label} security.validation.contentTypes`, message: 'This method has no body.', mend: 'Remove contentTypes.' })
+  } else if (named.length > 0 && !named.some((type) => own.includes(type))) {
+    problems.push({ path: `${label} security.validation.contentTypes`, message: 'None of these types has a schema, so every body would be refused.', mend: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.` })
+  }
+  return problems
 }
 
 /** Shallow copies of the schemas that Fastify hands to the validator, so that each is known as its route's own. */

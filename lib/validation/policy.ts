@@ -19,8 +19,10 @@ export interface ResolvedValidationPolicy {
   readonly contentTypes: readonly string[] | null
 }
 
-const TOKEN = '[a-z0-9!#$%&\'*+.^_`|~-]+'
-const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
+/** A token of RFC 9110 without `*`, which would read as a wildcard and be none. */
+const TOKEN = '[a-z0-9!#$%&\'+.^_`|~-]+'
+/** As Fastify hands it out: lower case, without parameters. */
+export const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
 
 export function resolveValidationPolicy (base: ResolvedValidationPolicy, input: unknown, where: string, problems: Problem[]): ResolvedValidationPolicy {
   if (input === false) {

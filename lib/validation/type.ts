@@ -16,13 +16,27 @@ export interface PageOptions { readonly defaultLimit?: number, readonly maxLimit
 
 const CURSOR = '^[A-Za-z0-9_-]+={0,2}$'
 
+/** A default beyond the maximum would refuse every request that leaves `limit` out. */
+function limitOf (helper: string, { defaultLimit, maxLimit = 100 }: PageOptions): TInteger {
+  if (defaultLimit !== undefined && defaultLimit > maxLimit) throw new TypeError(`Type.${helper}: defaultLimit ${defaultLimit} is above maxLimit ${maxLimit}.`)
+  return TypeBox.Integer({ minimum: 1, maximum: maxLimit, default: defaultLimit ?? Math.min(20, maxLimit) })
+}
+
+/** The two choices there are; what an untyped caller writes beside them must not mean one of them in silence. */
+function httpsOnly (protocols: readonly string[]): boolean {
+  const written = protocols.join()
+  if (written === 'https') return true
+  if (written === 'http,https') return false
+  throw new TypeError('Type.Url: protocols is [\'https\'] or [\'http\', \'https\'].')
+}
+
 const helpers = {
   /** An e-mail address of at most 254 characters (RFC 5321), without comments, quotes or address literals. */
   Email: (options: Options = {}): TString => TypeBox.String({ ...options, format: 'email', maxLength: 254 }),
   /** The 8-4-4-4-12 text of a UUID (RFC 9562), in either case; no `urn:uuid:`, no braces. */
   Uuid: (options: Options = {}): TString => TypeBox.String({ ...options, format: 'uuid' }),
   /** An absolute http or https URL of at most 2048 characters, without user name and password. */
-  Url: ({ protocols = ['http', 'https'], maxLength = 2048, ...options }: UrlOptions = {}): TString => TypeBox.String({ ...options, format: 'url', maxLength, ...(protocols.length === 1 && { pattern: '^https://' }) }),
+  Url: ({ protocols = ['http', 'https'], maxLength = 2048, ...options }: UrlOptions = {}): TString => TypeBox.String({ ...options, format: 'url', maxLength, ...(httpsOnly(protocols) && { pattern: '^https://' }) }),
   /** A date and time with its zone (RFC 3339); no leap second, because JavaScript's Date has none. */
   DateTime: (options: Options = {}): TString => TypeBox.String({ ...options, format: 'date-time' }),
   /** A new password: 12 to 128 characters, among them a lower-case and an upper-case letter, a digit and a special character. */
@@ -40,13 +54,13 @@ const helpers = {
   /** A positive whole number that JavaScript holds exactly: a serial key. */
   SerialId: (options: Pick<StringOptions, 'description' | 'title'> = {}): TInteger => TypeBox.Integer({ ...options, minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
   /** A query string's `limit` and `offset`, both bounded. */
-  Page: ({ defaultLimit, maxLimit = 100, maxOffset = 10_000 }: PageOptions = {}): TObject<{ limit: TInteger, offset: TInteger }> => TypeBox.Object({
-    limit: TypeBox.Integer({ minimum: 1, maximum: maxLimit, default: defaultLimit ?? Math.min(20, maxLimit) }),
+  Page: ({ maxOffset = 10_000, ...limits }: PageOptions = {}): TObject<{ limit: TInteger, offset: TInteger }> => TypeBox.Object({
+    limit: limitOf('Page', limits),
     offset: TypeBox.Integer({ minimum: 0, maximum: maxOffset, default: 0 }),
   }),
   /** A query string's `limit` and opaque base64url `cursor`, both bounded. */
-  CursorPage: ({ defaultLimit, maxLimit = 100 }: Omit<PageOptions, 'maxOffset'> = {}): TObject<{ limit: TInteger, cursor: TOptional<TString> }> => TypeBox.Object({
-    limit: TypeBox.Integer({ minimum: 1, maximum: maxLimit, default: defaultLimit ?? Math.min(20, maxLimit) }),
+  CursorPage: (limits: Omit<PageOptions, 'maxOffset'> = {}): TObject<{ limit: TInteger, cursor: TOptional<TString> }> => TypeBox.Object({
+    limit: limitOf('CursorPage', limits),
     cursor: TypeBox.Optional(TypeBox.String({ minLength: 1, maxLength: 512, pattern: CURSOR })),
   }),
   /** One of these texts, as one `enum`. */

@@ -1,29 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { t as root } from 'tap'
-import { buildApp } from '../../example-server/app.js'
-import { openDatabase } from '../../example-server/database/database.js'
-import { emptyData, PASSWORD, testConfig } from '../example-server/helpers.js'
-import { browserTests, complaints, listen } from '../helpers/browser.js'
-
-const HOST = 'projects.bulwark.test'
+import { PASSWORD } from '../example-server/helpers.js'
+import { browserTests, complaints } from '../helpers/browser.js'
+import { HOST, startExample } from './example.js'
 
 const promise = browserTests({
   hosts: [HOST],
   start: async (https) => {
-    const directory = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
-    const database = await openDatabase({ directory: await emptyData(join(directory, 'pglite')) })
-    root.teardown(async () => {
-      await database.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
-    const options = { logger: false, https: { key: https.key, cert: https.cert } }
-    const app = await buildApp(testConfig(), database, options)
+    const { app, origin, exchanges } = await startExample(https)
     const violations: unknown[] = []
     app.security.events.on('csp_violation', (event) => { violations.push(event) })
-    const { at, exchanges } = await listen(app)
-    return { origin: at(HOST), exchanges, violations }
+    return { origin, exchanges, violations }
   },
 })
 

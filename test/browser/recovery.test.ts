@@ -1,31 +1,18 @@
 // Choosing another password on the example's page: by a link from an e-mail, and signed in.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { t as root } from 'tap'
-import { buildApp } from '../../example-server/app.js'
-import { openDatabase } from '../../example-server/database/database.js'
-import { emptyData, letters, PASSWORD, testConfig, tokenOf } from '../example-server/helpers.js'
-import { browserTests, complaints, listen } from '../helpers/browser.js'
+import { letters, PASSWORD, tokenOf } from '../example-server/helpers.js'
+import { browserTests, complaints } from '../helpers/browser.js'
+import { HOST, startExample } from './example.js'
 
-const HOST = 'projects.bulwark.test'
 const OTHER = 'Another-horse-7'
 const EMAIL = 'ada@example.com'
 
 const promise = browserTests({
   hosts: [HOST],
   start: async (https) => {
-    const directory = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
-    const database = await openDatabase({ directory: await emptyData(join(directory, 'pglite')) })
-    root.teardown(async () => {
-      await database.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
-    const mail = join(directory, 'mail')
-    const app = await buildApp(testConfig({ MAIL_DIRECTORY: mail }), database, { logger: false, https: { key: https.key, cert: https.cert } })
-    const { at, exchanges } = await listen(app)
-    return { origin: at(HOST), exchanges, mail }
+    const { origin, exchanges, directory } = await startExample(https, (own) => ({ MAIL_DIRECTORY: join(own, 'mail') }))
+    return { origin, exchanges, mail: join(directory, 'mail') }
   },
 })
 

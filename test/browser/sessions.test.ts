@@ -1,15 +1,9 @@
 // The example's page in real tabs. Its server lives on a clock of its own, so that a token runs out whenever a test wants it.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { BrowserContext, Page } from 'playwright-core'
 import { t as root, type Test } from 'tap'
-import { buildApp } from '../../example-server/app.js'
-import { openDatabase } from '../../example-server/database/database.js'
-import { emptyData, PASSWORD, testConfig } from '../example-server/helpers.js'
-import { browserTests, complaints, listen } from '../helpers/browser.js'
-
-const HOST = 'projects.bulwark.test'
+import { PASSWORD } from '../example-server/helpers.js'
+import { browserTests, complaints } from '../helpers/browser.js'
+import { HOST, startExample } from './example.js'
 
 const TABS = 5
 const EXPIRIES = 50
@@ -40,18 +34,11 @@ function movableClock (): { readonly advance: (ms: number) => void } {
 const promise = browserTests({
   hosts: [HOST],
   start: async (https) => {
-    const directory = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
-    const database = await openDatabase({ directory: await emptyData(join(directory, 'pglite')) })
-    root.teardown(async () => {
-      await database.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
     const clock = movableClock()
-    const app = await buildApp(testConfig(), database, { logger: false, https: { key: https.key, cert: https.cert } })
+    const { app, origin, exchanges } = await startExample(https)
     const events: string[] = []
     for (const name of ['csp_violation', 'authn_token_reuse', 'authn_token_invalid'] as const) app.security.events.on(name, () => { events.push(name) })
-    const { at, exchanges } = await listen(app)
-    return { origin: at(HOST), exchanges, events, clock }
+    return { origin, exchanges, events, clock }
   },
 })
 

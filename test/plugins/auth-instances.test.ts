@@ -1,19 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
 import type { AuthOptions } from '../../plugins/auth.js'
-import { redisUrl, uniquePrefix } from '../helpers/redis.js'
+import { ownKeys, redisUrl } from '../helpers/redis.js'
 import { build, codeOf, jarOf, setCookies, type Jar, type World } from '../lib/auth/support.js'
 
 /** Four instances of one service on one Redis. Whatever one says counts at once, or in a minute: a test that waits less sees the push. */
 async function buildFour (t: Test, options: Partial<AuthOptions> = {}): Promise<readonly [World, ...World[]]> {
-  const keyPrefix = uniquePrefix()
-  const client = new Redis(redisUrl())
-  t.teardown(async () => {
-    const keys = await client.keys(`${keyPrefix}*`)
-    if (keys.length > 0) await client.del(...keys)
-    client.disconnect()
-  })
+  const { keyPrefix } = ownKeys(t)
   const shared = { redis: redisUrl(), keyPrefix, revocationDelay: '60s', ...options } as const
   const first = await build(t, { options: shared })
   return [first, ...await Promise.all([1, 2, 3].map(async () => build(t, { options: shared, like: first })))]

@@ -1,20 +1,14 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { redisUrl, uniquePrefix } from '../helpers/redis.js'
+import { ownKeys, redisUrl } from '../helpers/redis.js'
 import { build, codeOf, jarOf, setCookies, type World } from '../lib/auth/support.js'
 
 interface Shared { readonly one: World, readonly two: World, readonly client: Redis, readonly keyPrefix: string }
 
 /** Two instances of one service on one Redis. */
 async function buildTwo (t: Test, redis: string | Redis = redisUrl()): Promise<Shared> {
-  const keyPrefix = uniquePrefix()
-  const client = new Redis(redisUrl())
-  t.teardown(async () => {
-    const keys = await client.keys(`${keyPrefix}*`)
-    if (keys.length > 0) await client.del(...keys)
-    client.disconnect()
-  })
+  const { keyPrefix, client } = ownKeys(t)
   const one = await build(t, { options: { redis, keyPrefix } })
   const two = await build(t, { options: { redis, keyPrefix }, like: one })
   return { one, two, client, keyPrefix }

@@ -134,10 +134,30 @@ test('a boot names every route and field that could be made slow or would not be
   t.ok(error instanceof BulwarkConfigError)
   const paths = error instanceof BulwarkConfigError ? error.problems.map(({ path }) => path.replace(/^HEAD/, 'GET')) : []
   t.same([...new Set(paths)].sort(), [
-    'GET /y query.q', 'GET /y security.validation.contentTypes[0]', 'GET /y security.validation.contentTypes[1]', 'GET /z security.validation',
+    'GET /y query.q', 'GET /y security.validation.contentTypes', 'GET /y security.validation.contentTypes[0]', 'GET /y security.validation.contentTypes[1]', 'GET /z security.validation',
     'POST /x body → n', 'POST /x body.a', 'POST /x body.b[]', 'POST /x body.c', 'POST /x body.d', 'POST /x body.e', 'POST /x body.f → slow.s', 'POST /x body.g', 'POST /x body.h', 'POST /x body.i',
     'POST /x body.j', 'POST /x body.k', 'POST /x body.l', 'POST /x body.m', 'POST /x body.o → below → below', 'POST /x body.p',
   ])
+})
+
+test('media types that could never take effect are refused at boot', async (t) => {
+  const any = Type.Object({}, { additionalProperties: true })
+  const problemsOf = async (method: 'GET' | 'POST', schema: object, contentTypes?: string[]): Promise<string[]> => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(validation)
+    app.route({ method, url: '/x', schema, ...contentTypes !== undefined && { security: { validation: { contentTypes } } }, handler: async () => '' })
+    const error: unknown = await Promise.resolve(app.ready()).then(() => null, (reason: unknown) => reason)
+    return error instanceof BulwarkConfigError ? error.problems.map(({ path, message }) => `${path}: ${message}`) : []
+  }
+  const content = (...types: string[]): object => ({ body: { content: Object.fromEntries(types.map((type) => [type, { schema: any }])) } })
+  t.same(await problemsOf('GET', {}, ['text/plain']), ['GET /x security.validation.contentTypes: This method has no body.'])
+  t.same(await problemsOf('GET', {}, []), [])
+  t.match(await problemsOf('POST', content('Application/JSON')), [/^POST \/x body\.content: "Application\/JSON" is no media type/])
+  t.match(await problemsOf('POST', content('*/*', 'text/csv')), [/"\*\/\*"/])
+  t.match(await problemsOf('POST', content('text/csv; charset=utf-8')), [/charset/])
+  t.match(await problemsOf('POST', content('text/csv'), ['text/plain']), [/None of these types has a schema/])
+  t.same(await problemsOf('POST', content('text/csv', 'text/plain'), ['text/plain']), [])
 })
 
 test('a response schema drops what it does not declare, also in nested unions; routes without one are listed', async (t) => {

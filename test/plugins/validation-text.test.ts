@@ -64,6 +64,13 @@ test('the messages can stand in a form', async (t) => {
   t.same(refused(Type.Url(), 'x'), ['body Must be a URL.'])
 })
 
+test('a helper that contradicts itself throws where it is written', async (t) => {
+  t.throws(() => Type.Page({ defaultLimit: 200 }), { message: 'Type.Page: defaultLimit 200 is above maxLimit 100.' })
+  t.throws(() => Type.CursorPage({ defaultLimit: 11, maxLimit: 10 }), { message: /Type\.CursorPage/ })
+  t.equal(Type.Page({ defaultLimit: 100 }).properties.limit.default, 100)
+  for (const protocols of [['http'], [], ['ftp'], ['https', 'http']]) t.throws(() => Type.Url({ protocols: protocols as never }), { message: /protocols/ })
+})
+
 test('a page is bounded, and has its defaults', async (t) => {
   const app = await server(t)
   app.get('/', { schema: { querystring: Type.Page({ maxLimit: 50 }) } }, async ({ query }) => query)
