@@ -1,16 +1,18 @@
 // `npm test`: builds, lints, starts a Redis when none is given, runs every test, and ends with one plain line of counts.
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const REDIS_START_MS = 10_000
 const INSTALL_MS = 300_000
 
-function run (name, args, env = {}) {
-  const { status, error } = spawnSync(process.execPath, [join('node_modules', ...name), ...args], { stdio: 'inherit', env: { ...process.env, ...env } })
+function run (name, args) {
+  const { status, error } = spawnSync(process.execPath, [join('node_modules', ...name), ...args], { stdio: 'inherit' })
   if (error) throw error
   return status === 0
 }
@@ -84,9 +86,21 @@ async function startRedis () {
   }
 }
 
-/** Without a terminal tap's reporters redraw over each other, so what failed is read from its raw output. */
-function printFailures (file) {
-  const lines = readFileSync(file, 'utf8').split('\n')
+/** Runs the files and tells of each as it ends. @returns tap's output, by line */
+async function runTests (files, env) {
+  const tests = spawn(process.execPath, [join('scripts', 'run-tests.mjs'), ...files], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+  const ended = once(tests, 'close')
+  const lines = []
+  for await (const line of createInterface({ input: tests.stdout })) {
+    lines.push(line)
+    if (/^(not )?ok \d/.test(line)) console.log(line)
+  }
+  const [status] = await ended
+  return { ok: status === 0, lines }
+}
+
+/** What failed, without what passed around it. */
+function printFailures (lines) {
   let inside = false
   for (const line of lines) {
     if (/^\s*not ok /.test(line)) inside = true
@@ -95,11 +109,11 @@ function printFailures (file) {
   }
 }
 
-/** Counts assertions in tap's raw output; a skipped one counts as failed in CI, where everything is installed. */
-function count (file) {
-  const totals = /^# \{ (.*) \}$/m.exec(readFileSync(file, 'utf8').split('\n').filter((line) => line.startsWith('# { ')).at(-1) ?? '')
-  const read = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals?.[1] ?? '')?.[1] ?? 0)
-  return { passed: read('pass'), failed: read('fail'), skipped: read('skip') + read('todo'), complete: totals !== null }
+/** Counts assertions; a skipped one counts as failed in CI, where everything is installed. */
+function count (lines) {
+  const totals = lines.filter((line) => line.startsWith('# { ')).at(-1)
+  const read = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0)
+  return { passed: read('pass'), failed: read('fail'), skipped: read('skip') + read('todo'), complete: totals !== undefined }
 }
 
 async function main () {
@@ -119,19 +133,15 @@ async function main () {
   // After a new installation tap would load its TypeScript plugin, which .taprc takes out, into every process of the first run.
   if (chosen.length === 0 && !run(['tap', 'dist', 'esm', 'run.mjs'], ['build'])) return finish(0, 1)
   const redis = process.env.REDIS_URL ? null : await startRedis()
-  const out = mkdtempSync(join(tmpdir(), 'bulwark-tap-'))
-  const file = join(out, 'output.tap')
   try {
-    const args = ['--disable-coverage', `--reporter=${process.stdout.isTTY ? 'base' : 'silent'}`, `--output-file=${file}`, ...chosen]
-    const ok = run(['tap', 'dist', 'esm', 'run.mjs'], args, redis ? { REDIS_URL: redis.url } : {})
-    const { passed, failed, skipped, complete } = count(file)
-    if (!ok && !process.stdout.isTTY) printFailures(file)
+    const { ok, lines } = await runTests(chosen, redis ? { REDIS_URL: redis.url } : {})
+    const { passed, failed, skipped, complete } = count(lines)
+    if (!ok) printFailures(lines)
     const refused = skipped > 0 && process.env.CI ? skipped : 0
     if (refused > 0) console.log(`# ${skipped} skipped: in CI nothing may be skipped`)
     finish(passed, Math.max(failed + refused, ok && complete && passed > 0 ? 0 : 1), skipped - refused)
   } finally {
     redis?.stop()
-    rmSync(out, { recursive: true, force: true })
   }
 }
 
