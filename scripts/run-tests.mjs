@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs'
 import { t } from 'tap'
 
 const JOBS = 3
-const FILE_TIMEOUT_MS = 60_000
+const FILE_TIMEOUT_SECONDS = 60
 
 const chosen = process.argv.slice(2)
 const files = chosen.length > 0 ? chosen : readdirSync('dist/test', { recursive: true }).filter((name) => name.endsWith('.test.js')).map((name) => `dist/test/${name}`).sort()
@@ -14,5 +14,5 @@ if (files.length === 0) throw new Error('No compiled test in dist/test: run npm 
 t.setTimeout(0)
 t.jobs = JOBS
 for (const name of files) {
-  void t.spawn(process.execPath, ['--enable-source-maps', name], { name, buffered: true, timeout: FILE_TIMEOUT_MS })
+  void t.spawn(process.execPath, ['--enable-source-maps', name], { name, buffered: true, timeout: FILE_TIMEOUT_SECONDS * 1000, env: { ...process.env, TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS) } })
 }

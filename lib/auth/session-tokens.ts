@@ -42,7 +42,7 @@ export function createAccessCodec ({ users, accessKeys, issuer, audience, access
       if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
       if (!isCount(tokenVersion) || !areMethods(methods)) return null
       const user = users.fromClaims(payload)
-      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods, tokenVersion }, exp) })
+      return user === null ? null : { iat, exp, context: contextOf(user, { sid, authTime, methods: Object.freeze(methods), tokenVersion }, exp) }
     },
   })
 }
@@ -65,7 +65,7 @@ export function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: S
 const NO_SCOPES: readonly never[] = Object.freeze([])
 
 export function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
-  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods: Object.freeze([...methods]), authTime, expiresAt, tokenVersion, user })
+  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods, authTime, expiresAt, tokenVersion, user })
 }
 
 function isId (value: unknown): value is string {

@@ -98,7 +98,7 @@ export function createSessions (settings: SessionSettings): Sessions {
       refresh: refreshToken,
       expiresIn: exp - now,
       maxAge: Math.max(1, sessionEnd - now),
-      context: contextOf(user, { sid: sessionId, authTime, methods, tokenVersion }, exp),
+      context: contextOf(user, { sid: sessionId, authTime, methods: Object.freeze([...methods]), tokenVersion }, exp),
     }
   }
 

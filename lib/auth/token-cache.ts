@@ -1,7 +1,13 @@
 /** 72 bits of the signature. */
 const TAIL_LENGTH = 12
 
-interface Entry<T> { readonly token: string, readonly value: T }
+/** Nothing that time changes is in it. */
+export interface VerifiedToken<T> {
+  readonly token: string
+  readonly value: T
+  /** Epoch seconds at which the token's key ends. */
+  readonly until: number
+}
 
 /**
  * A bounded map from token text to what was verified about it. Two generations: when the young one is full the old
@@ -13,8 +19,8 @@ interface Entry<T> { readonly token: string, readonly value: T }
  */
 export class TokenCache<T> {
   readonly #capacity: number
-  #young = new Map<string, Entry<T>>()
-  #old = new Map<string, Entry<T>>()
+  #young = new Map<string, VerifiedToken<T>>()
+  #old = new Map<string, VerifiedToken<T>>()
 
   /** Holds at most twice `capacity` entries. */
   constructor (capacity: number) {
@@ -25,23 +31,23 @@ export class TokenCache<T> {
     return this.#young.size + this.#old.size
   }
 
-  get (token: string): T | undefined {
+  get (token: string): VerifiedToken<T> | undefined {
     const tail = token.slice(-TAIL_LENGTH)
     const young = this.#young.get(tail)
-    if (young !== undefined) return young.token === token ? young.value : undefined
+    if (young !== undefined) return young.token === token ? young : undefined
     const old = this.#old.get(tail)
     if (old?.token !== token) return undefined
     this.#add(tail, old)
-    return old.value
+    return old
   }
 
-  set (token: string, value: T): void {
+  add ({ token, value, until }: VerifiedToken<T>): void {
     // A copy: the text is a slice of the Cookie header and would keep all of that alive.
     const copy = Buffer.from(token, 'latin1').toString('latin1')
-    this.#add(copy.slice(-TAIL_LENGTH), { token: copy, value })
+    this.#add(copy.slice(-TAIL_LENGTH), { token: copy, value, until })
   }
 
-  #add (tail: string, entry: Entry<T>): void {
+  #add (tail: string, entry: VerifiedToken<T>): void {
     if (this.#young.size >= this.#capacity) {
       this.#old = this.#young
       this.#young = new Map()

@@ -1,10 +1,9 @@
-import { isUtf8 } from 'node:buffer'
 import type { KeyObject } from 'node:crypto'
 import { createSigner } from 'fast-jwt'
 import { isPlainObject } from '../options.js'
 import type { Keyring, TokenAlgorithm } from './keyring.js'
 import { createSignatureCheck, type SignatureCheck } from './signature.js'
-import { TokenCache } from './token-cache.js'
+import { TokenCache, type VerifiedToken } from './token-cache.js'
 
 /** Why a token is refused. `TOKEN_EXPIRED` is only said of a token whose signature is valid. */
 export type TokenRefusal = 'TOKEN_INVALID' | 'TOKEN_EXPIRED'
@@ -45,9 +44,6 @@ interface HeaderKey extends SignatureCheck {
   readonly until: number
 }
 
-/** A verified token. Nothing that time changes is in it. */
-interface Verified<T> { readonly claims: T, readonly until: number }
-
 /**
  * Signs with the current key of a keyring and verifies with all of them; what each needs is built once, here.
  *
@@ -60,9 +56,9 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
   const { current, verifyOnly } = kind.keyring
   const signer = createSigner({ key: signingText(current.signWith), algorithm: current.alg, kid: current.kid, header: { alg: current.alg, typ: kind.typ } })
   const byHeader: ReadonlyMap<string, HeaderKey> = new Map([{ ...current, until: Infinity }, ...verifyOnly].map((key) => [headerText(kind.typ, key), { ...createSignatureCheck(key.alg, key.verifyWith), until: key.until }]))
-  const cache = kind.cache > 0 ? new TokenCache<Verified<T>>(kind.cache) : null
+  const cache = kind.cache > 0 ? new TokenCache<T>(kind.cache) : null
 
-  function examine (token: string): Verified<T> | null {
+  function examine (token: string): VerifiedToken<T> | null {
     if (token.length > MAX_TOKEN_BYTES) return null
     const headerEnd = token.indexOf('.')
     const key = headerEnd === -1 ? undefined : byHeader.get(token.slice(0, headerEnd))
@@ -71,19 +67,18 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
     if (payloadEnd <= headerEnd || token[payloadEnd] !== '.' || !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))) return null
     const payload = canonicalPayload(token.slice(headerEnd + 1, payloadEnd))
     const claims = payload === null ? null : parsePayload(kind, payload)
-    return claims === null ? null : { claims, until: key.until }
+    return claims === null ? null : { token, value: claims, until: key.until }
   }
 
   function read (token: string, nowSeconds: number): T | null {
-    let verified = cache?.get(token)
-    if (verified === undefined) {
-      const examined = examine(token)
-      if (examined === null) return null
-      cache?.set(token, examined)
-      verified = examined
+    let verified = cache?.get(token) ?? null
+    if (verified === null) {
+      verified = examine(token)
+      if (verified === null) return null
+      cache?.add(verified)
     }
     // On every use: a key that has ended ends its cached tokens, too.
-    return nowSeconds < verified.until ? verified.claims : null
+    return nowSeconds < verified.until ? verified.value : null
   }
 
   return Object.freeze<TokenCodec<T>>({
@@ -107,14 +102,15 @@ function signingText (key: KeyObject): string | Buffer {
   return key.type === 'secret' ? key.export() : key.export({ format: 'pem', type: 'pkcs8' })
 }
 
+const scratch = Buffer.alloc(MAX_TOKEN_BYTES)
+
 /** The object that a segment is the one encoding of: base64url, UTF-8 and JSON as we write them; otherwise null. */
 function canonicalPayload (segment: string): Record<string, unknown> | null {
-  const bytes = Buffer.from(segment, 'base64url')
-  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
-  const text = bytes.toString()
+  const text = scratch.toString('utf8', 0, scratch.write(segment, 'base64url'))
   try {
     const payload: unknown = JSON.parse(text)
-    return isPlainObject(payload) && JSON.stringify(payload) === text ? payload : null
+    // Written again it is the same text, or one of the three was not as we write it.
+    return isPlainObject(payload) && scratch.toString('base64url', 0, scratch.write(JSON.stringify(payload))) === segment ? payload : null
   } catch {
     // Signed, and yet no JSON or nested beyond the stack.
     return null

@@ -42,14 +42,16 @@ const good = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api', sub: 'ada', si
 const goodRefresh = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api/refresh', sub: 'ada', sid, gen: 0, slt: createId(), jti: createId(), iat: NOW, exp: NOW + 604_800 })
 const headerOf = (token: string): { alg: string, typ: string, kid: string } => JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as { alg: string, typ: string, kid: string }
 
-test('a token says what was signed, frozen to the bottom and without a prototype', async (t) => {
+test('a token says what was signed, frozen to the bottom, and inherits nothing', async (t) => {
   const { access, refresh } = make()
   const verified = access.verify(access.sign({ ...good(), iat: NOW, exp: NOW + 900, tags: [{ name: 'x' }] }), NOW)
   if (typeof verified === 'string') { t.fail(verified); return }
   t.match(verified.context, { userId: 'ada', sessionId: sid, roles: ['user'], authTime: NOW, expiresAt: NOW + 900, user: { id: 'ada', roles: ['user'], tenant: 'acme', tags: [{ name: 'x' }] } })
-  t.equal(Object.getPrototypeOf(verified.context.user), null)
+  for (const inherited of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) t.notOk(inherited in verified.context.user, inherited)
+  const prototype: unknown = Object.getPrototypeOf(verified.context.user)
+  t.ok(Object.isFrozen(prototype), 'nobody can give all users a claim')
   const deep = verified.context.user['tags'] as object[]
-  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) t.ok(Object.isFrozen(object))
+  for (const object of [verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) t.ok(Object.isFrozen(object))
   t.match(headerOf(access.sign({ ...good(), iat: NOW, exp: NOW + 1 })), { alg: 'HS256', typ: 'at+jwt' })
   t.match(refresh.verify(refresh.sign({ ...goodRefresh(), iat: NOW, exp: NOW + 9 }), NOW), { userId: 'ada', sessionId: sid, generation: 0 })
 })
