@@ -84,7 +84,7 @@ test('what cannot be is refused with a plain message', async (t) => {
   const bare = Fastify()
   t.teardown(() => bare.close())
   await t.rejects(signIn(bare, ADA), { message: /no auth plugin/ })
-  const { app } = await build(t, { options: { routes: false, maxSessions: 1, whenFull: 'refuse' } })
+  const { app } = await build(t, { options: { routes: false, authenticate: undefined as never, maxSessions: 1, whenFull: 'refuse' } })
   await t.rejects(signIn(app, { id: 'ada', roles: ['root'] }), { message: /roles/ })
   await t.rejects(signIn(app, { id: '', roles: [] }), { message: /id/ })
   await t.rejects(signIn(app, ADA, { methods: [] }), TypeError)
