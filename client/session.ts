@@ -197,11 +197,16 @@ function isNews (data: unknown): data is News {
   return data.type === 'refreshed' || (data.type === 'signed-out' && 'code' in data && typeof data.code === 'string')
 }
 
-/** The code of a 401 of the suite (RFC 9457), or null: a 401 of anything in between says nothing of the session. */
+/**
+ * The code of a 401 of the service, or null: a 401 of anything in between says nothing of the session. It is a problem
+ * document (RFC 9457), or, where the errors plugin is not loaded, Fastify's own error, which says its status too.
+ */
 async function codeOf (response: Response): Promise<string | null> {
-  if (response.status !== 401 || !/^application\/problem\+json\b/i.test(response.headers.get('content-type') ?? '')) return null
-  const problem: unknown = await response.clone().json().catch(() => null)
-  return typeof problem === 'object' && problem !== null && 'code' in problem && typeof problem.code === 'string' ? problem.code : null
+  const [, isProblem] = /^application\/(problem\+)?json\b/i.exec(response.headers.get('content-type') ?? '') ?? [, null]
+  if (response.status !== 401 || isProblem === null) return null
+  const said: unknown = await response.clone().json().catch(() => null)
+  if (typeof said !== 'object' || said === null || !('code' in said) || typeof said.code !== 'string') return null
+  return isProblem !== undefined || ('statusCode' in said && said.statusCode === 401) ? said.code : null
 }
 
 /** The promise, unless the signal is aborted first; the work behind it goes on, because others wait for it too. */
