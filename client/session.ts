@@ -45,13 +45,17 @@ export interface SessionClient {
 /** SESSION_REVOKED too: only a refresh tells whether the browser has another session by now, or everybody must be told. */
 const NEEDS_REFRESH: ReadonlySet<string | null> = new Set(['TOKEN_EXPIRED', 'SESSION_REVOKED'])
 
+/** Half of the longest grace that a service can have. */
+const MAX_TIMEOUT_MS = 30_000
+
 /** What tabs tell each other. */
 type News = { readonly type: 'refreshed' } | { readonly type: 'signed-out', readonly code: string }
 
-/** @throws TypeError for a baseUrl that is no URL */
+/** @throws TypeError for a baseUrl that is no URL, RangeError for a timeoutMs that no grace could hold twice */
 export function createSessionClient (options: SessionClientOptions = {}): SessionClient {
   const { baseUrl = '', refreshPath = '/auth/refresh', logoutPath = '/auth/logout', timeoutMs = 5000, onSignedOut } = options
   const { fetch: send = (request: Request) => globalThis.fetch(request), locks = ownLocks() } = options
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) throw new RangeError(`timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`)
   const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href
   const base = new URL(baseUrl, page).href
   const refreshUrl = new URL(refreshPath, base)

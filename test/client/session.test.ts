@@ -506,6 +506,14 @@ test('paths are read against baseUrl, and a baseUrl that is none is refused', as
   for (const baseUrl of ['', '/api', 'no url']) t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)
 })
 
+test('a timeout that no grace could hold twice is refused', async (t) => {
+  for (const timeoutMs of [0, -1, NaN, Infinity, 30_001]) {
+    t.throws(() => createSessionClient({ baseUrl: newOrigin(), timeoutMs }), RangeError, String(timeoutMs))
+  }
+  const world = new World()
+  for (const timeoutMs of [1, 30_000, undefined]) world.tab(t, timeoutMs === undefined ? {} : { timeoutMs })
+})
+
 test('a service on another origin than the page gets its cookies, and nobody else', async (t) => {
   const world = new World()
   t.intercept(globalThis, 'location' as never, { value: { href: 'https://page.test/app' } as never })

@@ -2,7 +2,8 @@ import { createHmac, generateKeyPairSync, sign as signWith } from 'node:crypto'
 import { test, type Test } from 'tap'
 import type { KeyringOption } from '../../lib/auth/keyring.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
-import { build, codeOf, cookieHeader, secret, type Jar, type World } from '../lib/auth/support.js'
+import csrf from '../../plugins/csrf.js'
+import { build, codeOf, cookieHeader, jarOf, secret, type Jar, type World } from '../lib/auth/support.js'
 
 type Claims = Record<string, unknown>
 
@@ -347,6 +348,39 @@ test('where only Bearer is declared, cookies are not even read', async (t) => {
   const refused = await world.call('GET', '/me', '__Host-access=x; __Host-access=y')
   t.equal(refused.headers['www-authenticate'], 'Bearer realm="bulwark"', 'a bare challenge: nobody tried a token')
   t.equal((await world.call('GET', '/stateless', '__Host-access=x', { headers: { authorization } })).body, 'ada')
+})
+
+test('another site signs nobody in, renews no session and ends none; a client that is no browser may', async (t) => {
+  const calls = countCalls(t)
+  const world = await build(t, { options: { ...OPTIONS }, before: async (app) => { await app.register(csrf) } })
+  const { app } = world
+  const payload = { email: 'ada@example.com', password: 'right' }
+  const own = { host: 'api.example.com', 'user-agent': 'Browser/1', 'sec-fetch-site': 'same-origin' }
+  const jar = jarOf(await app.inject({ method: 'POST', url: '/auth/login', headers: own, payload }))
+  const before = calls()
+  const sites: readonly Record<string, string>[] = [
+    { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }, { 'sec-fetch-site': 'same-site', origin: 'https://sibling.example.com' }, { 'sec-fetch-site': 'cross-site', origin: 'null' },
+    { origin: 'https://evil.example' }, { origin: 'null' }, { origin: 'https://api.example.com.evil.example' },
+  ]
+  for (const site of sites) {
+    for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded']) {
+      for (const url of ['/auth/login', '/auth/token', '/auth/refresh', '/auth/logout']) {
+        for (const cookie of [{}, { cookie: cookieHeader(jar) }]) {
+          const response = await app.inject({ method: 'POST', url, headers: { host: 'api.example.com', 'content-type': type, ...site, ...cookie }, payload: JSON.stringify(payload) })
+          t.equal(codeOf(response), '403 CSRF_REJECTED', `${url} as ${type} from ${JSON.stringify(site)}`)
+          t.equal(response.headers['set-cookie'], undefined)
+        }
+      }
+    }
+  }
+  t.equal(codeOf(await app.inject({ method: 'POST', url: '/auth/refresh', headers: { host: 'api.example.com', cookie: cookieHeader(jar) } })), '403 CSRF_REJECTED', 'a cookie and no evidence')
+  t.equal(calls(), before)
+  for (const site of sites) {
+    t.equal(codeOf(await app.inject({ method: 'DELETE', url: '/auth/sessions?all=true', headers: { host: 'api.example.com', cookie: cookieHeader(jar), ...site } })), '403 CSRF_REJECTED')
+  }
+  const { refresh_token: token } = (await app.inject({ method: 'POST', url: '/auth/token', headers: { host: 'api.example.com' }, payload })).json<{ refresh_token: string }>()
+  t.equal((await app.inject({ method: 'POST', url: '/auth/refresh', headers: { host: 'api.example.com', authorization: `Bearer ${token}` } })).statusCode, 200)
+  t.equal((await app.inject({ method: 'POST', url: '/auth/refresh', headers: { ...own, cookie: cookieHeader(jar) } })).statusCode, 200)
 })
 
 test('what a handler does to the user of its request is gone at the next', async (t) => {

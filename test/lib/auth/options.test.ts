@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
 import { AuthOptionsSchema, checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
 import type { Problem } from '../../../lib/errors.js'
+import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
 
 const ACCESS = secret()
@@ -159,4 +162,11 @@ test('claims must not take a name that has a meaning of its own, nor a format th
     t.match(problemsOf({ ...minimal(), claims: Type.Object({ [name]: Type.String() }) }), [new RegExp(`^auth.claims.${name}: This name`)])
   }
   t.match(problemsOf({ ...minimal(), claims: Type.Object({ a: Type.Array(Type.Object({ b: Type.String({ format: 'uuid' }) })) }) }), [/format "uuid"/])
+})
+
+test('docs/auth.md lists every option and no other', async (t) => {
+  const page = readFileSync(join(ROOT, 'docs', 'auth.md'), 'utf8')
+  const table = page.slice(page.indexOf('## Options'), page.indexOf('## On a route'))
+  const named = [...table.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)[^`]*`/g)].map(([, name]) => name))
+  t.same(named.sort(), Object.keys(AuthOptionsSchema.properties).sort())
 })
