@@ -203,8 +203,8 @@ function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): P
   if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', mend: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
   if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', mend: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
   if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) problems.push({ path: 'auth.refreshAbsolute', message: 'Longer than 3650d.', mend: 'Nobody should stay signed in for that long: 30d is the default.' })
-  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends would still come too late.
-  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', mend: 'A session in use would end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
+  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too late.
+  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', mend: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
   if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', mend: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
   const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
   if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', mend: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })

@@ -125,6 +125,21 @@ test('a refresh is one round trip, and so is each step; a session seen just now,
   }
 })
 
+test('where no push arrives, an ended session counts within the delay all the same', async (t) => {
+  const deaf = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
+  t.teardown(() => { deaf.disconnect() })
+  await deaf.connect()
+  deaf.duplicate = () => new Redis({ host: '127.0.0.1', port: 1, lazyConnect: true, retryStrategy: () => null })
+  const { keyPrefix } = ownKeys(t)
+  const one = await build(t, { options: { redis: redisUrl(), keyPrefix } })
+  const two = await build(t, { options: { redis: deaf, keyPrefix, revocationDelay: '200ms' }, like: one })
+  const jar = await one.login()
+  t.equal((await two.call('GET', '/me', jar)).statusCode, 200)
+  await one.call('POST', '/auth/logout', jar)
+  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  t.equal(codeOf(await two.call('GET', '/me', jar)), '401 SESSION_REVOKED')
+})
+
 test('while Redis is gone everything that needs it is a 503 that leaves the cookies alone', async (t) => {
   const cable = await new Cable().open(t)
   const { one, two } = await buildTwo(t, cable.url)

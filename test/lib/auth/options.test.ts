@@ -114,7 +114,7 @@ test('a wrong option is one problem, said in words, and nothing that was given i
   }
 })
 
-test('times that would end a session in use are refused, and so is a sign-in that nothing would call', async (t) => {
+test('times that could end a session in use are refused, and so is a sign-in that nothing would call', async (t) => {
   t.same(problemsOf({ ...minimal(), accessTtl: '15m', refreshIdle: '15m' }), ['auth.accessTtl: Not shorter than refreshIdle.'])
   t.same(problemsOf({ ...minimal(), accessTtl: '15m', refreshIdle: '900s', grace: '60s' }), ['auth.accessTtl: Not shorter than refreshIdle.'])
   t.same(problemsOf({ ...minimal(), accessTtl: '30s', refreshIdle: '89s', grace: '60s' }), ['auth.refreshIdle: Shorter than accessTtl and grace together.'])
