@@ -30,6 +30,8 @@ export interface SignInOptions {
   readonly remoteAddress?: string
 }
 
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof SignInOptions>(['methods', 'label', 'source', 'origin', 'headers', 'remoteAddress'])
+
 /** A visitor who is signed in. */
 export interface SignedIn {
   readonly sessionId: string
@@ -63,12 +65,13 @@ export async function signIn<
   await app.ready()
   const parts = partsOf(app)
   if (parts === null) throw new Error('signIn: this app has no auth plugin. Register it (`auth` in the definition) on this instance or above it.')
+  for (const name of Object.keys(options)) if (!OPTION_NAMES.has(name)) throw new TypeError(`signIn: there is no option "${name}"; there are ${[...OPTION_NAMES].join(', ')}.`)
   const { methods = ['pwd'], label = '' } = options
   const origin = originOf(options)
   const source = options.source ?? parts.sources[0] ?? 'cookie'
   if (!parts.sources.includes(source)) throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)
   if (!areMethods(methods) || methods.length === 0) throw new TypeError(`signIn: methods are 1 to ${MAX_METHODS} texts of at most ${MAX_METHOD_LENGTH} letters, digits and ._:-`)
-  if (label.length > 256) throw new TypeError('signIn: the label is longer than 256 characters.')
+  if (typeof label !== 'string' || label.length > 256) throw new TypeError('signIn: the label is not a text of at most 256 characters.')
   const opened = await parts.sessions.open(parts.users.fromApp(user, 'signIn'), { clientContext: hashContext(userAgentOf(options)), label, methods, ageMs: 0, replaces: [] })
   if ('refused' in opened) throw new Error(`signIn: the store refused the session: ${opened.refused === 'full' ? 'the user has as many as maxSessions allows' : 'the user was revoked meanwhile'}.`)
   const { tokens } = opened

@@ -45,13 +45,17 @@ export interface SessionClient {
 /** SESSION_REVOKED too: only a refresh tells whether the browser has another session by now, or everybody must be told. */
 const NEEDS_REFRESH: ReadonlySet<string | null> = new Set(['TOKEN_EXPIRED', 'SESSION_REVOKED'])
 
+/** Half of the longest grace that a service can have. */
+const MAX_TIMEOUT_MS = 30_000
+
 /** What tabs tell each other. */
 type News = { readonly type: 'refreshed' } | { readonly type: 'signed-out', readonly code: string }
 
-/** @throws TypeError for a baseUrl that is no URL */
+/** @throws TypeError for a baseUrl that is no URL, RangeError for a timeoutMs that no grace could hold twice */
 export function createSessionClient (options: SessionClientOptions = {}): SessionClient {
   const { baseUrl = '', refreshPath = '/auth/refresh', logoutPath = '/auth/logout', timeoutMs = 5000, onSignedOut } = options
   const { fetch: send = (request: Request) => globalThis.fetch(request), locks = ownLocks() } = options
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) throw new RangeError(`timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`)
   const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href
   const base = new URL(baseUrl, page).href
   const refreshUrl = new URL(refreshPath, base)
@@ -197,11 +201,16 @@ function isNews (data: unknown): data is News {
   return data.type === 'refreshed' || (data.type === 'signed-out' && 'code' in data && typeof data.code === 'string')
 }
 
-/** The code of a 401 of the suite (RFC 9457), or null: a 401 of anything in between says nothing of the session. */
+/**
+ * The code of a 401 of the service, or null: a 401 of anything in between says nothing of the session. It is a problem
+ * document (RFC 9457), or, where the errors plugin is not loaded, Fastify's own error, which says its status too.
+ */
 async function codeOf (response: Response): Promise<string | null> {
-  if (response.status !== 401 || !/^application\/problem\+json\b/i.test(response.headers.get('content-type') ?? '')) return null
-  const problem: unknown = await response.clone().json().catch(() => null)
-  return typeof problem === 'object' && problem !== null && 'code' in problem && typeof problem.code === 'string' ? problem.code : null
+  const [, isProblem] = /^application\/(problem\+)?json\b/i.exec(response.headers.get('content-type') ?? '') ?? [, null]
+  if (response.status !== 401 || isProblem === null) return null
+  const said: unknown = await response.clone().json().catch(() => null)
+  if (typeof said !== 'object' || said === null || !('code' in said) || typeof said.code !== 'string') return null
+  return isProblem !== undefined || ('statusCode' in said && said.statusCode === 401) ? said.code : null
 }
 
 /** The promise, unless the signal is aborted first; the work behind it goes on, because others wait for it too. */

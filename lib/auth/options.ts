@@ -11,7 +11,7 @@ import type { CookieProfile } from './cookies.js'
 import { checkClaims, createUserModel, type UserModel } from './users.js'
 
 const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
+  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description, mend: `Write a whole number with its unit (ms, s, m, h or d). ${description}` }))
 
 const OneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
   Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, mend: `Write one of: ${names.join(', ')}.` }))
@@ -42,11 +42,11 @@ export const AuthOptionsSchema = Type.Object({
   grace: Type.Optional(durationOption('How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.')),
   cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
   sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
-  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.' })),
-  routes: Type.Optional(Type.Boolean({ description: 'false: the app writes the routes for refresh, logout and sessions itself. Default: true.' })),
+  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.', mend: 'Write a path such as /auth or /api/v1/auth: letters, digits and ._~- after each slash, and no slash at the end.' })),
+  routes: Type.Optional(Type.Boolean({ description: 'false: the app writes all routes itself, those that sign in included. Default: true.' })),
   redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
-  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.' })),
+  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.', mend: 'Write 1 to 100 letters, digits and ._:/- without braces; default bulwark:auth:.' })),
   revocation: Type.Optional(RevocationSchema),
   revocationDelay: Type.Optional(durationOption('With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.')),
   scopes: Type.Optional(Type.Array(Type.String({ pattern: SCOPE_PATTERN, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all scopes that users may have (RFC 6749, section 3.3), each once.' })),
@@ -58,7 +58,7 @@ export const AuthOptionsSchema = Type.Object({
   whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
   onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
   jwtDecorators: Type.Optional(Type.Boolean({ description: 'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.' })),
-}, { additionalProperties: false })
+}, { additionalProperties: false, mend: 'Write an object, { roles, loadUser } at least.' })
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
 
@@ -115,6 +115,8 @@ export interface ResolvedAuthOptions {
 }
 
 const GRACE_MAX_MS = 60_000
+/** Ten years: deadlines in milliseconds stay far within what numbers, tokens and Redis can hold. */
+const ABSOLUTE_MAX_MS = 3650 * 86_400_000
 
 /** Turns untrusted options into resolved ones, or adds every problem there is and returns null. */
 export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
@@ -125,6 +127,9 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   const keys = resolveKeys(written, boot, problems)
   const times = resolveTimes(written, problems)
   const redis = resolveRedis(written, boot, problems)
+  if (written.routes === false && written.authenticate !== undefined) {
+    problems.push({ path: 'auth.authenticate', message: 'Nothing would call it: routes is false.', mend: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.' })
+  }
   if (checked === null || keys === null || problems.length > before) return null
   const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'], label?: ResolvedAuthOptions['label'] }
   return Object.freeze<ResolvedAuthOptions>({
@@ -166,6 +171,8 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
     const secret = written ?? config[variable]
     const path = `auth.${kind}Secret`
     if (typeof secret !== 'string') {
+      // Given, but not as a text or not as an object: that has been said.
+      if (problems.some(({ path: at }) => at === 'auth' || at === path || at === `auth.${kind}Keys`)) return null
       problems.push({ path, message: 'Missing.', mend: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_MEND}` })
       return null
     }
@@ -195,6 +202,9 @@ function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): P
   const graceMs = parseDuration(options.grace ?? '10s')
   if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', mend: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
   if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', mend: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
+  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) problems.push({ path: 'auth.refreshAbsolute', message: 'Longer than 3650d.', mend: 'Nobody should stay signed in for that long: 30d is the default.' })
+  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too late.
+  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', mend: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
   if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', mend: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
   const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
   if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', mend: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })

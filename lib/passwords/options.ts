@@ -10,13 +10,19 @@ export const MOST = Object.freeze({ memoryKiB: 1_048_576, passes: 32, lanes: 16 
 const LEAST_MEMORY_KIB: readonly number[] = [47_104, 19_456, 12_288, 9_216, 7_168]
 const LEAST_MEND = `At least ${LEAST_MEMORY_KIB.map((memory, index) => `${memory} KiB with ${index + 1}`).join(', ')} or more passes.`
 
+/** Those before the current one verify what nobody has renewed yet; more than a few are forgotten ones. */
+const MOST_PEPPERS = 8
+
 export const PasswordsSchema = Type.Object({
   memoryKiB: Type.Optional(Type.Integer({ minimum: 7_168, maximum: MOST.memoryKiB, description: 'Memory of one hash in KiB, from 7168 to 1048576; default 19456.' })),
   passes: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST.passes, description: 'How often the memory is gone over, from 1 to 32; default 2.' })),
   lanes: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST.lanes, description: 'Into how many lanes the memory is divided, from 1 to 16; default 1.' })),
   concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024, description: 'Hashes at work at once, from 1; by default as many as leave a core and half the thread pool to everything else.' })),
   queue: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, description: 'Hashes that may wait for their turn, from 0 to 10000; default 64. Further ones are refused at once.' })),
-  pepper: Type.Optional(Type.String({ description: 'A secret that goes into every hash and is not in the database. It cannot be changed or added later.' })),
+  pepper: Type.Optional(Type.Unsafe<string | readonly (string | null)[]>(Type.Union([Type.String(), Type.Array(Type.Union([Type.String(), Type.Null()]), { minItems: 1, maxItems: MOST_PEPPERS })], {
+    description: 'A secret that goes into every hash and is not in the database; or a list of the current one and those before it, null for the time without one.',
+    mend: `Write a secret, or a list of 1 to ${MOST_PEPPERS}: the current one first, null for the time without one.`,
+  }))),
   legacy: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of (stored, password) that resolves to true when a stored value that is no Argon2 hash belongs to the password.' })),
 }, { additionalProperties: false })
 
@@ -36,7 +42,8 @@ export interface ResolvedPasswords {
   readonly cost: Cost
   readonly concurrency: number
   readonly queue: number
-  readonly pepper: string | null
+  /** The one of new hashes first; null is none. */
+  readonly peppers: readonly (string | null)[]
   readonly legacy: ((stored: string, password: string) => Promise<unknown>) | null
 }
 
@@ -47,7 +54,7 @@ export interface Machine {
   readonly threads: number
 }
 
-/** Null when a problem was added. No problem holds the pepper. */
+/** Null when a problem was added. No problem holds a pepper. */
 export function resolvePasswordsOptions (input: unknown, machine: Machine, problems: Problem[]): ResolvedPasswords | null {
   const before = problems.length
   const options = checkOptions(PasswordsSchema, input, 'passwords', problems)
@@ -59,15 +66,25 @@ export function resolvePasswordsOptions (input: unknown, machine: Machine, probl
   if (options.concurrency !== undefined && options.concurrency > Math.max(1, machine.threads - 1)) {
     problems.push({ path: 'passwords.concurrency', message: 'This would leave no thread to read files and resolve names with.', mend: 'Write less than UV_THREADPOOL_SIZE, which is 4 unless set.' })
   }
-  for (const message of options.pepper === undefined ? [] : secretProblems(options.pepper)) problems.push({ path: 'passwords.pepper', message, mend: SECRET_MEND })
+  const peppers = resolvePeppers(options.pepper, problems)
   if (problems.length > before) return null
   return Object.freeze({
     cost,
     concurrency: options.concurrency ?? defaultConcurrency(machine),
     queue: options.queue ?? 64,
-    pepper: options.pepper ?? null,
+    peppers,
     legacy: (options as PasswordsOptions).legacy ?? null,
   })
+}
+
+function resolvePeppers (written: PasswordsOptions['pepper'], problems: Problem[]): readonly (string | null)[] {
+  const peppers = typeof written === 'string' ? [written] : written ?? [null]
+  peppers.forEach((pepper, index) => {
+    const path = typeof written === 'string' ? 'passwords.pepper' : `passwords.pepper[${index}]`
+    for (const message of pepper === null ? [] : secretProblems(pepper)) problems.push({ path, message, mend: SECRET_MEND })
+    if (peppers.indexOf(pepper) < index) problems.push({ path, message: 'It is in the list twice.', mend: 'Write each once, the current one first.' })
+  })
+  return Object.freeze([...peppers])
 }
 
 function leastMemory (passes: number): number {

@@ -173,6 +173,7 @@ test('no other refusal leads to a refresh', async (t) => {
     ['another status', () => problem(403, 'TOKEN_EXPIRED')],
     ['not the suite', html],
     ['JSON of something else', () => Response.json({ code: 'TOKEN_EXPIRED' }, { status: 401 })],
+    ['JSON of something else with a status', () => Response.json({ statusCode: 403, code: 'TOKEN_EXPIRED' }, { status: 401 })],
     ...['', 'null', '[]', '"TOKEN_EXPIRED"', '{"code":["TOKEN_EXPIRED"]}', '{"code":'].map((text): [string, () => Response] => [`body ${text}`, () => json(text)]),
   ]
   for (const [name, answer] of table) {
@@ -184,6 +185,21 @@ test('no other refusal leads to a refresh', async (t) => {
     t.same(world.log, ['GET /me'], name)
     t.same(signedOut, [], name)
   }
+})
+
+test('a service without the errors plugin, which answers as Fastify does, is understood too', async (t) => {
+  const world = new World()
+  const plain = (code: string): Response => Response.json({ statusCode: 401, code, error: 'Unauthorized', message: 'Token expired.' }, { status: 401 })
+  let [isExpired, isOver] = [true, false]
+  world.answer = () => isExpired ? plain('TOKEN_EXPIRED') : new Response('me')
+  world.refreshes.push(() => { isExpired = false; return Response.json({ user: {} }) }, () => plain('REFRESH_REUSED'))
+  const { client, signedOut } = world.tab(t, { onSignedOut: () => { isOver = true } })
+  t.equal(await (await client.fetch('/me')).text(), 'me')
+  t.same(world.log, ['GET /me', 'POST /auth/refresh', 'GET /me'])
+  isExpired = true
+  t.equal((await client.fetch('/me')).status, 401)
+  t.ok(isOver)
+  t.same(signedOut, [])
 })
 
 test('a session that is over is told once in every tab, and the caller gets the refusal', async (t) => {
@@ -488,6 +504,14 @@ test('paths are read against baseUrl, and a baseUrl that is none is refused', as
   await client.fetch(new URL(`${world.origin}/x`))
   t.same(world.log.slice(0, 2), ['GET /v1/projects', 'POST /v1/auth/renew'])
   for (const baseUrl of ['', '/api', 'no url']) t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)
+})
+
+test('a timeout that no grace could hold twice is refused', async (t) => {
+  for (const timeoutMs of [0, -1, NaN, Infinity, 30_001]) {
+    t.throws(() => createSessionClient({ baseUrl: newOrigin(), timeoutMs }), RangeError, String(timeoutMs))
+  }
+  const world = new World()
+  for (const timeoutMs of [1, 30_000, undefined]) world.tab(t, timeoutMs === undefined ? {} : { timeoutMs })
 })
 
 test('a service on another origin than the page gets its cookies, and nobody else', async (t) => {

@@ -2,7 +2,8 @@ import { createHmac, generateKeyPairSync, sign as signWith } from 'node:crypto'
 import { test, type Test } from 'tap'
 import type { KeyringOption } from '../../lib/auth/keyring.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
-import { build, codeOf, cookieHeader, secret, type Jar, type World } from '../lib/auth/support.js'
+import csrf from '../../plugins/csrf.js'
+import { build, codeOf, cookieHeader, jarOf, secret, type Jar, type World } from '../lib/auth/support.js'
 
 type Claims = Record<string, unknown>
 
@@ -212,15 +213,51 @@ test('an expired token is called so only after its signature is valid', async (t
   t.equal(codeOf(await world.call('GET', '/me', { '__Host-access': kit.signed(kit.head, kit.claims, secret()) })), '401 TOKEN_INVALID')
 })
 
+test('an expired refresh token means that the session is over, by either source and without asking for it', async (t) => {
+  const calls = countCalls(t)
+  const world = await build(t, { options: { ...OPTIONS } })
+  const { app, clock, events } = world
+  const kit = kitOf('refresh', await world.login(), world)
+  clock.advance(604_800_000)
+  const [before, told] = [calls(), events.length]
+  for (const { headers } of WAYS.filter(({ kind }) => kind === 'refresh')) {
+    const response = await app.inject({ method: 'POST', url: '/auth/refresh', headers: { host: 'api.example.com', ...headers(kit.good) } })
+    t.equal(codeOf(response), '401 SESSION_REVOKED')
+    t.equal(response.headers['set-cookie'], undefined)
+  }
+  t.equal(calls(), before)
+  t.equal(events.length, told)
+})
+
+test('signing out and in with a forged token is signing out and in without one', async (t) => {
+  const calls = countCalls(t)
+  const world = await build(t, { options: { ...OPTIONS } })
+  const { app, events } = world
+  for (const { kind, headers } of [WAYS[0], WAYS[3]] as [Way, Way]) {
+    const kit = kitOf(kind, await world.login(), world)
+    const [before, told] = [calls(), events.length]
+    // The two that the key has signed, and that name a session, do end it: one is the other kind's, one was made too early.
+    for (const [what, token] of Object.entries(forgeries(kit)).filter(([name]) => name !== 'the other kind\'s token' && name !== 'a future iat, signed')) {
+      const response = await app.inject({ method: 'POST', url: '/auth/logout', headers: { host: 'api.example.com', ...headers(token) } })
+      t.equal(response.statusCode, 204, what)
+    }
+    t.equal(calls(), before, 'nobody\'s session was looked at')
+    t.equal(events.length, told)
+    const again = await app.inject({ method: 'POST', url: '/auth/login', headers: { host: 'api.example.com', ...headers(kit.signed(kit.head, kit.claims, secret())) }, payload: { email: 'root@example.com', password: 'right' } })
+    t.equal(again.statusCode, 200)
+    t.equal(calls(), before + 1, 'one new session, and no other touched')
+  }
+})
+
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const es256: KeyringOption = { current: { alg: 'ES256', key: ec.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString() } }
 
-test('a public key is no HMAC secret, however it is spelt', async (t) => {
+test('a public key is no HMAC secret, however it is spelt, for either kind of token and by either source', async (t) => {
   const calls = countCalls(t)
   const world = await build(t, { options: { ...OPTIONS, accessSecret: undefined as never, accessKeys: es256 } })
   const jar = await world.login()
   t.equal((await world.call('GET', '/me', jar)).statusCode, 200)
-  const kit = kitOf('access', jar, world)
+  const kits = { access: kitOf('access', jar, world), refresh: kitOf('refresh', jar, world) }
   const before = calls()
   const pem = ec.publicKey.export({ format: 'pem', type: 'spki' }).toString()
   const jwk = ec.publicKey.export({ format: 'jwk' })
@@ -230,23 +267,38 @@ test('a public key is no HMAC secret, however it is spelt', async (t) => {
   }
   for (const [what, key] of Object.entries(spellings)) {
     for (const alg of ['HS256', 'HS384', 'HS512', 'ES256']) {
-      const token = kit.signed({ ...kit.head, alg }, kit.claims, key as string, alg === 'HS512' ? 'sha512' : alg === 'HS384' ? 'sha384' : 'sha256')
-      t.equal(codeOf(await world.call('GET', '/me', { '__Host-access': token })), '401 TOKEN_INVALID', `${what}, ${alg}`)
+      for (const { name, kind, method, urls: [url = ''], headers } of WAYS) {
+        for (const kid of [kits[kind].head['kid'], kits.access.head['kid']]) {
+          const token = kits[kind].signed({ ...kits[kind].head, alg, kid }, kits[kind].claims, key as string, alg === 'HS512' ? 'sha512' : alg === 'HS384' ? 'sha384' : 'sha256')
+          t.equal(codeOf(await world.app.inject({ method, url, headers: { host: 'api.example.com', ...headers(token) } })), '401 TOKEN_INVALID', `${name}: ${what}, ${alg}`)
+        }
+      }
     }
   }
   t.equal(calls(), before)
 })
 
-test('a token of a retired key is refused at its end, cached or not', async (t) => {
+test('a token of a retired key is refused at its end, cached or not, for either kind and by either source', async (t) => {
+  const calls = countCalls(t)
   const old = await build(t)
   const jar = await old.login()
+  const retiring = (key: string): KeyringOption => ({ current: { alg: 'HS256', key: secret() }, verifyOnly: [{ alg: 'HS256', key, until: new Date((old.clock.seconds + 60) * 1000).toISOString() }] })
   const world = await build(t, {
     like: old,
-    options: { accessSecret: undefined as never, accessKeys: { current: { alg: 'HS256', key: secret() }, verifyOnly: [{ alg: 'HS256', key: old.accessSecret, until: new Date((old.clock.seconds + 60) * 1000).toISOString() }] } },
+    options: { ...OPTIONS, scopes: undefined as never, accessSecret: undefined as never, refreshSecret: undefined as never, accessKeys: retiring(old.accessSecret), refreshKeys: retiring(old.refreshSecret) },
   })
   for (let i = 0; i < 3; i++) t.equal((await world.call('GET', '/stateless', jar)).statusCode, 200)
+  t.equal(codeOf(await world.call('POST', '/auth/refresh', jar)), '401 SESSION_REVOKED', 'this instance has another store, and asks it')
   old.clock.advance(60_000)
-  t.equal(codeOf(await world.call('GET', '/stateless', jar)), '401 TOKEN_INVALID')
+  const before = calls()
+  const tokens = { access: jar['__Host-access'] ?? '', refresh: jar['__Secure-refresh'] ?? '' }
+  for (const { name, kind, method, urls, headers } of WAYS) {
+    for (const url of [...urls, ...kind === 'access' ? ['/stateless'] : []]) {
+      t.equal(codeOf(await world.app.inject({ method, url, headers: { host: 'api.example.com', ...headers(tokens[kind]) } })), '401 TOKEN_INVALID', `${name} on ${url}`)
+      t.same(world.events.at(-1), { name: 'authn_token_invalid', kind, code: 'TOKEN_INVALID' })
+    }
+  }
+  t.equal(calls(), before)
 })
 
 test('more than one credential is refused, whichever would be right', async (t) => {
@@ -296,6 +348,39 @@ test('where only Bearer is declared, cookies are not even read', async (t) => {
   const refused = await world.call('GET', '/me', '__Host-access=x; __Host-access=y')
   t.equal(refused.headers['www-authenticate'], 'Bearer realm="bulwark"', 'a bare challenge: nobody tried a token')
   t.equal((await world.call('GET', '/stateless', '__Host-access=x', { headers: { authorization } })).body, 'ada')
+})
+
+test('another site signs nobody in, renews no session and ends none; a client that is no browser may', async (t) => {
+  const calls = countCalls(t)
+  const world = await build(t, { options: { ...OPTIONS }, before: async (app) => { await app.register(csrf) } })
+  const { app } = world
+  const payload = { email: 'ada@example.com', password: 'right' }
+  const own = { host: 'api.example.com', 'user-agent': 'Browser/1', 'sec-fetch-site': 'same-origin' }
+  const jar = jarOf(await app.inject({ method: 'POST', url: '/auth/login', headers: own, payload }))
+  const before = calls()
+  const sites: readonly Record<string, string>[] = [
+    { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }, { 'sec-fetch-site': 'same-site', origin: 'https://sibling.example.com' }, { 'sec-fetch-site': 'cross-site', origin: 'null' },
+    { origin: 'https://evil.example' }, { origin: 'null' }, { origin: 'https://api.example.com.evil.example' },
+  ]
+  for (const site of sites) {
+    for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded']) {
+      for (const url of ['/auth/login', '/auth/token', '/auth/refresh', '/auth/logout']) {
+        for (const cookie of [{}, { cookie: cookieHeader(jar) }]) {
+          const response = await app.inject({ method: 'POST', url, headers: { host: 'api.example.com', 'content-type': type, ...site, ...cookie }, payload: JSON.stringify(payload) })
+          t.equal(codeOf(response), '403 CSRF_REJECTED', `${url} as ${type} from ${JSON.stringify(site)}`)
+          t.equal(response.headers['set-cookie'], undefined)
+        }
+      }
+    }
+  }
+  t.equal(codeOf(await app.inject({ method: 'POST', url: '/auth/refresh', headers: { host: 'api.example.com', cookie: cookieHeader(jar) } })), '403 CSRF_REJECTED', 'a cookie and no evidence')
+  t.equal(calls(), before)
+  for (const site of sites) {
+    t.equal(codeOf(await app.inject({ method: 'DELETE', url: '/auth/sessions?all=true', headers: { host: 'api.example.com', cookie: cookieHeader(jar), ...site } })), '403 CSRF_REJECTED')
+  }
+  const { refresh_token: token } = (await app.inject({ method: 'POST', url: '/auth/token', headers: { host: 'api.example.com' }, payload })).json<{ refresh_token: string }>()
+  t.equal((await app.inject({ method: 'POST', url: '/auth/refresh', headers: { host: 'api.example.com', authorization: `Bearer ${token}` } })).statusCode, 200)
+  t.equal((await app.inject({ method: 'POST', url: '/auth/refresh', headers: { ...own, cookie: cookieHeader(jar) } })).statusCode, 200)
 })
 
 test('what a handler does to the user of its request is gone at the next', async (t) => {

@@ -92,6 +92,54 @@ test('a script that Redis has forgotten is sent again', async (t) => {
   t.ok(asked >= 2)
 })
 
+test('a refresh is one round trip, and so is each step; a session seen just now, and a refused token, take none', async (t) => {
+  const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
+  t.teardown(() => { client.disconnect() })
+  await client.connect()
+  const sent: string[] = []
+  const send = client.sendCommand.bind(client)
+  client.sendCommand = (command, stream) => {
+    sent.push(command.name)
+    return send(command, stream)
+  }
+  const { keyPrefix } = ownKeys(t)
+  const one = await build(t, { options: { redis: client, keyPrefix, revocationDelay: '60s', sources: ['cookie', 'bearer'] } })
+  const script = ['evalsha']
+  let jar: Record<string, string> = {}
+  const steps: readonly (readonly [string, readonly string[], () => Promise<unknown>])[] = [
+    ['login', script, async () => { jar = await one.login() }],
+    ['the first request', script, async () => one.call('GET', '/me', jar)],
+    ['fifty more', [], async () => Promise.all(Array.from({ length: 50 }, async () => one.call('GET', '/me', jar)))],
+    ['a stateless route', [], async () => one.call('GET', '/stateless', jar)],
+    ['a wrong access token', [], async () => one.call('GET', '/me', { '__Host-access': `${jar['__Host-access'] ?? ''}x` })],
+    ['a wrong refresh token', [], async () => one.call('POST', '/auth/refresh', { '__Secure-refresh': `${jar['__Secure-refresh'] ?? ''}x` })],
+    ['a refresh', script, async () => { jar = { ...jar, ...jarOf(await one.call('POST', '/auth/refresh', jar)) } }],
+    ['a refresh within the grace', script, async () => one.call('POST', '/auth/refresh', jar)],
+    ['a logout', script, async () => one.call('POST', '/auth/logout', jar)],
+  ]
+  for (const [what, expected, work] of steps) {
+    sent.length = 0
+    await work()
+    // Whoever is the first to send a script to this Redis sends its text after its name.
+    t.same(sent.filter((name) => name !== 'eval'), expected, what)
+  }
+})
+
+test('where no push arrives, an ended session counts within the delay all the same', async (t) => {
+  const deaf = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
+  t.teardown(() => { deaf.disconnect() })
+  await deaf.connect()
+  deaf.duplicate = () => new Redis({ host: '127.0.0.1', port: 1, lazyConnect: true, retryStrategy: () => null })
+  const { keyPrefix } = ownKeys(t)
+  const one = await build(t, { options: { redis: redisUrl(), keyPrefix } })
+  const two = await build(t, { options: { redis: deaf, keyPrefix, revocationDelay: '200ms' }, like: one })
+  const jar = await one.login()
+  t.equal((await two.call('GET', '/me', jar)).statusCode, 200)
+  await one.call('POST', '/auth/logout', jar)
+  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  t.equal(codeOf(await two.call('GET', '/me', jar)), '401 SESSION_REVOKED')
+})
+
 test('while Redis is gone everything that needs it is a 503 that leaves the cookies alone', async (t) => {
   const cable = await new Cable().open(t)
   const { one, two } = await buildTwo(t, cable.url)

@@ -200,7 +200,7 @@ test('without authenticate the other routes stand; routes: false leaves them all
   const some = await build(t, { options: { authenticate: undefined as never } })
   t.equal((await some.call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })).statusCode, 404)
   t.equal(codeOf(await some.call('POST', '/auth/refresh')), '401 TOKEN_MISSING')
-  const none = await build(t, { options: { routes: false } })
+  const none = await build(t, { options: { routes: false, authenticate: undefined as never } })
   for (const [method, url] of [['POST', '/auth/login'], ['POST', '/auth/refresh'], ['POST', '/auth/logout'], ['GET', '/auth/sessions']] as const) {
     t.equal((await none.call(method, url)).statusCode, 404, url)
   }

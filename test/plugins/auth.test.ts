@@ -1,6 +1,11 @@
+import { once } from 'node:events'
+import { connect, type IncomingHttpHeaders } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { Type } from '@sinclair/typebox'
+import Fastify from 'fastify'
 import { test } from 'tap'
-import { build, codeOf, cookieHeader, jarOf, setCookies } from '../lib/auth/support.js'
+import { auth } from '../../plugins/auth.js'
+import { build, codeOf, cookieHeader, jarOf, secret, setCookies } from '../lib/auth/support.js'
 
 const ATTRIBUTES = 'HttpOnly; Secure; SameSite=Strict'
 
@@ -148,4 +153,33 @@ test('app.security.sessions.revokeUser ends all sessions of a user and nobody el
   t.equal((await call('GET', '/admin', other)).statusCode, 200)
   t.equal(events.filter(({ name }) => name === 'authn_token_revoked').length, 2)
   t.ok(Object.isFrozen(app.security.sessions))
+})
+
+test('over HTTP/2 the same holds: cookies in pieces, a cookie twice, a cookie beside a Bearer token', async (t) => {
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(auth, {
+    roles: ['user'], redis: false, accessSecret: secret(), refreshSecret: secret(), sources: ['cookie', 'bearer'],
+    authenticate: async () => ({ id: 'ada', roles: ['user'] }), loadUser: async (id) => ({ id, roles: ['user'] }),
+  })
+  app.get('/me', async (request) => request.user)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => { client.destroy() })
+  const send = async (headers: Record<string, string | string[]>, body?: object): Promise<IncomingHttpHeaders & { ':status'?: number }> => {
+    const stream = client.request(headers)
+    stream.end(body === undefined ? undefined : JSON.stringify(body))
+    const [answer] = await once(stream, 'response') as [IncomingHttpHeaders]
+    stream.resume()
+    return answer
+  }
+  const signedIn = await send({ ':method': 'POST', ':path': '/auth/login', 'content-type': 'application/json' }, { email: 'ada@example.com', password: 'right' })
+  const [access = '', refresh = ''] = (signedIn['set-cookie'] ?? []).map((line) => line.slice(0, line.indexOf(';')))
+  const bearer = `Bearer ${access.slice(access.indexOf('=') + 1)}`
+  const table: [string, Record<string, string | string[]>, number][] = [
+    ['a cookie', { cookie: access }, 200], ['a cookie among others', { cookie: ['theme=dark', access, refresh] }, 200], ['a Bearer token', { authorization: bearer }, 200],
+    ['the cookie twice', { cookie: [access, 'theme=dark', access] }, 401], ['both', { cookie: access, authorization: bearer }, 401], ['none', {}, 401],
+  ]
+  for (const [what, headers, status] of table) t.equal((await send({ ':path': '/me', ...headers }))[':status'], status, what)
+  t.equal((await send({ ':method': 'POST', ':path': '/auth/refresh', cookie: refresh }))[':status'], 200)
 })

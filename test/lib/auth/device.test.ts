@@ -9,3 +9,7 @@ test('a label is one bounded line of whole characters', async (t) => {
   t.equal(deviceLabel(`${'x'.repeat(255)}\u{1f600}`), 'x'.repeat(255), 'no half of a pair stays at the cut')
   t.equal(deviceLabel('\ud83d alone'), 'alone')
 })
+
+test('what is no text is refused in words, not shown as one', async (t) => {
+  for (const wrong of [7, null, {}, Promise.resolve('phone')]) t.throws(() => deviceLabel(wrong), { name: 'TypeError', message: /^auth: the label of a device is not a text/ })
+})

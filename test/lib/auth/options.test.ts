@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
+import { AuthOptionsSchema, checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
 import type { Problem } from '../../../lib/errors.js'
+import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
 
 const ACCESS = secret()
@@ -34,7 +37,8 @@ test('roles, loadUser and two secrets are enough', async (t) => {
     scopes: [], sources: ['cookie'], maxSessions: 100, whenFull: 'evict', onReuse: 'session',
   })
   t.ok(Object.isFrozen(resolved))
-  const optional = ['claims', 'authenticate', 'issuer', 'audience', 'accessTtl', 'refreshIdle', 'refreshAbsolute', 'grace', 'cookies', 'sameSite', 'prefix', 'redis', 'allowMemoryStore', 'keyPrefix', 'revocation', 'revocationDelay', 'scopes', 'sources', 'accessKeys', 'refreshKeys', 'maxSessions', 'whenFull', 'onReuse', 'label', 'routes']
+  const optional = ['claims', 'authenticate', 'issuer', 'audience', 'accessTtl', 'refreshIdle', 'refreshAbsolute', 'grace', 'cookies', 'sameSite', 'prefix', 'redis', 'allowMemoryStore', 'keyPrefix', 'revocation', 'revocationDelay', 'scopes', 'sources', 'accessKeys', 'refreshKeys', 'maxSessions', 'whenFull', 'onReuse', 'label', 'routes', 'jwtDecorators']
+  t.same([...optional, 'roles', 'loadUser', 'accessSecret', 'refreshSecret'].sort(), Object.keys(AuthOptionsSchema.properties).sort(), 'every option is here')
   t.same(problemsOf({ ...minimal(), ...Object.fromEntries(optional.map((name) => [name, undefined])) }), [], 'undefined is absent')
 })
 
@@ -67,7 +71,7 @@ test('an option of another type or out of its bounds is refused', async (t) => {
     ['audience', ['', 'a b', null], ['urn:api']],
     ['accessTtl', ['', '15', 900, '0s', '1.5m', '-1m', '1500ms', '7d', '8d'], ['1s', '6d', '2000ms']],
     ['refreshIdle', ['15m', '31d', 'x', 7], ['30d', '16m']],
-    ['refreshAbsolute', ['6d', 30], ['7d', '365d']],
+    ['refreshAbsolute', ['6d', 30, '3651d', '999999999d'], ['7d', '3650d']],
     ['grace', ['61s', '2m', '0s', 10, ''], ['60s', '1ms', '500ms']],
     ['cookies', ['', 'Host', true], ['scoped', 'host']],
     ['sameSite', ['none', 'Strict', false], ['strict', 'lax']],
@@ -84,6 +88,9 @@ test('an option of another type or out of its bounds is refused', async (t) => {
     ['onReuse', ['', 'all', true], ['session', 'user']],
     ['label', ['x', null, {}], [() => 'phone']],
     ['routes', ['false', 0, null], [true, false]],
+    ['jwtDecorators', ['true', 1, null, {}], [true, false]],
+    ['accessKeys', ['x', [], null], []],
+    ['refreshKeys', ['x', [], null], []],
     ['accessSecret', [1, null, ''], [secret()]],
     ['refreshSecret', [1, null, ''], [secret()]],
   ]
@@ -91,6 +98,29 @@ test('an option of another type or out of its bounds is refused', async (t) => {
     for (const value of wrong) t.match(problemsOf({ ...minimal(), [name]: value }).map((line) => line.split(/[:[]/)[0]), value === '15m' ? ['auth.accessTtl'] : [/^auth\./], `${name} = ${inspect(value)}`)
     for (const value of right) t.same(problemsOf({ ...minimal(), [name]: value }), [], `${name} = ${inspect(value)} is fine`)
   }
+})
+
+test('a wrong option is one problem, said in words, and nothing that was given is called missing', async (t) => {
+  for (const [name, value] of [['accessSecret', 7], ['refreshSecret', null], ['accessTtl', '15'], ['grace', 10], ['prefix', 'auth'], ['keyPrefix', '{a}'], ['maxSessions', NaN]] as const) {
+    t.match(problemsOf({ ...minimal(), [name]: value }), [new RegExp(`^auth.${name}: `)], name)
+    t.equal(problemsOf({ ...minimal(), [name]: value }).length, 1, name)
+  }
+  for (const kind of ['access', 'refresh'] as const) t.same(problemsOf({ ...minimal(), [`${kind}Secret`]: undefined, [`${kind}Keys`]: 'x' }), [`auth.${kind}Keys: Expected object.`])
+  for (const whole of [undefined, null, [], 'x', () => {}]) t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))
+  for (const name of Object.keys(AuthOptionsSchema.properties)) {
+    const problems: Problem[] = []
+    checkAuth({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
+    t.match(problems, [{ path: `auth.${name}x`, message: 'Unknown option.', mend: `Did you mean "${name}"?` }])
+  }
+})
+
+test('times that could end a session in use are refused, and so is a sign-in that nothing would call', async (t) => {
+  t.same(problemsOf({ ...minimal(), accessTtl: '15m', refreshIdle: '15m' }), ['auth.accessTtl: Not shorter than refreshIdle.'])
+  t.same(problemsOf({ ...minimal(), accessTtl: '15m', refreshIdle: '900s', grace: '60s' }), ['auth.accessTtl: Not shorter than refreshIdle.'])
+  t.same(problemsOf({ ...minimal(), accessTtl: '30s', refreshIdle: '89s', grace: '60s' }), ['auth.refreshIdle: Shorter than accessTtl and grace together.'])
+  t.same(problemsOf({ ...minimal(), accessTtl: '30s', refreshIdle: '90s', grace: '60s' }), [])
+  t.same(problemsOf({ ...minimal(), routes: false, authenticate: async () => null }), ['auth.authenticate: Nothing would call it: routes is false.'])
+  t.same(problemsOf({ ...minimal(), routes: false }), [])
 })
 
 test('options of other suites are not accepted in silence', async (t) => {
@@ -132,4 +162,11 @@ test('claims must not take a name that has a meaning of its own, nor a format th
     t.match(problemsOf({ ...minimal(), claims: Type.Object({ [name]: Type.String() }) }), [new RegExp(`^auth.claims.${name}: This name`)])
   }
   t.match(problemsOf({ ...minimal(), claims: Type.Object({ a: Type.Array(Type.Object({ b: Type.String({ format: 'uuid' }) })) }) }), [/format "uuid"/])
+})
+
+test('docs/auth.md lists every option and no other', async (t) => {
+  const page = readFileSync(join(ROOT, 'docs', 'auth.md'), 'utf8')
+  const table = page.slice(page.indexOf('## Options'), page.indexOf('## On a route'))
+  const named = [...table.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)[^`]*`/g)].map(([, name]) => name))
+  t.same(named.sort(), Object.keys(AuthOptionsSchema.properties).sort())
 })

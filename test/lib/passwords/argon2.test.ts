@@ -5,6 +5,7 @@ import { test } from 'tap'
 import { ROOT } from '../../helpers/root.js'
 
 const PEPPER = 'kX9vQ2mT7rLp4WzN8cYb1HdJ6sFg3AeUo5iRqVxCwPt'
+const OTHER_PEPPER = PEPPER.slice(20) + PEPPER.slice(0, 20)
 const bytes = Buffer.from('Correct-horse-9')
 
 test('a password is stored as salted Argon2id, with the parameters of OWASP or those given', async (t) => {
@@ -68,7 +69,37 @@ test('with a pepper, a hash is worth nothing without it', async (t) => {
   t.equal(await peppered.verify(stored, 'Wrong-horse-9999'), false)
   t.equal(await peppered.verify(null, 'Correct-horse-9'), false)
   t.notMatch(stored, PEPPER.slice(0, 8))
-  for (const options of [{}, { pepper: PEPPER.slice(20) + PEPPER.slice(0, 20) }]) t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)
+  for (const options of [{}, { pepper: OTHER_PEPPER }, { pepper: [OTHER_PEPPER, null] }]) t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)
+})
+
+test('a pepper is added, replaced and given up while everybody goes on signing in', async (t) => {
+  const cost = { memoryKiB: 7_168, passes: 5 }
+  const without = await createPasswords(cost)
+  const steps: readonly (readonly [string, readonly (string | null)[]])[] = [
+    ['added', [PEPPER, null]], ['replaced', [OTHER_PEPPER, PEPPER]], ['given up', [null, OTHER_PEPPER]],
+  ]
+  let stored = await without.hash('Correct-horse-9')
+  for (const [what, pepper] of steps) {
+    const passwords = await createPasswords({ ...cost, pepper })
+    t.equal(await passwords.verify(stored, 'Wrong-horse-9999', { upgrade: async () => t.fail('renewed') }), false, what)
+    const renewed: string[] = []
+    t.equal(await passwords.verify(stored, 'Correct-horse-9', { upgrade: async (hash) => renewed.push(hash) }), true, what)
+    t.equal(renewed.length, 1, `${what}: renewed under the current one`)
+    stored = renewed[0] ?? ''
+    t.match(stored, pepper[0] === null ? /,p=1\$/ : /^\$argon2id\$v=19\$m=7168,t=5,p=1,keyid=[A-Za-z0-9+/]{8}\$/)
+    t.equal(await passwords.verify(stored, 'Correct-horse-9', { upgrade: async () => t.fail('renewed twice') }), true, what)
+  }
+  t.equal(await without.verify(stored, 'Correct-horse-9'), true)
+})
+
+test('whoever can write into the database, and has no pepper, can sign in nobody', async (t) => {
+  const passwords = await createPasswords({ pepper: PEPPER })
+  const id = /keyid=[^$]+/.exec(await passwords.hash('Correct-horse-9'))?.[0] ?? ''
+  const own = await (await createPasswords()).hash('Mine-horse-99')
+  const foreign = await (await createPasswords({ pepper: OTHER_PEPPER })).hash('Mine-horse-99')
+  for (const stored of [own, foreign, own.replace(',p=1', `,p=1,${id}`), foreign.replace(/keyid=[^$]+/, id), own.replace(',p=1', ',p=1,keyid='), own.replace(',p=1', `,${id},p=1`)]) {
+    t.equal(await passwords.verify(stored, 'Mine-horse-99'), false, stored)
+  }
 })
 
 test('an unknown user takes as long as a wrong password', async (t) => {

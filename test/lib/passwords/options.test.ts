@@ -19,7 +19,7 @@ test('without options, passwords cost what OWASP recommends', async (t) => {
   for (const input of [{}, { memoryKiB: undefined, passes: undefined, lanes: undefined, concurrency: undefined, queue: undefined, pepper: undefined, legacy: undefined }, Object.freeze({})]) {
     const { resolved, problems } = resolve(input)
     t.same(problems, [])
-    t.same(resolved, { cost: { memoryKiB: 19_456, passes: 2, lanes: 1 }, concurrency: 2, queue: 64, pepper: null, legacy: null })
+    t.same(resolved, { cost: { memoryKiB: 19_456, passes: 2, lanes: 1 }, concurrency: 2, queue: 64, peppers: [null], legacy: null })
     t.ok(Object.isFrozen(resolved) && Object.isFrozen(resolved?.cost))
   }
 })
@@ -30,7 +30,7 @@ const GOOD: Record<keyof typeof PasswordsSchema.properties, readonly unknown[]> 
   lanes: [1, 4, 16],
   concurrency: [1, 3],
   queue: [0, 1, 10_000],
-  pepper: [PEPPER],
+  pepper: [PEPPER, [PEPPER], [PEPPER, null], [null, PEPPER], [null]],
   legacy: [legacy],
 }
 const BAD: typeof GOOD = {
@@ -74,6 +74,21 @@ test('everything wrong is told at once, and never the pepper', async (t) => {
   t.same([...new Set(problems.map(({ path }) => path))], ['passwords.memoryKiB', 'passwords.concurrency', 'passwords.pepper'])
   t.notMatch(JSON.stringify(problems), /hunter2/)
   t.notMatch(JSON.stringify(resolve({ pepper: [pepper] }).problems), /hunter2/)
+})
+
+test('peppers are a list without repetitions, each as strong as a single one', async (t) => {
+  t.same(resolve({ pepper: PEPPER }).resolved?.peppers, [PEPPER])
+  t.same(resolve({ pepper: [PEPPER, null] }).resolved?.peppers, [PEPPER, null])
+  const table: readonly (readonly [unknown, string])[] = [
+    [[PEPPER, 'short'], 'passwords.pepper[1]'], [[PEPPER, ''], 'passwords.pepper[1]'], [[PEPPER, PEPPER], 'passwords.pepper[1]'], [[null, null], 'passwords.pepper[1]'],
+    [[PEPPER, 7], 'passwords.pepper'], [[PEPPER, [PEPPER]], 'passwords.pepper'], [Array.from({ length: 9 }, () => null), 'passwords.pepper'],
+  ]
+  for (const [pepper, path] of table) {
+    const { resolved, problems } = resolve({ pepper })
+    t.equal(resolved, null)
+    t.same([...new Set(problems.map((problem) => problem.path))], [path])
+    t.notOk(JSON.stringify(problems).includes(PEPPER))
+  }
 })
 
 test('a misspelt option is refused with the right name, and no list or text is taken for options', async (t) => {
