@@ -50,7 +50,7 @@ function problemOf (error: ValueError, path: string): Problem {
     return { path: where, message: 'Missing.', mend: mendOf(error.schema) }
   }
   // TypeBox says "Expected union value", which tells a reader nothing.
-  const message = error.type === ValueErrorType.Union ? 'Not an accepted value' : error.message
+  const message = error.type === ValueErrorType.Union ? 'Not an accepted value' : error.type === ValueErrorType.StringPattern ? 'Not written as it should be' : error.message
   return { path: where, message: `${message}.`, mend: mendOf(error.schema) }
 }
 

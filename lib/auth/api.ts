@@ -20,12 +20,18 @@ export interface SessionsApi {
   outdate (userId: string): Promise<void>
 }
 
+/** What is no id has no sessions, and revoking those would look as if it had worked. */
+function idOf (value: unknown, method: string): string {
+  if (typeof value === 'string' && value !== '') return value
+  throw new TypeError(`app.security.sessions.${method}: an id is not a text`)
+}
+
 export function createSessionsApi (store: SessionStore, flows: AuthFlows): SessionsApi {
   return Object.freeze<SessionsApi>({
     store: store.kind,
-    list: (userId) => store.list(userId),
-    revoke: (userId, sessionId) => flows.revoke(userId, sessionId, null),
-    revokeUser: (userId, { except } = {}) => flows.revokeAll(userId, except ?? null, null),
-    outdate: (userId) => store.outdate(userId),
+    list: async (userId) => store.list(idOf(userId, 'list')),
+    revoke: async (userId, sessionId) => flows.revoke(idOf(userId, 'revoke'), idOf(sessionId, 'revoke'), null),
+    revokeUser: async (userId, { except } = {}) => flows.revokeAll(idOf(userId, 'revokeUser'), except ?? null, null),
+    outdate: async (userId) => store.outdate(idOf(userId, 'outdate')),
   })
 }

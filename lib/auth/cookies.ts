@@ -60,7 +60,7 @@ export function cookieValues (header: string | undefined, name: string): readonl
     if (end === -1) end = header.length
     const equals = header.indexOf('=', start)
     if (equals !== -1 && equals < end && isName(header, start, equals, name)) {
-      const value = header.slice(equals + 1, end).trim()
+      const value = valueWithin(header, equals + 1, end)
       if (found === null) found = [value]
       else found.push(value)
     }
@@ -78,6 +78,15 @@ function isName (header: string, start: number, end: number, name: string): bool
   while (from < to && isSpace(header.charCodeAt(from))) from++
   while (to > from && isSpace(header.charCodeAt(to - 1))) to--
   return to - from === name.length && header.startsWith(name, from)
+}
+
+/** Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space too, and give a token a second spelling. */
+function valueWithin (header: string, start: number, end: number): string {
+  let from = start
+  let to = end
+  while (from < to && isSpace(header.charCodeAt(from))) from++
+  while (to > from && isSpace(header.charCodeAt(to - 1))) to--
+  return header.slice(from, to)
 }
 
 function isSpace (code: number): boolean {

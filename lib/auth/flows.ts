@@ -92,6 +92,7 @@ export function createFlows (parts: FlowParts): AuthFlows {
   async function open (request: FastifyRequest, given: unknown, source: string, { methods = PASSWORD, label, checkedAt }: LoginOptions): Promise<IssuedTokens> {
     const user = users.fromApp(given, source)
     assertMethods(methods)
+    assertCheckedAt(checkedAt)
     const owners = [...presented(request)]
     const opened = await sessions.open(user, {
       clientContext: hashContext(request.headers['user-agent']),
@@ -175,6 +176,12 @@ export function createFlows (parts: FlowParts): AuthFlows {
       return ended.length
     },
   })
+}
+
+/** @throws TypeError for a time of another clock (Date.now() lies decades ahead), which would take the protection away in silence. */
+function assertCheckedAt (checkedAt: number | undefined): void {
+  if (checkedAt === undefined || (checkedAt >= 0 && checkedAt <= performance.now())) return
+  throw new TypeError('auth: checkedAt is what performance.now() told before the credentials were checked')
 }
 
 const PASSWORD: readonly string[] = Object.freeze(['pwd'])

@@ -97,12 +97,14 @@ export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, 
   if (checked === null) return base
   checkNames('role', checked.roles, known.roles, where, problems)
   checkNames('scope', checked.scopes, known.scopes, where, problems)
+  const freshMs = checked.fresh === undefined ? 0 : parseDuration(checked.fresh)
+  if (freshMs % 1000 !== 0) problems.push({ path: `${where}.fresh`, message: 'Not whole seconds.', mend: 'Tokens count in seconds: write for example 90s.' })
   return Object.freeze({
     access: 'required',
     why: null,
     roles: checked.roles === undefined ? base.roles : Object.freeze([...checked.roles]),
     scopes: checked.scopes === undefined ? base.scopes : Object.freeze([...checked.scopes]),
-    freshSeconds: checked.fresh === undefined ? base.freshSeconds : parseDuration(checked.fresh) / 1000,
+    freshSeconds: checked.fresh === undefined ? base.freshSeconds : freshMs / 1000,
     revocation: checked.revocation ?? revocation,
   })
 }

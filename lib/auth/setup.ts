@@ -87,7 +87,10 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   if (options.sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
 
   const has = (key: string): boolean => scope.isOn(key)
-  if (options.authenticate !== null && !has('rateLimit')) app.log.warn(`${path}/login is not throttled: register the rateLimit plugin before auth`)
+  if (options.authenticate !== null && !has('rateLimit')) {
+    const urls = [...options.sources.includes('cookie') ? [`${path}/login`] : [], ...options.sources.includes('bearer') ? [`${path}/token`] : []]
+    app.log.warn(`${urls.join(' and ')} ${urls.length === 1 ? 'is' : 'are'} not throttled: register the rateLimit plugin before auth`)
+  }
   for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
   warnOfEndedKeys(app, options, store.now())
 }
