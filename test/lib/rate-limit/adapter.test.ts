@@ -21,7 +21,7 @@ type StoreClass = NonNullable<RateLimitPluginOptions['store']>
 /** The class on a virtual clock, on any store. */
 function storeOn (store: LimitStore, fallback: MemoryStore = new MemoryStore()): StoreClass {
   const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
-  const context: AdapterContext = { engine: new LimitEngine(store, fallback, () => {}), store, fallback, digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
+  const context: AdapterContext = { engine: new LimitEngine(store, fallback, () => {}), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
   return class extends Adapter { constructor (params: object) { super(context, params, `${++context.instances}`, '*') } }
 }
 
