@@ -306,6 +306,23 @@ test('increment: false reads without counting, and a full count reads as exceede
   t.same((await app.inject('/')).json(), [[2, false], [1, false], [1, false], [0, false], [0, true], [0, true], [0, true], true])
 })
 
+test('increment: false asks a lost store no more once the breaker is open, and reads what this process counted', async (t) => {
+  let asked = 0
+  const lose = async (): Promise<never> => { asked++; throw new Error('lost') }
+  const lost: LimitStore = { kind: 'redis', consume: lose, giveBack: lose, peek: lose, reset: lose, ban: lose, close () {} }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(rateLimitPlugin, { store: storeOn(lost), global: false })
+  const limiter = app.createRateLimit({ max: 6, timeWindow: 60_000 })
+  app.get('/', async (request) => {
+    for (let count = 0; count < 5; count++) await limiter(request)
+    const before = asked
+    const result = await limiter(request, { increment: false })
+    return [asked - before, result.isAllowed || result.remaining]
+  })
+  t.same((await app.inject('/')).json(), [0, 1])
+})
+
 test('two instances share one Redis, which holds neither addresses nor e-mail addresses', async (t) => {
   const redis = new Redis(redisUrl())
   t.teardown(() => { redis.disconnect() })
