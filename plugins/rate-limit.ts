@@ -16,6 +16,7 @@ import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 import type { Limit } from '../lib/rate-limit/limits.js'
 import type { RequestLimiter } from '../lib/rate-limit/request-limiter.js'
+import { CIDR_MEND } from '../lib/rate-limit/networks.js'
 import { resolveSettings, type BootContext, type RateLimitSettings } from '../lib/rate-limit/settings.js'
 import { setUpRateLimit } from '../lib/rate-limit/setup.js'
 import type { RedisOption } from '../lib/redis.js'
@@ -33,10 +34,10 @@ export const RateLimitOptionsSchema = Type.Object({
   keySecret: Type.Optional(Type.String({ minLength: 32, description: 'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.' })),
   keyPrefix: Type.Optional(Type.String({ pattern: '^[!-~]{1,64}$', description: 'Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: \'bulwark:rl:\'.' })),
   deadline: Type.Optional(Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description: 'How long a request waits for Redis, with a unit: \'50ms\' (default).' }))),
-  failureStatuses: Type.Optional(Type.Array(Type.Integer({ minimum: 200, maximum: 599 }), { minItems: 1, description: 'Statuses that limits with count \'failures\' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.' })),
+  failureStatuses: Type.Optional(Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), { minItems: 1, description: 'Statuses that limits with count \'failures\' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.' })),
   apiKeyHeader: Type.Optional(Type.String({ description: 'The header that limits by \'apiKey\' read. Default: \'x-api-key\'.' })),
-  allow: Type.Optional(Type.Array(Type.String(), { description: 'Addresses that no limit holds: a list of CIDR ranges such as \'10.0.0.0/8\'.' })),
-  deny: Type.Optional(Type.Array(Type.String(), { description: 'Addresses that every route refuses (403): a list of CIDR ranges such as \'192.0.2.0/24\'.' })),
+  allow: Type.Optional(Type.Array(Type.String({ description: CIDR_MEND }), { description: 'Addresses that no limit holds: a list of CIDR ranges such as \'10.0.0.0/8\'.' })),
+  deny: Type.Optional(Type.Array(Type.String({ description: CIDR_MEND }), { description: 'Addresses that every route refuses (403): a list of CIDR ranges such as \'192.0.2.0/24\'.' })),
 }, { additionalProperties: false })
 
 /** Options of the rate-limit plugin; `P` are the names of the service's own policies. */

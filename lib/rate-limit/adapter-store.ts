@@ -3,7 +3,7 @@ import { isPlainObject } from '../options.js'
 import { storeUnavailable } from './answers.js'
 import type { Decision, LimitEngine, LimitSet } from './engine.js'
 import type { OnOutage } from './limits.js'
-import { createQuota, type Algorithm, type Penalty, type Reading } from './quota.js'
+import { createQuota, type Algorithm, type Penalty } from './quota.js'
 import type { LimitStore } from './stores/store.js'
 
 /** What that plugin wants to know: more than `max` is a refusal, `ttl` are the milliseconds until it is worth asking again. */
@@ -22,8 +22,6 @@ export interface RateLimitStore {
 /** What all stores of one class share. */
 export interface AdapterContext {
   readonly engine: LimitEngine
-  readonly store: LimitStore
-  readonly fallback: LimitStore
   readonly digest: (text: string) => string
   readonly digestOfRecent: (text: string) => string
   readonly onOutage: OnOutage
@@ -114,10 +112,7 @@ export class Adapter implements RateLimitStore {
 
   async #peek (key: unknown, plan: Plan): Promise<StoredCount> {
     if (plan.set === null) return { current: 1, ttl: plan.windowMs }
-    const { store, fallback } = this.#shared
-    const { quotas } = plan.set
-    const keys = [this.#keyOf(key, plan)]
-    const [reading] = await askInTurn(() => store.peek(quotas, keys), () => fallback.peek(quotas, keys))
+    const [reading] = await this.#shared.engine.peek(plan.set, [this.#keyOf(key, plan)])
     if (reading === undefined) return { current: 0, ttl: 0 }
     // Refused requests are not counted here, so a full count must itself say that the next one is too many.
     if (!reading.room) return { current: plan.max + 1, ttl: reading.waitMs }
@@ -183,10 +178,6 @@ async function renew (store: LimitStore | null, counter: string, windowMs: numbe
 
 function asError (error: unknown): Error {
   return error instanceof Error ? error : new SecurityError('INTERNAL_ERROR', { cause: error })
-}
-
-async function askInTurn (first: () => readonly Reading[] | Promise<readonly Reading[]>, second: () => readonly Reading[] | Promise<readonly Reading[]>): Promise<readonly Reading[]> {
-  return await Promise.resolve().then(first).catch(second)
 }
 
 /** Key generators are the app's own, and may give what is no text; whoever has no key shares one count. */

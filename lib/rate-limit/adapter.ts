@@ -63,10 +63,9 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
   )
   assertNoProblems(problems.map((problem) => problem.path === `${path}.keySecret` ? { ...problem, mend: 'Set keySecret: at least 32 characters, the same in all instances.' } : problem))
   const opened = await openStore(settings)
-  const fallback = new MemoryStore()
-  const engine = new LimitEngine(opened.store, fallback, checked?.onTransition ?? (() => {}))
+  const engine = new LimitEngine(opened.store, new MemoryStore(), checked?.onTransition ?? (() => {}))
   const digest = hasher(settings.keySecret)
-  const shared: AdapterContext = { engine, store: opened.store, fallback, digest, digestOfRecent: rememberRecent(digest, RECENT_CALLERS), onOutage: checked?.onOutage ?? 'local', instances: 0, unnamed: 0 }
+  const shared: AdapterContext = { engine, digest, digestOfRecent: rememberRecent(digest, RECENT_CALLERS), onOutage: checked?.onOutage ?? 'local', instances: 0, unnamed: 0 }
   return class extends Adapter {
     static close (): void {
       engine.close()

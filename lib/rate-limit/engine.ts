@@ -1,6 +1,7 @@
 import { SecurityError } from '../errors.js'
 import { DeadlineExceeded } from '../redis.js'
-import { CircuitBreaker, NO_ENTRY } from './breaker.js'
+import { NO_ENTRY, type CircuitBreaker } from './breaker.js'
+import { Breakers } from './breakers.js'
 import { Latency, PolicyCounters, type LimiterCounts } from './counters.js'
 import { DenyCache } from './deny-cache.js'
 import type { OnOutage } from './limits.js'
@@ -33,6 +34,9 @@ export interface LocalStore extends LimitStore {
   peek (quotas: readonly Quota[], keys: readonly string[]): readonly Reading[]
 }
 
+/** A request that asks the store, and where it must say how that ended. */
+interface Entry { readonly breaker: CircuitBreaker, readonly ticket: number }
+
 /** Told once when the store is lost and once when it answers again. */
 export type OnTransition = (available: boolean) => void
 
@@ -52,7 +56,7 @@ export class LimitEngine {
   readonly #fallback: LocalStore
   readonly #now: () => number
   readonly #denied: DenyCache
-  readonly #breaker: CircuitBreaker
+  readonly #breakers: Breakers
   readonly #latency = new Latency()
   #failures = 0
   #closed = false
@@ -62,7 +66,7 @@ export class LimitEngine {
     this.#fallback = fallback
     this.#now = options.now ?? (() => performance.now())
     this.#denied = options.denyCache ?? new DenyCache({ now: this.#now })
-    this.#breaker = new CircuitBreaker({
+    this.#breakers = new Breakers(store, {
       now: this.#now,
       // What a closing connection leaves unanswered is no outage.
       onTransition: (available) => { if (!this.#closed) onTransition(available) },
@@ -77,8 +81,8 @@ export class LimitEngine {
     }
     const denied = this.#recall(set, keys)
     if (denied !== null) return denied
-    const ticket = this.#breaker.enter()
-    return ticket === NO_ENTRY ? this.#decideWithoutStore(set, keys) : this.#askShared(set, keys, ticket)
+    const entry = this.#enter(keys)
+    return entry === null ? this.#decideWithoutStore(set, keys) : this.#askShared(set, keys, entry)
   }
 
   /** Gives the reservations that `held` names back. Waits no longer than the store's deadline and never rejects. */
@@ -90,14 +94,13 @@ export class LimitEngine {
     }
     if (decision.store.kind === 'memory') return decision.store.giveBack(set.quotas, keys, marks)
     // A request that cannot be given back stays counted: an outage makes the limiter stricter, never laxer.
-    const ticket = this.#breaker.enter()
-    if (ticket === NO_ENTRY) return undefined
-    return this.#giveBackShared(set, keys, marks, ticket)
+    const entry = this.#enter(keys)
+    return entry === null ? undefined : this.#giveBackShared(set, keys, marks, entry)
   }
 
   /** What the limits stand at, without counting anything; while the store is lost, what this process counted since. */
   peek (set: LimitSet, keys: readonly string[]): readonly Reading[] | Promise<readonly Reading[]> {
-    const found = this.#breaker.state === 'closed' ? this.#store.peek(set.quotas, keys) : this.#fallback.peek(set.quotas, keys)
+    const found = this.#breakers.of(keys).state === 'closed' ? this.#store.peek(set.quotas, keys) : this.#fallback.peek(set.quotas, keys)
     return found instanceof Promise ? found.catch(() => this.#fallback.peek(set.quotas, keys)) : found
   }
 
@@ -126,7 +129,7 @@ export class LimitEngine {
     return {
       policies: this.policies.snapshot(),
       store: {
-        breaker: this.#breaker.state,
+        breaker: this.#breakers.state,
         failures: this.#failures,
         evictions: evictionsOf(this.#store.kind === 'memory' ? this.#store : this.#fallback),
         latency: this.#latency.summary(),
@@ -141,16 +144,16 @@ export class LimitEngine {
     this.#denied.clear()
   }
 
-  async #askShared (set: LimitSet, keys: readonly string[], ticket: number): Promise<Decision> {
+  async #askShared (set: LimitSet, keys: readonly string[], entry: Entry): Promise<Decision> {
     const askedAt = this.#now()
     let verdict: Verdict
     try {
       verdict = await this.#store.consume(set.quotas, keys)
     } catch (error) {
-      this.#unanswered(ticket, askedAt, error)
+      this.#unanswered(entry, askedAt, error)
       return this.#decideWithoutStore(set, keys)
     }
-    this.#answered(ticket, askedAt)
+    this.#answered(entry, askedAt)
     const decision = decisionOf(verdict, 'store', this.#store)
     if (!verdict.admitted) this.#remember(set, keys, decision, askedAt)
     // What was remembered of these callers' other limits has changed.
@@ -158,13 +161,13 @@ export class LimitEngine {
     return decision
   }
 
-  async #giveBackShared ({ quotas }: LimitSet, keys: readonly string[], marks: readonly number[], ticket: number): Promise<void> {
+  async #giveBackShared ({ quotas }: LimitSet, keys: readonly string[], marks: readonly number[], entry: Entry): Promise<void> {
     const askedAt = this.#now()
     try {
       await this.#store.giveBack(quotas, keys, marks)
-      this.#answered(ticket, askedAt)
+      this.#answered(entry, askedAt)
     } catch (error) {
-      this.#unanswered(ticket, askedAt, error)
+      this.#unanswered(entry, askedAt, error)
     }
     // Only now, because the answer to a request that was refused before this may have come just before.
     this.#forget(keys.filter((_key, index) => marks[index] !== NOT_COUNTED))
@@ -195,15 +198,21 @@ export class LimitEngine {
     for (const key of keys) this.#denied.forget(key)
   }
 
-  #answered (ticket: number, askedAt: number): void {
-    this.#latency.record(this.#now() - askedAt)
-    this.#breaker.succeeded(ticket)
+  #enter (keys: readonly string[]): Entry | null {
+    const breaker = this.#breakers.of(keys)
+    const ticket = breaker.enter()
+    return ticket === NO_ENTRY ? null : { breaker, ticket }
   }
 
-  #unanswered (ticket: number, askedAt: number, error: unknown): void {
+  #answered ({ breaker, ticket }: Entry, askedAt: number): void {
+    this.#latency.record(this.#now() - askedAt)
+    breaker.succeeded(ticket)
+  }
+
+  #unanswered ({ breaker, ticket }: Entry, askedAt: number, error: unknown): void {
     this.#latency.record(this.#now() - askedAt)
     this.#failures++
-    this.#breaker.failed(ticket, error instanceof DeadlineExceeded)
+    breaker.failed(ticket, error instanceof DeadlineExceeded)
   }
 
   /** Past the breaker, because what an operator asks for is worth the deadline, and first in this process, which may be cut off. */

@@ -116,10 +116,13 @@ function readApiKey ({ headers, ip }: KeySource, name: string): string {
   return (value === '' ? null : encodeHeader('k', value)) ?? `a${encodeAddress(ip)}`
 }
 
-/** Taken whole: two long tokens often begin alike, and Node bounds the size of all headers. */
-function encodeHeader (type: string, value: string | readonly string[] | undefined): string | null {
-  if (value === undefined) return null
-  return encode(type, typeof value === 'string' ? value : value.join(','))
+/**
+ * Taken whole: two long tokens often begin alike, and Node bounds the size of all headers. Null also for what is no header: Node's
+ * object of headers inherits `constructor` and the like, which are names that a header may have.
+ */
+function encodeHeader (type: string, value: unknown): string | null {
+  if (typeof value === 'string') return encode(type, value)
+  return Array.isArray(value) ? encode(type, value.join(',')) : null
 }
 
 /** Malformed values share one bucket (of the other parts), so that leaving the field out is no way around the limit. */

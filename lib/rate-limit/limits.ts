@@ -66,7 +66,7 @@ const LimitSchema = Type.Object({
   expose: Type.Optional(Type.Boolean({ description: 'Write false to keep the limit out of the RateLimit fields.' })),
   penalty: Type.Optional(PenaltySchema),
   skip: Type.Optional(Type.Unsafe<Skip>(Type.Unknown({ description: 'Write a synchronous function (request) => boolean.' }))),
-}, { additionalProperties: false })
+}, { additionalProperties: false, description: 'Write { limit: 100, window: \'15m\', by: \'ip\' }, or a list of these.' })
 
 /** Where a limit is decided: the earliest place at which all its key parts are known. */
 export type LimitPhase = 'limit-address' | 'limit-user' | 'limit-body'

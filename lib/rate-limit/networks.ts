@@ -10,7 +10,7 @@ export type Standing = 'allowed' | 'denied' | 'limited'
 export type Networks = (address: string | undefined) => Standing
 
 const RECENT_ADDRESSES = 2048
-const CIDR_MEND = 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.'
+export const CIDR_MEND = 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.'
 
 /** Compiles both lists; null when they are empty, so that nobody pays for them. */
 export function resolveNetworks (allow: readonly string[], deny: readonly string[], path: string, problems: Problem[]): Networks | null {

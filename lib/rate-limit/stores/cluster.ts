@@ -78,6 +78,11 @@ export class ClusterStore implements LimitStore {
     await all(this.#group([], keys).map(async ({ store, keys }) => { await store.ban(keys, durationMs) }))
   }
 
+  laneOf (keys: readonly string[]): string {
+    const nodes = new Set(keys.map((key) => this.#options.nodeOf(slotOf(this.#options.prefix + key))))
+    return [...nodes].sort().join(' ')
+  }
+
   close (): void {
     for (const store of this.#stores.values()) store.close()
   }

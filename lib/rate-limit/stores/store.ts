@@ -24,5 +24,7 @@ export interface LimitStore {
   reset (keys: readonly string[]): undefined | Promise<void>
   /** Refuses the keys for so long, whatever their counts; zero lifts a ban and keeps the counts. */
   ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
+  /** Names what serves these keys and fails by itself: the nodes of a Cluster. Absent where all of the store fails together. */
+  laneOf? (keys: readonly string[]): string
   close (): void
 }

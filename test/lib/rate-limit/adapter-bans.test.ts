@@ -26,7 +26,7 @@ async function forEachStore (t: Test, run: (t: Test, store: LimitStore, clock: {
 async function build (t: Test, store: LimitStore, options: object): Promise<FastifyInstance> {
   const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
   // A deny cache would keep a time of its own.
-  const context: AdapterContext = { engine: new LimitEngine({ ...methodsOf(store), kind: 'memory' }, new MemoryStore(), () => {}), store, fallback: new MemoryStore(), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
+  const context: AdapterContext = { engine: new LimitEngine({ ...methodsOf(store), kind: 'memory' }, new MemoryStore(), () => {}), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(rateLimitPlugin, { ...options, store: class extends Adapter { constructor (params: object) { super(context, params, 'x', '*') } } })

@@ -21,7 +21,7 @@ type StoreClass = NonNullable<RateLimitPluginOptions['store']>
 /** The class on a virtual clock, on any store. */
 function storeOn (store: LimitStore, fallback: MemoryStore = new MemoryStore()): StoreClass {
   const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
-  const context: AdapterContext = { engine: new LimitEngine(store, fallback, () => {}), store, fallback, digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
+  const context: AdapterContext = { engine: new LimitEngine(store, fallback, () => {}), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
   return class extends Adapter { constructor (params: object) { super(context, params, `${++context.instances}`, '*') } }
 }
 
@@ -304,6 +304,23 @@ test('increment: false reads without counting, and a full count reads as exceede
     return [...remaining, nothing.isAllowed || nothing.isExceeded]
   })
   t.same((await app.inject('/')).json(), [[2, false], [1, false], [1, false], [0, false], [0, true], [0, true], [0, true], true])
+})
+
+test('increment: false asks a lost store no more once the breaker is open, and reads what this process counted', async (t) => {
+  let asked = 0
+  const lose = async (): Promise<never> => { asked++; throw new Error('lost') }
+  const lost: LimitStore = { kind: 'redis', consume: lose, giveBack: lose, peek: lose, reset: lose, ban: lose, close () {} }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(rateLimitPlugin, { store: storeOn(lost), global: false })
+  const limiter = app.createRateLimit({ max: 6, timeWindow: 60_000 })
+  app.get('/', async (request) => {
+    for (let count = 0; count < 5; count++) await limiter(request)
+    const before = asked
+    const result = await limiter(request, { increment: false })
+    return [asked - before, result.isAllowed || result.remaining]
+  })
+  t.same((await app.inject('/')).json(), [0, 1])
 })
 
 test('two instances share one Redis, which holds neither addresses nor e-mail addresses', async (t) => {

@@ -210,3 +210,15 @@ test('a prefix with a hash tag of its own puts all keys into one slot, and so in
   t.same(node.calls, ['consume {a}1,{b}2,{c}3'])
   t.same(slots, [slotOf('{app}')])
 })
+
+test('it names the nodes that serve a call, each once, so that they fail apart', (t) => {
+  const store = new ClusterStore({ prefix: 'p:', deadlineMs: 100, nodeOf: (slot) => slot % 2 === 0 ? 'even' : 'odd', createStore: () => new FakeNode(new Map()) })
+  const [odd, even] = ['a', 'b', 'c', 'd'].reduce<[string, string]>((found, tag) => slotOf(`{${tag}}`) % 2 === 0 ? [found[0], tag] : [tag, found[1]], ['', ''])
+  t.not(odd, '')
+  t.not(even, '')
+  t.equal(store.laneOf([`{${odd}}1`, `{${odd}}2`]), 'odd')
+  t.equal(store.laneOf([`{${even}}`]), 'even')
+  t.equal(store.laneOf([`{${odd}}`, `{${even}}`]), 'even odd')
+  t.equal(store.laneOf([`{${even}}`, `{${odd}}`, `{${even}}2`]), 'even odd')
+  t.end()
+})

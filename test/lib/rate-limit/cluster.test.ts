@@ -1,6 +1,8 @@
 import { test, type Test } from 'tap'
 import type { Problem } from '../../../lib/errors.js'
+import { LimitEngine, type LimitSet } from '../../../lib/rate-limit/engine.js'
 import { createQuota, type Quota } from '../../../lib/rate-limit/quota.js'
+import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { slotOf } from '../../../lib/rate-limit/stores/slot.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
@@ -122,6 +124,15 @@ test('a cluster of three nodes', async (t) => {
       await t.rejects(consume(store, both, [alive, dead]))
       t.match(await store.consume([hourly(90)], [alive]), { admitted: true, readings: [{ used: round + 2 }] })
     }
+    const told: boolean[] = []
+    const engine = new LimitEngine(store, new MemoryStore(), (available) => { told.push(available) })
+    const closed: LimitSet = { quotas: [hourly(90)], onOutage: ['closed'] }
+    for (let round = 0; round < 20; round++) {
+      const [lost, found] = await Promise.all([engine.decide(closed, [dead]), engine.decide(closed, [`{${alive}}other`])])
+      t.equal(lost.outcome, 'unavailable')
+      t.match(found, { outcome: 'admitted', source: 'store' }, 'the breaker of a lost node is not that of the others')
+    }
+    t.same(told, [false])
     const late = await openClusterStore(t, cluster)
     t.match(await late.consume([hourly(90)], [alive]), { admitted: true, readings: [{ used: 22 }] }, 'a new instance starts without the node')
   })

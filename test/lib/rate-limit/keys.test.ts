@@ -102,6 +102,15 @@ test('a header is read by any spelling of its name, in full length', (t) => {
   t.end()
 })
 
+test('a header whose name every object has is a header like any other', (t) => {
+  for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+    const key = keyer({ header: name })
+    t.equal(key({}), key({ headers: Object.create(null) as Record<string, string> }), name)
+    if (name !== '__proto__') t.not(key({}), key({ headers: { [name.toLowerCase()]: 'a' } }), name)
+  }
+  t.end()
+})
+
 test('an API key is read from its header and is nowhere in clear; a caller without one counts by address', (t) => {
   const key = keyer('apiKey')
   const clear = 'sk_live_0123456789'

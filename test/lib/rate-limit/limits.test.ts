@@ -98,7 +98,11 @@ test('a wrong limit is one problem with its path and a mend', (t) => {
 })
 
 test('a policy that is no limit, no list, empty, or named so that no header can carry it, is a problem', (t) => {
-  for (const wrong of [null, 7, 'ip', true, [], [null]]) t.equal(problemsOf({ mine: wrong }).length, 1, JSON.stringify(wrong))
+  for (const wrong of [null, 7, 'ip', true, [], [null]]) {
+    const problems = problemsOf({ mine: wrong })
+    t.equal(problems.length, 1, JSON.stringify(wrong))
+    t.match(problems[0]?.mend, /^Write /)
+  }
   for (const name of ['a b', 'a"', 'login:2', '', '1', 'ä', 'x'.repeat(65), '__proto__']) {
     const written = JSON.parse(`{${JSON.stringify(name)}: ${JSON.stringify(fine)}}`) as Record<string, unknown>
     t.equal(problemsOf(written).length, 1, JSON.stringify(name))

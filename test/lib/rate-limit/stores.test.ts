@@ -267,7 +267,7 @@ test('the store contract', async (t) => {
 
   t.test('memory and Redis give the same verdicts, counts, waits and marks on the same trace', async (t) => {
     const differences: unknown[] = []
-    for (const [index, quota] of QUOTAS.entries()) {
+    for (const [index, quota] of [...QUOTAS, ...SHAPES.gcra, ...SHAPES.fixed].entries()) {
       const [memory, redis] = [KINDS['memory']?.open() as LimitStore, KINDS['redis']?.open() as LimitStore]
       const second = createQuota('sliding', quota.limit + 2, quota.windowMs * 2, index % 2 === 0)
       const set = [quota, second]
