@@ -12,7 +12,7 @@ import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, takeRejection, type ValidationLimits } from '../lib/validation/compiler.js'
 import { hasSchemaByType, markSchemas, mediaTypeProblems, mediaTypesOf } from '../lib/validation/media-types.js'
-import { resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
+import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
 import { Type } from '../lib/validation/type.js'
 
@@ -85,9 +85,10 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     done()
   })
 
-  function guardRoute (route: RouteOptions): void {
+  function guardRoute (this: FastifyInstance, route: RouteOptions): void {
     const policy = route.config?.security?.validation ?? base
     root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
+    if ((route.validatorCompiler ?? this.validatorCompiler) !== undefined) root.problems.push(...compilerProblems(route, route.security?.validation))
     if (route.schema !== undefined) route.schema = markSchemas(route.schema, (copy) => policies.set(copy, policy))
     const types = mediaTypesOf(route, policy, root.strict)
     if (types !== null) route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]
