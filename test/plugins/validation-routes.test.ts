@@ -196,6 +196,32 @@ test('media types that could never take effect are refused at boot', async (t) =
   t.same(await problemsOf('POST', content('text/csv', 'text/plain'), ['text/plain']), [])
 })
 
+test('an answer of a status that the response schemas do not name is not sent whole', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(validation)
+  securityOf(app).root.strict = true
+  const User = Type.Object({ id: Type.Integer() })
+  let routes = 0
+  const answer = (response: object | undefined, code: number, payload: unknown = { id: 1, passwordHash: 'leaked' }): [number, string] => {
+    const url = `/${routes++}`
+    app.get(url, response === undefined ? {} : { schema: { response } }, (_request, reply) => reply.code(code).send(payload))
+    return [code, url]
+  }
+  const cases = [
+    answer({ 200: User }, 202), answer({ 200: User, 204: Type.Null() }, 299), answer({ 200: User }, 302),
+    answer({ 200: User }, 200), answer({ '2xx': User }, 202), answer({ default: User }, 207), answer({ '2XX': User }, 201), answer({ 200: User }, 418, {}), answer({ 200: User }, 204, null),
+    answer(undefined, 202, { id: 1 }), answer({ 401: User }, 202, { id: 1 }), answer({ 200: User }, 202, 'text'),
+  ]
+  for (const [index, [code, url]] of cases.entries()) {
+    const res = await app.inject(url)
+    t.equal(res.statusCode, index < 3 ? 500 : code, url)
+    t.notMatch(res.body, 'leaked', url)
+  }
+  t.match(lines.join(''), /the route answered 299, for which it has no response schema/)
+})
+
 test('a response schema drops what it does not declare, also in nested unions; routes without one are listed', async (t) => {
   const lines: string[] = []
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
