@@ -72,14 +72,16 @@ for (const [name, payload] of [['six', six], ['texts', texts]]) {
 
 const hostile = JSON.stringify({ items: Array.from({ length: 100_000 }, () => ({ a: 'x' })) })
 const parse = []
-const refuse = []
+const refuse = { fastify: [], bulwark: [] }
 for (let round = 0; round < rounds; round++) {
   parse.push(cpu(() => JSON.parse(hostile)) / 1000)
-  const before = process.cpuUsage()
-  const { statusCode } = await apps.bulwark.app.inject({ method: 'POST', url: '/items', headers: { 'content-type': 'application/json' }, payload: hostile })
-  const { user, system } = process.cpuUsage(before)
-  if (statusCode !== 400) throw new Error('not refused')
-  refuse.push((user + system) / 1000)
+  for (const key of round % 2 === 0 ? ['fastify', 'bulwark'] : ['bulwark', 'fastify']) {
+    const before = process.cpuUsage()
+    const { statusCode } = await apps[key].app.inject({ method: 'POST', url: '/items', headers: { 'content-type': 'application/json' }, payload: hostile })
+    const { user, system } = process.cpuUsage(before)
+    if (statusCode !== 400) throw new Error('not refused')
+    refuse[key].push((user + system) / 1000)
+  }
 }
-console.log(`${(hostile.length / 1e6).toFixed(1)} MB with 100,000 errors: refused in ${median(refuse).toFixed(1)} ms of CPU (median), of which JSON.parse alone ${median(parse).toFixed(1)} ms`)
+console.log(`${(hostile.length / 1e6).toFixed(1)} MB with 100,000 errors: refused in ${median(refuse.bulwark).toFixed(1)} ms of CPU (median), quickest tenth ${quick(refuse.bulwark).toFixed(1)} ms; fastify ${median(refuse.fastify).toFixed(1)} and ${quick(refuse.fastify).toFixed(1)} ms; JSON.parse alone ${median(parse).toFixed(1)} and ${quick(parse).toFixed(1)} ms`)
 for (const { app } of Object.values(apps)) await app.close()

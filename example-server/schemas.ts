@@ -85,5 +85,10 @@ export const ProjectView = Type.Object({
 /** What administrators see of the service's protection. */
 export const SecurityView = Type.Object({ posture: Type.Unknown(), limits: Type.Unknown() })
 
+/** Answers that say all by their status. */
+export const Nothing = Type.Unsafe<undefined>({ type: 'null' })
+/** A page, a file: text that is sent as it is, and never made of an object. */
+export const Text = Type.String()
+
 export const StatsView = Type.Object({ users: Type.Integer(), projects: Type.Integer() })
 export const Health = Type.Object({ status: Type.Literal('ok') })

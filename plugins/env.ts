@@ -15,7 +15,7 @@ import { isProduction } from '../lib/env/mode.js'
 import { logRefresh, stopRefresh } from '../lib/env/refresh.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { isPlainObject } from '../lib/options.js'
-import { watchSecretValues } from '../lib/logging/secrets.js'
+import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { LooseShape, ShapeOf } from '../lib/policy/types.js'
@@ -139,6 +139,11 @@ const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   root.config = config
   root.production = production
   const unwatch = watchSecretValues(() => secretValuesOf(config))
+  // The events plugin, which may be off, asks too, for values that others watch.
+  app.addHook('onReady', function warnOfUnwatchedSecrets (done) {
+    warnOfUnwatched(root, app.log)
+    done()
+  })
   const refreshes = logRefresh(config, app.log)
   app.addHook('onClose', async function forgetSecrets () {
     unwatch()

@@ -12,7 +12,7 @@ import type { SecurityEvents } from '../lib/events/emitter.js'
 import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
 import type { SamplerLimits } from '../lib/events/sampler.js'
 import { checkOptions } from '../lib/options.js'
-import { MAX_SECRETS, SHORTEST_SECRET, unwatchedSecrets } from '../lib/logging/secrets.js'
+import { warnOfUnwatched } from '../lib/logging/secrets.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, publish, securityOf } from '../lib/policy/install.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
@@ -82,8 +82,7 @@ const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => 
   publish(scope, 'events', recorder.events)
   reportLifetime(app, scope.root)
   app.addHook('onReady', function warnOfUnwatchedSecrets (done) {
-    const { tooShort, beyondBound } = unwatchedSecrets()
-    if (tooShort + beyondBound > 0) app.log.warn({ tooShort, beyondBound }, `some secret values are not kept out of the log: those of fewer than ${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`)
+    warnOfUnwatched(scope.root, app.log)
     done()
   })
   app.addHook('onClose', function reportSuppressed (_app, done) {

@@ -3,7 +3,7 @@
  * names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
@@ -12,8 +12,9 @@ import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, takeRejection, type ValidationLimits } from '../lib/validation/compiler.js'
 import { hasSchemaByType, markSchemas, mediaTypeProblems, mediaTypesOf } from '../lib/validation/media-types.js'
-import { resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
+import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
+import { declaredStatuses } from '../lib/validation/statuses.js'
 import { Type } from '../lib/validation/type.js'
 
 export { Type }
@@ -85,12 +86,15 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     done()
   })
 
-  function guardRoute (route: RouteOptions): void {
+  function guardRoute (this: FastifyInstance, route: RouteOptions): void {
     const policy = route.config?.security?.validation ?? base
     root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
+    if ((route.validatorCompiler ?? this.validatorCompiler) !== undefined) root.problems.push(...compilerProblems(route, route.security?.validation))
     if (route.schema !== undefined) route.schema = markSchemas(route.schema, (copy) => policies.set(copy, policy))
     const types = mediaTypesOf(route, policy, root.strict)
     if (types !== null) route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]
+    const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
+    if (isDeclared !== null) route.preSerialization = [...listOf(route.preSerialization), refuseUndeclared(isDeclared)]
     if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
   }
 
@@ -112,6 +116,14 @@ function refuseOtherTypes (types: ReadonlySet<string>, mayBeMissing: boolean): (
     // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a type.
     const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
     done(isMissing || types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
+  }
+}
+
+/** Fastify sends an object of another status whole, with whatever the schemas would have dropped. */
+function refuseUndeclared (isDeclared: (status: number) => boolean): preSerializationHookHandler {
+  return function refuseUndeclaredStatus (_request, { statusCode }, payload, done) {
+    if (payload === null || isDeclared(statusCode)) done(null, payload)
+    else done(new Error(`the route answered ${statusCode}, for which it has no response schema: add one, or '2xx'`))
   }
 }
 

@@ -1,7 +1,7 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { whileConnected } from 'fastify-bulwark/passwords'
 import type { App, Services } from '../app.js'
-import { Account, PasswordChange, Registration } from '../schemas.js'
+import { Account, Nothing, PasswordChange, Registration } from '../schemas.js'
 
 /** Registration and the caller's own account. Signing in, refreshing and signing out are the suite's own routes. */
 export function accountRoutes (app: App, { users, passwords }: Services): void {
@@ -25,7 +25,7 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
   })
 
   app.post('/me/password', {
-    schema: { body: PasswordChange },
+    schema: { body: PasswordChange, response: { 204: Nothing } },
     // The current password is asked for as well, so this is a login for whoever found an open browser.
     security: { rateLimit: ['passwords'] },
   }, async (request, reply) => {

@@ -1,11 +1,12 @@
 import fastifyStatic from '@fastify/static'
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { App } from '../app.js'
 import type { Config } from '../env.js'
+import { Text } from '../schemas.js'
 
 /** In the repository: the compiler copies no file that it does not compile, and this runs from dist/example-server/routes. */
 const PUBLIC = join(import.meta.dirname, '..', '..', '..', 'example-server', 'public')
@@ -15,6 +16,9 @@ const ASSETS = join(PUBLIC, 'assets')
 
 /** The suite's own module for browsers. */
 const CLIENT = dirname(fileURLToPath(import.meta.resolve('fastify-bulwark/client')))
+
+/** What is sent here is text already; an object could only be sent by mistake, and then says nothing. */
+const TEXT = { schema: { response: { 200: Text } } }
 
 /** The page with its files, and where to report a weakness. */
 export async function pageRoutes (app: App, config: Config): Promise<void> {
@@ -34,7 +38,7 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
     auth: publicRoute('the page is where one signs in'),
   }, async (scope) => {
     const page = readPage()
-    scope.get('/', async (_request, reply) => {
+    scope.get('/', TEXT, async (_request, reply) => {
       // A stored copy would repeat its nonce.
       return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(page.join(reply.cspNonce))
     })
@@ -47,10 +51,11 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
  * are nobody's: also a visitor with cookies may keep them, and asks each time whether they have changed.
  */
 async function assetRoutes (scope: App): Promise<void> {
-  await scope.register(fastifyStatic, { root: ASSETS, prefix: '/assets/', wildcard: false, index: false, acceptRanges: false })
-  scope.get('/assets/session.js', async (_request, reply) => reply.sendFile('session.js', CLIENT))
+  await scope.register(fastifyStatic, { root: ASSETS, serve: false, acceptRanges: false })
+  for (const file of readdirSync(ASSETS)) scope.get(`/assets/${file}`, TEXT, async (_request, reply) => reply.sendFile(file))
+  scope.get('/assets/session.js', TEXT, async (_request, reply) => reply.sendFile('session.js', CLIENT))
   // Browsers ask for it where no page names an icon, such as a JSON answer in a tab.
-  scope.get('/favicon.ico', async (_request, reply) => reply.sendFile('icon.svg'))
+  scope.get('/favicon.ico', TEXT, async (_request, reply) => reply.sendFile('icon.svg'))
 }
 
 /** The page around each place of the nonce. Everything else is filled in here, once, so nothing of a request gets in. */
@@ -71,7 +76,7 @@ function securityTxt (app: App, { SECURITY_CONTACT: contact, PUBLIC_ORIGIN: orig
   const expires = new Date(Date.now() + EXPIRES_AFTER_DAYS * 86_400_000).toISOString()
   const canonical = origin === undefined ? '' : `Canonical: ${origin}/.well-known/security.txt\n`
   const text = contact === undefined ? null : `Contact: ${contact}\nExpires: ${expires}\n${canonical}Preferred-Languages: en\n`
-  app.get('/.well-known/security.txt', { security: { auth: publicRoute('whoever found a weakness has no account') } }, async (_request, reply) => {
+  app.get('/.well-known/security.txt', { ...TEXT, security: { auth: publicRoute('whoever found a weakness has no account') } }, async (_request, reply) => {
     if (text === null) throw new SecurityError('NOT_FOUND')
     return reply.type('text/plain; charset=utf-8').send(text)
   })

@@ -1,7 +1,7 @@
 import { SecurityError, Type } from 'fastify-bulwark'
 import type { App, Services } from '../app.js'
 import type { Project } from '../repositories/projects.js'
-import { IdParams, NewProject, ProjectPatch, ProjectQuery, ProjectView } from '../schemas.js'
+import { IdParams, NewProject, Nothing, ProjectPatch, ProjectQuery, ProjectView } from '../schemas.js'
 
 /** The caller's own projects. Somebody else's is a 404 like one that never was: a 403 would tell that it exists. */
 export function projectRoutes (app: App, { projects }: Services): void {
@@ -22,10 +22,10 @@ export function projectRoutes (app: App, { projects }: Services): void {
   }, async (request) => found(await projects.change(request.user.id, request.params.id, request.body)))
 
   app.delete('/projects/:id', {
-    schema: { params: IdParams, response: { 204: Type.Null() } },
+    schema: { params: IdParams, response: { 204: Nothing } },
   }, async (request, reply) => {
     if (!await projects.remove(request.user.id, request.params.id)) throw new SecurityError('NOT_FOUND')
-    return reply.code(204).send(null)
+    return reply.code(204).send()
   })
 }
 

@@ -5,7 +5,7 @@ import { mailDirectory, type Config } from '../env.js'
 import { createPickup, type Mail } from '../mail.js'
 import { RESET_MINUTES, type Resets } from '../repositories/resets.js'
 import type { Users } from '../repositories/users.js'
-import { ForgottenPassword, PasswordReset } from '../schemas.js'
+import { ForgottenPassword, Nothing, PasswordReset } from '../schemas.js'
 
 /** Choosing another password by a link that is sent by e-mail. */
 export function recoveryRoutes (app: App, { users, resets, passwords }: Services, config: Config): void {
@@ -15,7 +15,7 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
   } else {
     const letters = createLetters(app, { users, resets, mail: createPickup(directory, config.MAIL_FROM), origin: config.PUBLIC_ORIGIN ?? `http://${config.HOST}:${config.PORT}` })
     app.post('/auth/forgot-password', {
-      schema: { body: ForgottenPassword },
+      schema: { body: ForgottenPassword, response: { 202: Nothing } },
       security: { auth: publicRoute('whoever forgot the password cannot sign in'), rateLimit: ['auth', 'letters'] },
     }, async (request, reply) => {
       // Nothing is looked up before the answer: neither its text nor its time tells whether there is such an account.
@@ -25,7 +25,7 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
   }
 
   app.post('/auth/reset-password', {
-    schema: { body: PasswordReset },
+    schema: { body: PasswordReset, response: { 204: Nothing } },
     security: { auth: publicRoute('the token of the link says who it is'), rateLimit: ['auth'] },
   }, async (request, reply) => {
     const { token, password } = request.body

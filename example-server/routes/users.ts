@@ -1,6 +1,6 @@
 import { SecurityError, Type } from 'fastify-bulwark'
 import type { App, Services } from '../app.js'
-import { IdParams, ListQuery, ManagedUser, Profile, SecurityView } from '../schemas.js'
+import { IdParams, ListQuery, ManagedUser, Nothing, Profile, SecurityView } from '../schemas.js'
 
 /** Other people: a public profile for whoever is signed in, everything but the password for administrators. */
 export function userRoutes (app: App, { users }: Services): void {
@@ -16,7 +16,7 @@ export function userRoutes (app: App, { users }: Services): void {
   }, async (request) => users.list(request.query.limit))
 
   app.delete('/admin/users/:id/sessions', {
-    schema: { params: IdParams },
+    schema: { params: IdParams, response: { 204: Nothing } },
     security: { auth: { roles: ['admin'] } },
   }, async (request, reply) => {
     const user = await users.find(request.params.id)

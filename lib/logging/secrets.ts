@@ -39,6 +39,16 @@ export function unwatchedSecrets (): UnwatchedSecrets {
   return unwatched
 }
 
+const WARNED = new WeakSet<object>()
+
+/** Says once for each `server` how many of the values stand in the log all the same. It never tells one. */
+export function warnOfUnwatched (server: object, log: { warn: (fields: UnwatchedSecrets, message: string) => void }): void {
+  const { tooShort, beyondBound } = unwatchedSecrets()
+  if (tooShort + beyondBound === 0 || WARNED.has(server)) return
+  WARNED.add(server)
+  log.warn({ tooShort, beyondBound }, `some secret values are not kept out of the log: those of fewer than ${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`)
+}
+
 function askSources (): void {
   for (const [source, known] of sources) {
     const values = source()

@@ -4,7 +4,10 @@ import ajvFormats from 'ajv-formats'
 
 const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 const ATOM = '[a-z0-9!#$%&\'*+/=?^_`{|}~-]'
-const EMAIL = new RegExp(`^${ATOM}+(?:\\.${ATOM}+)*@(?:${LABEL}\\.)+${LABEL}$`, 'i')
+const EMAIL = emailOf(LABEL)
+/** Up to this length no label of the domain and no local part can be too long, so that nothing need be counted. */
+const SHORT_EMAIL_LENGTH = 65
+const SHORT_EMAIL = emailOf('[a-z0-9](?:[a-z0-9-]*[a-z0-9])?')
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const DATE_TIME = /^(\d{4})-(\d\d)-(\d\d)[Tt](.+)$/
 const TIME = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
@@ -16,7 +19,7 @@ const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
  * without minutes, `uuid` takes `urn:uuid:`, `byte` anything with an empty line, `url` backtracks, `ipv6` has a 1 KB pattern.
  */
 const STRICT: Readonly<Record<string, (text: string) => boolean>> = {
-  email: (text) => text.length <= 254 && text.indexOf('@') <= 64 && EMAIL.test(text),
+  email: (text) => text.length <= SHORT_EMAIL_LENGTH ? SHORT_EMAIL.test(text) : text.length <= 254 && text.indexOf('@') <= 64 && EMAIL.test(text),
   uuid: (text) => text.length === 36 && UUID.test(text),
   url: isUrl,
   'date-time': isDateTime,
@@ -38,6 +41,10 @@ export function addFormats (ajv: Ajv): void {
     const compare = typeof known === 'object' && 'compare' in known ? known.compare : undefined
     ajv.addFormat(name, typeof compare === 'function' ? { type: 'string', validate, compare: compare as (a: string, b: string) => number | undefined } : { type: 'string', validate })
   }
+}
+
+function emailOf (label: string): RegExp {
+  return new RegExp(`^${ATOM}+(?:\\.${ATOM}+)*@(?:${label}\\.)+${label}$`, 'i')
 }
 
 function isUrl (text: string): boolean {

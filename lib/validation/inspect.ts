@@ -6,6 +6,15 @@ import { CONDITIONS, isSchema, MAPS_OF_PARTS, PARTS, VALUES, type Schema } from 
 /** About what a pattern may cost in steps of the engine, a few milliseconds. */
 const MAX_STEPS = 1_000_000
 
+/** What each keyword is about; of a value of another type it says nothing. */
+const ABOUT: readonly (readonly [types: readonly string[], keywords: readonly string[]])[] = [
+  [['string'], ['minLength', 'maxLength', 'pattern', 'trimmed', 'safeText', 'characters']],
+  [['number', 'integer'], ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf']],
+  [['array'], ['items', 'additionalItems', 'minItems', 'maxItems', 'uniqueItems', 'contains']],
+  [['object'], ['properties', 'patternProperties', 'additionalProperties', 'required', 'minProperties', 'maxProperties', 'propertyNames']],
+  [['string', 'array', 'object'], ['controls']],
+]
+
 /** Each finding once, with the route and the field: `POST /users body.email`. */
 export function inspectSchema (schema: unknown, where: string, external: Readonly<Record<string, unknown>>, formats: Readonly<Record<string, unknown>>): Problem[] {
   const problems: Problem[] = []
@@ -22,6 +31,7 @@ export function inspectSchema (schema: unknown, where: string, external: Readonl
     if (!isSchema(at) || followed.has(at)) return
     followed.add(at)
     inspectPatterns(at, path, problems)
+    inspectTypes(at, path, problems)
     const { format, $ref } = at
     if (typeof format === 'string' && !Object.hasOwn(formats, format)) {
       problems.push({ path, message: `Nobody knows the format "${format}".`, mend: 'Use one of docs/validation.md, or add it under ajv.customOptions.formats of the server\'s options.' })
@@ -69,6 +79,17 @@ function inspectPatterns (schema: Schema, path: string, problems: Problem[]): vo
       const bound = Math.floor(MAX_STEPS ** (1 / growth.degree) + 1e-6)
       problems.push({ path, message: `The time of the pattern ${source} grows with the text's length to the power of ${growth.degree}.`, mend: `Leave one way to read each text (and begin with ^), add maxLength of at most ${bound}, or say in unsafePattern why it is safe.` })
     }
+  }
+}
+
+/** A rule that can never take effect is one that its author believes in: `minLength` of a number, `trimmed` of a list. */
+function inspectTypes (schema: Schema, path: string, problems: Problem[]): void {
+  if (schema['type'] === undefined) return
+  const types = [schema['type']].flat().map(String)
+  for (const [about, keywords] of ABOUT) {
+    if (about.some((type) => types.includes(type))) continue
+    const idle = keywords.filter((keyword) => schema[keyword] !== undefined)
+    if (idle.length > 0) problems.push({ path, message: `${idle.join(', ')} never takes effect on type ${types.join(', ')}.`, mend: `Remove it, or write type: '${about[0] ?? ''}'.` })
   }
 }
 

@@ -1,5 +1,9 @@
 import { _, type Ajv, type FuncKeywordDefinition, type KeywordCxt } from 'ajv'
+import { not, or } from 'ajv/dist/compile/codegen/index.js'
+import { useFunc } from 'ajv/dist/compile/util.js'
+import ucs2length from 'ajv/dist/runtime/ucs2length.js'
 import { usePattern } from 'ajv/dist/vocabularies/code.js'
+import { isSchema } from './walk.js'
 
 export type CharacterKind = 'lower' | 'upper' | 'digit' | 'special'
 
@@ -18,6 +22,11 @@ const MARKS = '\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff'
 const UNSAFE_LINES = `[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff${MARKS}]`
 const UNSAFE_LINE = `[\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\ud800-\\udfff${MARKS}]`
 const SURROUNDED = '^\\s|\\s$'
+
+/** What a branch that is one text may say. */
+const LITERAL: ReadonlySet<string> = new Set(['const', 'type', 'title', 'description'])
+/** Comparing with more of them one by one would not be quicker. */
+const MAX_TEXTS = 50
 
 const isUnprintable = new RegExp(UNPRINTABLE, 'u')
 
@@ -58,7 +67,53 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
   ajv.addKeyword({ keyword: 'characters', type: 'string', metaSchema: { type: 'array', items: { enum: Object.keys(CHARACTERS) }, uniqueItems: true }, errors: true, compile: requireCharacters })
   ajv.addKeyword({ keyword: 'bulwark:keys', type: 'object', schemaType: 'boolean', validate: (_schema: boolean, data: object) => keysArePlain(data) })
   ajv.addKeyword({ keyword: 'bulwark:rest', type: ['object', 'array'], schemaType: 'object', compile: guardRest })
+  countOnlyInDoubt(ajv)
+  if (!skipsLong) askLiteralsFirst(ajv)
   if (skipsLong) guardPatterns(ajv)
+}
+
+/**
+ * `minLength` and `maxLength` count characters, of which each takes one or two UTF-16 units. Ajv walks each text once for
+ * either; only where the number of units leaves it open does it have to.
+ */
+function countOnlyInDoubt (ajv: Ajv): void {
+  const { unicode } = ajv.opts as { readonly unicode?: boolean }
+  if (unicode === false) return
+  for (const keyword of ['minLength', 'maxLength']) {
+    const definition = ajv.getKeyword(keyword)
+    if (typeof definition !== 'object' || !('code' in definition)) throw new TypeError(`Ajv has no code for ${keyword}`)
+    // In place: a text that is too long must be refused before a pattern or a format reads it.
+    definition.code = function countCharacters (cxt: KeywordCxt) {
+      const limit = cxt.schema as number
+      const units = _`${cxt.data}.length`
+      const characters = _`${useFunc(cxt.gen, ucs2length.default)}(${cxt.data})`
+      cxt.fail(keyword === 'minLength'
+        ? _`${units} < ${limit} || ${units} < ${limit * 2} && ${characters} < ${limit}`
+        : _`${units} > ${limit * 2} || ${units} > ${limit} && ${characters} > ${limit}`)
+    }
+  }
+}
+
+/**
+ * A choice of texts is a list of branches to Ajv, which makes an error object for each that does not fit, also beside one
+ * that does. Whatever is one of the texts needs none of that; whatever is not goes through the branches, as before.
+ */
+function askLiteralsFirst (ajv: Ajv): void {
+  const definition = ajv.getKeyword('anyOf')
+  if (typeof definition !== 'object' || !('code' in definition)) throw new TypeError('Ajv has no code for anyOf')
+  const { code } = definition
+  definition.code = function codeOfChoice (cxt: KeywordCxt, type) {
+    const texts = textsOf(cxt.schema)
+    if (texts === null) code(cxt, type)
+    else cxt.gen.if(not(or(...texts.map((text) => _`${cxt.data} === ${text}`))), () => { cxt.gen.block(() => { code(cxt, type) }) })
+  }
+}
+
+/** The texts of a choice between nothing else: with one of them, no branch coerces, fills in or notes anything. */
+function textsOf (branches: unknown): string[] | null {
+  if (!Array.isArray(branches) || branches.length > MAX_TEXTS) return null
+  const texts = branches.map((branch: unknown) => isSchema(branch) && Object.keys(branch).every((key) => LITERAL.has(key)) && (branch['type'] ?? 'string') === 'string' ? branch['const'] : null)
+  return texts.every((text) => typeof text === 'string') ? texts : null
 }
 
 function requireCharacters (kinds: readonly CharacterKind[]): ReturnType<NonNullable<FuncKeywordDefinition['compile']>> {

@@ -30,7 +30,7 @@ export function mediaTypesOf (route: BodyRoute, policy: ResolvedValidationPolicy
     return named === null ? declared ?? JSON_ONLY : new Set(Object.keys(named).filter((type) => declared?.has(type) ?? true))
   }
   if (check === 'unchecked') return declared
-  const takesBody = ![route.method].flat().every((method) => BODYLESS.has(method) || method === 'OPTIONS')
+  const takesBody = ![route.method].flat().every((method) => BODYLESS.has(method))
   return takesBody && (isStrict || declared !== null) ? NONE : null
 }
 

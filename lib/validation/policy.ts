@@ -24,6 +24,13 @@ const TOKEN = '[a-z0-9!#$%&\'+.^_`|~-]+'
 /** As Fastify hands it out: lower case, without parameters. */
 export const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
 
+/** What a route that is validated by a compiler of its own says in vain. `own`: what it wrote itself, and did not inherit. */
+export function compilerProblems ({ method, url }: { readonly method: string | readonly string[], readonly url: string }, own: ValidationRouteOptions | undefined): Problem[] {
+  // The automatic HEAD route repeats what its GET said.
+  if (own?.unknown === undefined || [method].flat().join() === 'HEAD') return []
+  return [{ path: `${[method].flat().join('|')} ${url} security.validation.unknown`, message: 'The route has a validatorCompiler of its own, which alone decides what happens to unknown keys.', mend: 'Remove `unknown`, or the compiler.' }]
+}
+
 export function resolveValidationPolicy (base: ResolvedValidationPolicy, input: unknown, where: string, problems: Problem[]): ResolvedValidationPolicy {
   if (input === false) {
     problems.push({ path: where, message: 'A route cannot go without validation.', mend: 'Open a schema instead: { additionalProperties: true }, or give the route a validatorCompiler of its own.' })

@@ -22,8 +22,11 @@ const VALUE_COST = 200
 /** Cleaning can make another branch of a union hold, which may ask for other cleaning. */
 const MAX_PASSES = 3
 
+/** `isAsked`: whether any schema of this Ajv has the keyword. */
+interface Meeting { readonly places: Place[], isAsked: boolean }
+
 /** The places that the running validation has met, by Ajv. Validation is synchronous, so there is one at a time. */
-const MET = new WeakMap<Ajv, Place[]>()
+const MET = new WeakMap<Ajv, Meeting>()
 
 /**
  * Adds the keyword `sanitize`. It changes nothing while a value is judged: it notes where it stood, and what a branch of
@@ -31,15 +34,17 @@ const MET = new WeakMap<Ajv, Place[]>()
  */
 export function addSanitize (ajv: Ajv): void {
   const places: Place[] = []
+  const meeting: Meeting = { places, isAsked: false }
   // All findings are collected only of what was refused already.
   const isNoted = ajv.opts.allErrors !== true
-  if (isNoted) MET.set(ajv, places)
+  if (isNoted) MET.set(ajv, meeting)
   ajv.addKeyword({
     keyword: 'sanitize',
     type: 'string',
     errors: false,
     compile (mode: unknown, schema: Readonly<Record<string, unknown>>) {
       if (!isNoted) return () => true
+      meeting.isAsked = true
       const fault = faultOf(schema)
       return function note (_value: string, at) {
         // The boot check names the route and the field; what it cannot see (validateInput) must not pass unclean either.
@@ -79,8 +84,10 @@ function asksForCleaning (schema: readonly unknown[]): boolean {
 }
 
 /** `validate`, which then cleans what it found valid, in place, and judges it again: the rules hold for what the handler gets. */
-export function cleaning (ajv: Ajv, validate: ValidateFunction): CleaningValidator {
-  const places = MET.get(ajv) ?? []
+export function cleaning (ajv: Ajv, validate: ValidateFunction): CleaningValidator | ValidateFunction {
+  const { places, isAsked } = MET.get(ajv) ?? { places: [], isAsked: false }
+  // What it refers to was compiled with it, so nothing of it can ask for cleaning later. Most schemas never do, and must not pay.
+  if (!isAsked) return validate
   const judge: CleaningValidator = function validateAndClean (data) {
     places.length = 0
     const isValid = validate(data)

@@ -1,31 +1,13 @@
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
-import { connect, type AddressInfo } from 'node:net'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { test, type Test } from 'tap'
-import { createServer, defineSecurity, publicRoute } from '../../index.js'
-import { checkEvents, events, watchSecretValues, type EventsOptions } from '../../plugins/events.js'
+import { test } from 'tap'
+import { checkEvents, events, type EventsOptions } from '../../plugins/events.js'
 import type { Problem } from '../../lib/errors.js'
-import { loggerOptions, SafeLogController } from '../../lib/logging/options.js'
+import { SafeLogController } from '../../lib/logging/options.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'
 import { rawResponse } from '../helpers/raw-http.js'
-
-const SECRET = 'hunter2-hunter2'
-const open = { security: { auth: publicRoute('a route of the test') } }
-
-interface Service { readonly app: FastifyInstance, readonly lines: LogLine[], readonly requests: () => LogLine[] }
-
-async function build (t: Test, definition: { readonly events?: EventsOptions } = {}, options: FastifyServerOptions = {}, stream: 'own' | 'suite' = 'suite'): Promise<Service> {
-  const { logger, lines } = captureLogs()
-  // The suite's own serializers and hooks are what is tested.
-  const app = await createServer(defineSecurity(definition), { logger: stream === 'own' ? logger : { stream: (logger as { stream: never }).stream }, ...options }) as unknown as FastifyInstance
-  t.teardown(() => app.close())
-  return { app, lines, requests: () => lines.filter(({ msg }) => msg === 'request') }
-}
-
-async function listen (app: FastifyInstance): Promise<number> {
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  return (app.server.address() as AddressInfo).port
-}
+import { build, listen, open, SECRET } from './events-service.js'
 
 test('each request leaves one line that names the route, never the URL', async (t) => {
   const { app, lines, requests } = await build(t)
@@ -169,20 +151,6 @@ test('Fastify\'s own lines: that of a stream\'s error stays beside the access lo
   t.notMatch(JSON.stringify(controller(false)), SECRET)
 })
 
-test('secrets that are not searched for are counted in a warning at the boot, and never told', async (t) => {
-  let values = ['seven77', 'eight888']
-  t.teardown(watchSecretValues(() => values))
-  for (const [own, expected] of [[values, [{ level: 40, tooShort: 1, beyondBound: 0 }]], [['eight888'], []]] as const) {
-    values = [...own]
-    const { app, lines } = await build(t)
-    await app.ready()
-    const warned = lines.filter(({ msg }) => msg?.includes('secret values'))
-    t.match(warned, expected)
-    t.equal(warned.length, expected.length)
-    t.notMatch(JSON.stringify(lines), /seven77/)
-  }
-})
-
 test('it can be turned off, and then Fastify\'s own lines are back, without queries', async (t) => {
   const { app, lines, requests } = await build(t, { events: { accessLog: false } })
   await app.inject(`/nowhere?token=${SECRET}`)
@@ -210,111 +178,4 @@ test('every form of the option is checked', async (t) => {
     t.same(problems.map(({ path }) => path), paths, JSON.stringify(options))
   }
   await t.rejects(Promise.resolve(Fastify().register(events, { accessLog: 'yes' } as unknown as EventsOptions)), { code: 'BULWARK_CONFIG' })
-})
-
-test('no line of a server holds a known secret, wherever it was put, nor the headers of an error', async (t) => {
-  const values = [SECRET]
-  t.teardown(watchSecretValues(() => values))
-  const { app, lines } = await build(t)
-  app.get('/', open, async (request) => {
-    const error = Object.assign(new Error(`connect redis://:${SECRET}@redis`, { cause: new AggregateError([new Error(SECRET)], SECRET) }), { config: { headers: { authorization: 'Bearer other-secret-value' } } })
-    request.log.error({ err: error }, 'failed')
-    request.log.warn({ error, headers: { cookie: 'sid=other-secret-value' }, deep: { er: SECRET } }, `with ${SECRET}`)
-    request.log.child({ key: SECRET }).info({ query: { token: 'other-secret-value' }, url: '/a?t=other-secret-value' }, 'bound')
-    request.log.info({ req: request, res: { statusCode: 200, headers: { 'set-cookie': 'other-secret-value' } } }, 'own')
-    request.log.info(SECRET)
-    throw error
-  })
-  await app.inject({ url: '/?token=other-secret-value', headers: { cookie: 'sid=other-secret-value' } })
-  t.ok(lines.length >= 6)
-  t.notMatch(JSON.stringify(lines), /hunter2|other-secret-value/)
-  t.match(lines.find(({ msg }) => msg === 'failed'), { err: { message: 'connect redis://:[redacted]@redis', cause: { type: 'AggregateError', errors: [{ message: '[redacted]' }] } } })
-})
-
-test('an app\'s own serializers and hooks stay, and what its hook writes is cleaned', async (t) => {
-  const values = [SECRET]
-  t.teardown(watchSecretValues(() => values))
-  let text = ''
-  const hooks = { streamWrite: (line: string) => `${line.trimEnd()} ${SECRET}\n`, logMethod (this: unknown, args: unknown[], method: (...args: unknown[]) => void) { method.apply(this, args) } }
-  const app = await createServer(defineSecurity({}), { logger: { level: 'warn', stream: { write (line: string) { text += line } }, serializers: { req: () => 'mine' }, hooks } } as never)
-  t.teardown(() => app.close())
-  text = ''
-  app.log.warn({ req: {}, res: { statusCode: 1, x: 2 } }, 'x')
-  t.match(text, /"req":"mine","res":\{"statusCode":1\},"msg":"x"\} \[redacted\]\n$/)
-  app.log.info('below the level')
-  t.notMatch(text, /below/)
-})
-
-test('a logger that is turned off stays off, and an app\'s own controller stays', async (t) => {
-  t.same(Object.keys(loggerOptions({ logger: false }, true)), ['logController'])
-  t.same(Object.keys(loggerOptions({ logger: false, logController: new SafeLogController(true) }, true)), [])
-})
-
-test('a server that listens reports its start and its end, one that does not reports neither', async (t) => {
-  const { app, lines } = await build(t, {}, {}, 'own')
-  await listen(app)
-  await sleep(30)
-  await app.close()
-  t.match(lines.filter(({ event }) => String(event).startsWith('sys_')), [{ level: 30, event: 'sys_startup', production: false }, { level: 30, event: 'sys_shutdown', uptimeSeconds: 0 }])
-  const other = await build(t)
-  await other.app.inject('/')
-  await other.app.close()
-  t.same(other.lines.filter(({ event }) => String(event).startsWith('sys_')), [])
-})
-
-test('ten thousand failed sign-ins leave a bounded log with exact counts, of one address and of ten thousand', async (t) => {
-  const addresses: [string, (index: number) => string, number][] = [
-    ['one', () => '192.0.2.1', 20],
-    ['one /64', (index) => `2001:db8:0:1::${index.toString(16)}`, 20],
-    ['ten thousand', (index) => `10.1.${index >> 8}.${index & 255}`, 100],
-    ['ten thousand /64s', (index) => `2001:db8:${(index >> 8).toString(16)}:${(index & 255).toString(16)}::1`, 100],
-  ]
-  for (const [name, ip, most] of addresses) {
-    const { logger, lines } = captureLogs()
-    const app = Fastify({ logger })
-    await app.register(events)
-    await app.ready()
-    for (let index = 0; index < 10_000; index++) {
-      const request = { id: `req-${index}`, ip: ip(index), method: 'POST', log: app.log, routeOptions: { url: '/login' } }
-      app.security.events.emit('authn_login_fail', { reason: 'credentials' }, request as unknown as FastifyRequest)
-    }
-    await app.close()
-    const counted = lines.filter((line) => line['suppressed'] !== undefined)
-    const logged = lines.filter((line) => line.msg === 'authn_login_fail' && line['suppressed'] === undefined).length
-    t.equal(logged + counted.reduce((sum, line) => sum + Number(line['suppressed']), 0), 10_000, name)
-    // The run may cross from one window of ten seconds into the next.
-    t.ok(logged <= most * counted.length, `${name}: ${logged} lines`)
-    if (most === 20) t.ok(counted.every((line) => (line['callers'] as unknown[]).length === 1), name)
-  }
-})
-
-test('failed sign-ins through the server are counted by the address that a declared proxy gives', async (t) => {
-  const { logger, lines } = captureLogs()
-  const app = Fastify({ logger, trustProxy: ['127.0.0.1'] })
-  await app.register(events, { accessLog: false, callerLogLimit: 2 })
-  app.post('/login', async (request, reply) => {
-    app.security.events.emit('authn_login_fail', { reason: 'credentials' }, request)
-    return reply.code(401).send({})
-  })
-  for (let index = 0; index < 20; index++) await app.inject({ method: 'POST', url: '/login', headers: { 'x-forwarded-for': index < 15 ? '192.0.2.1' : '192.0.2.2' } })
-  await app.close()
-  t.same(lines.filter((line) => line['suppressed'] !== undefined).map((line) => [line['suppressed'], line['callers']]), [[16, [{ caller: '192.0.2.1', suppressed: 13 }, { caller: '192.0.2.2', suppressed: 3 }]]])
-})
-
-test('emit wants a name of the catalogue and passes its fields on alone', async (t) => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  await app.register(events)
-  const seen: unknown[] = []
-  app.security.events.on('*', (event) => { seen.push(event) })
-  app.security.events.emit('authn_password_change', { userId: 'u1', password: SECRET } as { userId: string }, null)
-  app.security.events.emit('user_created', { userId: 'u2', by: 'u1', name: 'authz_fail' } as { userId: string, by: string }, null)
-  t.match(seen, [{ name: 'authn_password_change', userId: 'u1', requestId: null }, { name: 'user_created', userId: 'u2', by: 'u1' }])
-  t.notMatch(JSON.stringify(seen), SECRET)
-  // @ts-expect-error no such event
-  t.throws(() => { app.security.events.emit('authn_password_changed', { userId: 'u1' }, null) }, { name: 'TypeError', message: /Did you mean "authn_password_change"/ })
-  // @ts-expect-error the fields of another event
-  t.throws(() => { app.security.events.emit('*', { userId: 'u1' }, null) }, { name: 'TypeError' })
-  // @ts-expect-error a field is missing
-  app.security.events.emit('authz_change', { userId: 'u1', from: 'a' }, null)
 })

@@ -1,5 +1,5 @@
 import { connect, type AddressInfo } from 'node:net'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { test, type Test } from 'tap'
 import { BulwarkConfigError } from '../../lib/errors.js'
 import { securityOf } from '../../lib/policy/install.js'
@@ -90,6 +90,42 @@ test('a media type without a schema is 415, whatever parser the app has', async 
   t.equal((await alone.inject({ method: 'POST', url: '/none', payload: {} })).statusCode, 200, 'the plugin alone leaves routes without a schema to the app')
 })
 
+test('a body that comes with OPTIONS is no way around', async (t) => {
+  const app = await server(t, {}, true)
+  const seen: unknown[] = []
+  app.options('/none', async ({ body }) => { seen.push(body); return '' })
+  app.options('/checked', { schema: { body: BASE } }, async ({ body }) => { seen.push(body); return '' })
+  app.route({ method: ['GET', 'OPTIONS'], url: '/both', handler: async ({ body }) => { seen.push(body); return '' } })
+  const send = async (url: string, payload?: object): Promise<number> => (await app.inject({ method: 'OPTIONS', url, ...payload !== undefined && { payload } })).statusCode
+  t.same([await send('/none', { isAdmin: true }), await send('/both', { isAdmin: true }), await send('/checked', { isAdmin: true }), await send('/checked', { id: 'x' })], [415, 415, 400, 400])
+  t.same([await send('/none'), await send('/both'), await send('/checked', { id: 1 }), (await app.inject('/both')).statusCode], [200, 200, 200, 200])
+  t.same(seen, [undefined, undefined, { id: 1 }, undefined])
+})
+
+test('a rule that could never take effect stops the boot, with the route and the field', async (t) => {
+  const app = await server(t)
+  const own: RouteOptions['validatorCompiler'] = () => () => true
+  const properties = {
+    a: { type: 'integer', minLength: 2 }, b: { type: 'array', items: { type: 'string' }, trimmed: true }, c: { type: ['number', 'null'], safeText: 'line', pattern: '^a' }, d: { type: 'string', minimum: 1 },
+    e: { type: 'object', maxItems: 5 }, f: { type: 'string', required: ['x'] }, g: { type: 'boolean', controls: true }, h: { not: { type: 'integer', maxLength: 1 } },
+    ok1: { type: ['string', 'integer'], minLength: 2, minimum: 1 }, ok2: { minLength: 2, minimum: 1 }, ok3: { type: 'object', controls: true, additionalProperties: true }, ok4: { type: 'integer', multipleOf: 2, default: 4 },
+  }
+  app.post('/x', { schema: { body: { type: 'object', properties } } }, async () => '')
+  app.get('/own', { schema: { querystring: BASE }, validatorCompiler: own, security: { validation: { unknown: 'strip' } } }, async () => '')
+  app.get('/fine', { schema: { querystring: BASE }, validatorCompiler: own }, async () => '')
+  void app.register(async (scope) => {
+    scope.setValidatorCompiler(() => () => true)
+    scope.post('/scope', { schema: { body: BASE }, security: { validation: { unknown: 'reject' } } }, async () => '')
+  })
+  const error: unknown = await Promise.resolve(app.ready()).then(() => null, (reason: unknown) => reason)
+  t.ok(error instanceof BulwarkConfigError)
+  const problems = error instanceof BulwarkConfigError ? error.problems : []
+  t.same(problems.map(({ path }) => path).sort(), ['GET /own security.validation.unknown', 'POST /scope security.validation.unknown', ...['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((name) => `POST /x body.${name}`)])
+  const messageOf = (path: string): string | undefined => problems.find((problem) => problem.path === path)?.message
+  t.equal(messageOf('POST /x body.c'), 'pattern, safeText never takes effect on type number, null.')
+  t.match(messageOf('GET /own security.validation.unknown'), /validatorCompiler of its own/)
+})
+
 test('four Content-Type tricks that once skipped validation reach no handler', async (t) => {
   const app = await server(t)
   let ran = 0
@@ -158,6 +194,32 @@ test('media types that could never take effect are refused at boot', async (t) =
   t.match(await problemsOf('POST', content('text/csv; charset=utf-8')), [/charset/])
   t.match(await problemsOf('POST', content('text/csv'), ['text/plain']), [/None of these types has a schema/])
   t.same(await problemsOf('POST', content('text/csv', 'text/plain'), ['text/plain']), [])
+})
+
+test('an answer of a status that the response schemas do not name is not sent whole', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(validation)
+  securityOf(app).root.strict = true
+  const User = Type.Object({ id: Type.Integer() })
+  let routes = 0
+  const answer = (response: object | undefined, code: number, payload: unknown = { id: 1, passwordHash: 'leaked' }): [number, string] => {
+    const url = `/${routes++}`
+    app.get(url, response === undefined ? {} : { schema: { response } }, (_request, reply) => reply.code(code).send(payload))
+    return [code, url]
+  }
+  const cases = [
+    answer({ 200: User }, 202), answer({ 200: User, 204: Type.Null() }, 299), answer({ 200: User }, 302),
+    answer({ 200: User }, 200), answer({ '2xx': User }, 202), answer({ default: User }, 207), answer({ '2XX': User }, 201), answer({ 200: User }, 418, {}), answer({ 200: User }, 204, null),
+    answer(undefined, 202, { id: 1 }), answer({ 401: User }, 202, { id: 1 }), answer({ 200: User }, 202, 'text'),
+  ]
+  for (const [index, [code, url]] of cases.entries()) {
+    const res = await app.inject(url)
+    t.equal(res.statusCode, index < 3 ? 500 : code, url)
+    t.notMatch(res.body, 'leaked', url)
+  }
+  t.match(lines.join(''), /the route answered 299, for which it has no response schema/)
 })
 
 test('a response schema drops what it does not declare, also in nested unions; routes without one are listed', async (t) => {
