@@ -58,6 +58,7 @@ async function main () {
   const machine = describeMachine()
   console.log(`Node ${machine.node}, ${machine.cores} × ${machine.cpu}, load ${machine.loadAverageBefore}; ${canPin ? 'servers on core 0, load on core 1' : 'NOT pinned to cores (no taskset, or one core): compare ratios only'}\n`)
   if (options.scale) return (await import('./scale.mjs')).runScale(options, machine)
+  if (options.profile !== null) return (await import('./harness/profile.mjs')).printProfiles(options)
   const phases = await import('./harness/phases.mjs')
   const results = { machine, settings: { rounds: options.rounds, seconds: options.seconds, quick: options.quick } }
   if (options.scenarios.length > 0) results.routes = await phases.routes(options)

@@ -6,7 +6,18 @@ const { listen, server, mint } = await build(JSON.parse(process.argv[3]))
 let requests = 0
 server.on('request', () => { requests++ })
 
+let session = null
+
 const ANSWERS = {
+  async startProfile () {
+    const { Session } = await import('node:inspector/promises')
+    session = new Session()
+    session.connect()
+    await session.post('Profiler.enable')
+    await session.post('Profiler.setSamplingInterval', { interval: 200 })
+    await session.post('Profiler.start')
+  },
+  stopProfile: async () => (await session.post('Profiler.stop')).profile,
   mark () {
     const { userCPUTime, systemCPUTime, involuntaryContextSwitches } = process.resourceUsage()
     return { cpu: userCPUTime + systemCPUTime, requests, at: performance.now(), preempted: involuntaryContextSwitches }

@@ -13,6 +13,7 @@ export const USAGE = `npm run bench -- [options]
   --rounds n         rounds of each comparison (${FULL.rounds}; quick ${QUICK.rounds})
   --seconds s        length of one server's turn in a round (${FULL.seconds}; quick ${QUICK.seconds})
   --scale            cost against the number of routes, origins, policies, limiter keys and sessions; see docs/scaling.md
+  --profile server   where that server's time goes on each route of --only, by file and by function
   --out file         where the results go (bench/results.json; none with --quick or --only unless given)
   --draw             only draws docs/images/bench.svg again, from bench/results.json`
 
@@ -31,7 +32,7 @@ const positive = (text, name) => {
 export function readOptions (args) {
   const { values } = parseArgs({ args, options: {
     quick: { type: 'boolean' }, only: { type: 'string' }, servers: { type: 'string' }, rounds: { type: 'string' }, seconds: { type: 'string' },
-    scale: { type: 'boolean' }, out: { type: 'string' }, draw: { type: 'boolean' }, help: { type: 'boolean' },
+    scale: { type: 'boolean' }, out: { type: 'string' }, draw: { type: 'boolean' }, profile: { type: 'string' }, help: { type: 'boolean' },
   } })
   const base = values.quick ? QUICK : FULL
   const chosen = values.only === undefined ? null : list(values.only, [...Object.keys(SCENARIOS), ...PHASES], '--only')
@@ -46,6 +47,7 @@ export function readOptions (args) {
     quick: values.quick === true,
     scale: values.scale === true,
     draw: values.draw === true,
+    profile: values.profile === undefined ? null : list(values.profile, Object.keys(STACKS), '--profile')[0],
     help: values.help === true,
     out: values.out ?? (isPart ? null : 'bench/results.json'),
   }

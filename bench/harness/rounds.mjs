@@ -6,7 +6,7 @@ import { startServer } from './servers.mjs'
 import { compareRounds, summary } from './stats.mjs'
 
 /** For each route; a service spends its life warm. */
-const WARM_UP_REQUESTS = 10_000
+const WARM_UP_REQUESTS = 6000
 
 /** What each scenario gets as its answer, by a server's own tokens. */
 async function answersOf (server, scenarios) {

@@ -53,3 +53,14 @@ export async function startServer (module, options, { env = {}, file = SERVER, c
     },
   }
 }
+
+/** Runs a script to its end. @returns the one value that it sends */
+export async function startProcess (file, args) {
+  const child = spawn(process.execPath, ['--expose-gc', file, ...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, NODE_ENV: 'production' } })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+  return await new Promise((resolve, reject) => {
+    child.once('message', ({ value }) => { resolve(value) })
+    child.once('exit', (code) => { reject(new Error(`${file} ended with ${code}`)) })
+  })
+}

@@ -30,7 +30,8 @@ export async function build ({ log, redisUrl = null, define = (definition) => de
       loadUser: async (id) => ({ id, roles: ['user'] }),
     },
   }))
-  const app = Fastify(serverOptions(security, { logger: log ? { level: 'info', file: LOG_FILE } : false }))
+  const options = serverOptions(security, { logger: log ? { level: 'info', file: LOG_FILE } : false })
+  const app = Fastify(options)
   await app.register(bulwark, security)
 
   const anybody = { auth: publicRoute('bench') }
@@ -53,5 +54,5 @@ export async function build ({ log, redisUrl = null, define = (definition) => de
     while (tokens.length < count) tokens.push(...await Promise.all(Array.from({ length: Math.min(AT_ONCE, count - tokens.length) }, (_unused, step) => signIn(tokens.length + step))))
     return tokens
   }
-  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint, app }
+  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint, app, Response: options.http.ServerResponse }
 }
