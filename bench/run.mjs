@@ -42,11 +42,19 @@ function describeMachine () {
   }
 }
 
+/** The chart and the pages show what the results say. */
+async function publish () {
+  const { readResults, updatePages } = await import('./harness/docs.mjs')
+  const results = readResults()
+  if (results.routes) (await import('./harness/chart.mjs')).drawChart(results)
+  updatePages()
+}
+
 async function main () {
   const options = readOptions(process.argv.slice(2))
   if (options.help) return console.log(USAGE)
   const file = new URL(options.out ?? 'bench/results.json', ROOT)
-  if (options.draw) return (await import('./harness/chart.mjs')).drawChart(JSON.parse(readFileSync(file, 'utf8')))
+  if (options.draw) return await publish()
   const { requireWrk } = await import('./harness/load.mjs')
   requireWrk()
   installPeers()
@@ -60,7 +68,9 @@ async function main () {
   if (options.scale) return (await import('./scale.mjs')).runScale(options, machine)
   if (options.profile !== null) return (await import('./harness/profile.mjs')).printProfiles(options)
   const phases = await import('./harness/phases.mjs')
-  const results = { machine, settings: { rounds: options.rounds, seconds: options.seconds, quick: options.quick } }
+  // A part that is measured again replaces that part of what is there.
+  const before = options.isPart && options.out !== null && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+  const results = { ...before, machine, settings: { rounds: options.rounds, seconds: options.seconds, quick: options.quick } }
   if (options.scenarios.length > 0) results.routes = await phases.routes(options)
   for (const phase of options.phases) {
     const outcome = await phases[phase](options)
@@ -69,7 +79,7 @@ async function main () {
   machine.loadAverageAfter = Number(loadavg()[0].toFixed(2))
   if (options.out === null) return
   writeFileSync(file, `${JSON.stringify(results, (_key, value) => typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value, 1)}\n`)
-  if (results.routes) (await import('./harness/chart.mjs')).drawChart(results)
+  if (options.out === 'bench/results.json') await publish()
 }
 
 await main().catch((error) => {

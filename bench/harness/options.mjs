@@ -14,8 +14,8 @@ export const USAGE = `npm run bench -- [options]
   --seconds s        length of one server's turn in a round (${FULL.seconds}; quick ${QUICK.seconds})
   --scale            cost against the number of routes, origins, policies, limiter keys and sessions; see docs/scaling.md
   --profile server   where that server's time goes on each route of --only, by file and by function
-  --out file         where the results go (bench/results.json; none with --quick or --only unless given)
-  --draw             only draws docs/images/bench.svg again, from bench/results.json`
+  --out file         where the results go (bench/results.json; none with --quick, --only or --servers unless given)
+  --draw             only draws the chart and fills the pages again, from bench/results.json and bench/scale.json`
 
 const list = (text, allowed, name) => {
   const values = text.split(',')
@@ -44,6 +44,7 @@ export function readOptions (args) {
     servers,
     rounds: values.rounds === undefined ? base.rounds : Math.ceil(positive(values.rounds, 'rounds')),
     seconds: values.seconds === undefined ? base.seconds : positive(values.seconds, 'seconds'),
+    isPart,
     quick: values.quick === true,
     scale: values.scale === true,
     draw: values.draw === true,

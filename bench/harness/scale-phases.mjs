@@ -49,7 +49,7 @@ export async function instances (rounds) {
   const results = []
   try {
     for (let index = 0; index < 4; index++) {
-      const server = await startServer('bulwark', { log: false, redisUrl: store.url })
+      const server = await startServer('bulwark', { log: false, redisUrl: store.url, keyPrefix: 'bulwark:bench:' })
       server.tokens = await server.ask('mint', { count: MANY })
       server.files = Object.fromEntries(['public', 'tokens'].map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]))
       for (const name of ['public', 'tokens']) await loadUntil(server, server.files[name], 200, 6000)
