@@ -2,8 +2,10 @@ import { parseArgs } from 'node:util'
 import { SCENARIOS, STACKS } from '../scenarios.mjs'
 
 export const PHASES = ['redis', 'logging', 'latency', 'startup', 'memory']
-const QUICK = { scenarios: ['public', 'auth', 'post', 'refused', 'limited'], stacks: ['bare', 'control', 'bulwark', 'wired', 'express'], rounds: 4, seconds: 0.4 }
+const QUICK = { scenarios: ['public', 'auth', 'post', 'refused', 'limited'], stacks: ['bare', 'control', 'bulwark', 'wired', 'express'], rounds: 3, seconds: 0.4 }
 const FULL = { scenarios: Object.keys(SCENARIOS), stacks: Object.keys(STACKS), rounds: 12, seconds: 0.5 }
+
+export const SCALE_PARTS = ['manyRoutes', 'instances', 'hostile', 'flatness']
 
 export const USAGE = `npm run bench -- [options]
 
@@ -12,7 +14,8 @@ export const USAGE = `npm run bench -- [options]
   --servers a,b      some of ${Object.keys(STACKS).join(', ')}; bulwark and bare always run
   --rounds n         rounds of each comparison (${FULL.rounds}; quick ${QUICK.rounds})
   --seconds s        length of one server's turn in a round (${FULL.seconds}; quick ${QUICK.seconds})
-  --scale            cost against the number of routes, origins, policies, limiter keys and sessions; see docs/scaling.md
+  --scale            cost against the number of routes, origins, policies, callers, sessions; instances; hostile keys (docs/scaling.md)
+  --parts a,b        with --scale, some of ${SCALE_PARTS.join(', ')}
   --profile server   where that server's time goes on each route of --only, by file and by function
   --out file         where the results go (bench/results.json; none with --quick, --only or --servers unless given)
   --draw             only draws the chart and fills the pages again, from bench/results.json and bench/scale.json`
@@ -32,7 +35,7 @@ const positive = (text, name) => {
 export function readOptions (args) {
   const { values } = parseArgs({ args, options: {
     quick: { type: 'boolean' }, only: { type: 'string' }, servers: { type: 'string' }, rounds: { type: 'string' }, seconds: { type: 'string' },
-    scale: { type: 'boolean' }, out: { type: 'string' }, draw: { type: 'boolean' }, profile: { type: 'string' }, help: { type: 'boolean' },
+    scale: { type: 'boolean' }, parts: { type: 'string' }, out: { type: 'string' }, draw: { type: 'boolean' }, profile: { type: 'string' }, help: { type: 'boolean' },
   } })
   const base = values.quick ? QUICK : FULL
   const chosen = values.only === undefined ? null : list(values.only, [...Object.keys(SCENARIOS), ...PHASES], '--only')
@@ -47,6 +50,7 @@ export function readOptions (args) {
     isPart,
     quick: values.quick === true,
     scale: values.scale === true,
+    scaleParts: values.parts === undefined ? SCALE_PARTS : list(values.parts, SCALE_PARTS, '--parts'),
     draw: values.draw === true,
     profile: values.profile === undefined ? null : list(values.profile, Object.keys(STACKS), '--profile')[0],
     help: values.help === true,

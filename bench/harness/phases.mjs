@@ -41,11 +41,15 @@ export async function routes ({ scenarios, servers, rounds, seconds, quick }) {
   return results
 }
 
+/** The further parts compare fewer things, and the whole run should stay below twenty minutes. */
+const fewer = (rounds) => Math.ceil(rounds * 2 / 3)
+
 const STATEFUL = ['bulwark', 'wired', 'hono', 'express']
 const chosenOf = (keys, servers) => keys.filter((key) => servers.includes(key))
 
 /** The same routes with the counts, and the suite's sessions, in Redis. */
-export async function redis ({ servers, rounds, seconds }) {
+export async function redis ({ servers, rounds: all, seconds }) {
+  const rounds = fewer(all)
   if (!hasRedis()) {
     console.log('## Redis: left out, there is no redis-server (Debian: apt-get install redis-server)\n')
     return null
@@ -67,7 +71,8 @@ export async function redis ({ servers, rounds, seconds }) {
 }
 
 /** One line a request by pino at level info, into /dev/null. */
-export async function logging ({ servers, rounds, seconds }) {
+export async function logging ({ servers, rounds: all, seconds }) {
+  const rounds = fewer(all)
   console.log(`## Logging: one line a request; ${rounds} rounds of ${seconds} s\n`)
   const stacks = chosenOf(['bare', ...STATEFUL], servers)
   const variants = Object.fromEntries([...chosenOf(['bare', 'bulwark'], servers).map((key) => [key, STACKS[key]]), ...stacks.map((key) => [`${key} log`, { ...STACKS[key], title: `${STACKS[key].title}, logging`, options: { log: true } }])])
@@ -83,7 +88,7 @@ const LATENCY_SECONDS = 2
 
 /** p50 and p99 at one moderate rate for all, from the time when a request was due. */
 export async function latency ({ servers, rounds }) {
-  const turns = Math.max(3, Math.round(rounds / 2))
+  const turns = Math.ceil(rounds / 3)
   console.log(`## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ms from the time when the request was due\n`)
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']
@@ -117,7 +122,8 @@ export async function latency ({ servers, rounds }) {
 }
 
 /** From the start of the process to the first answer, and what CPU time that took. */
-export async function startup ({ servers, rounds }) {
+export async function startup ({ servers, rounds: all }) {
+  const rounds = fewer(all)
   console.log(`## Start-up: process start to the first answer; ${rounds} rounds\n`)
   const keys = servers.filter((key) => key !== 'headers')
   const samples = Object.fromEntries(keys.map((key) => [key, { wallMs: [], cpuMs: [] }]))

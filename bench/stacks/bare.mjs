@@ -27,5 +27,5 @@ export async function build ({ log, headers = null }) {
   app.get('/limited', async (_request, reply) => reply.code(429).type(PROBLEM).send(problem(429, INSTANCE, limitMembers(86_400))))
   app.get('/page', async (_request, reply) => reply.type(HTML).send(page(NONCE)))
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).type(PROBLEM).send(problem(404, INSTANCE)))
-  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint: mintTokens }
+  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint: mintTokens, app }
 }

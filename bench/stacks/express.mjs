@@ -72,7 +72,7 @@ export async function build ({ log, redisUrl = null }) {
   app.use((error, request, response, _next) => { refuse(response, error.status ?? 500, request.id) })
 
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, app)
-  return { listen: () => once(server.listen(0, '127.0.0.1'), 'listening'), server, mint: mintTokens }
+  return { listen: () => once(server.listen(0, '127.0.0.1'), 'listening'), server, mint: mintTokens, app: { routing: app, ready: async () => {} } }
 }
 
 function refuse (response, status, instance, members) {

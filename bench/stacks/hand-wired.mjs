@@ -49,5 +49,5 @@ export async function build ({ log, redisUrl = null }) {
   const csp = pageCsp(undefined)
   const withoutNonce = Object.fromEntries(Object.entries(csp).map(([name, values]) => [name, values.filter((value) => value !== undefined)]))
   app.get('/page', { helmet: { ...helmetOptions(withoutNonce, PAGE_REFERRER), enableCSPNonces: true } }, async (_request, reply) => reply.type(HTML).send(page(reply.cspNonce.script)))
-  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint: mintTokens }
+  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint: mintTokens, app }
 }

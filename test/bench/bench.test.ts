@@ -8,8 +8,8 @@ interface Answer { readonly status: number, readonly headers: Readonly<Record<st
 interface Round { readonly cpu: number, readonly share: number }
 type Differences = (scenario: string, expected: Answer, actual: Answer, options?: { headers: boolean }) => readonly string[]
 type CompareRounds = (a: readonly Round[], b: readonly Round[], of: (round: Round) => number) => { median: number, q1: number, q3: number, calm: number }
-interface Pages { readonly PAGES: readonly string[], readResults (): { readonly routes?: unknown }, withFigures (page: string, results: object): string }
-interface Chart { renderChart (results: object): string }
+interface Pages { readonly PAGES: readonly string[], readonly readResults: () => { readonly routes?: unknown }, readonly withFigures: (page: string, results: object) => string }
+interface Chart { readonly renderChart: (results: object) => string }
 
 const load = async (name: string): Promise<unknown> => await import(pathToFileURL(join(ROOT, 'bench', 'harness', name)).href)
 const read = (...path: readonly string[]): string => readFileSync(join(ROOT, ...path), 'utf8')
