@@ -50,6 +50,8 @@ async function publish () {
   updatePages()
 }
 
+const rounded = (_key, value) => typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
+
 async function main () {
   const options = readOptions(process.argv.slice(2))
   if (options.help) return console.log(USAGE)
@@ -71,14 +73,13 @@ async function main () {
   // A part that is measured again replaces that part of what is there.
   const before = options.isPart && options.out !== null && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
   const results = { ...before, machine, settings: { rounds: options.rounds, seconds: options.seconds, quick: options.quick } }
-  if (options.scenarios.length > 0) results.routes = await phases.routes(options)
-  for (const phase of options.phases) {
+  for (const phase of [...options.scenarios.length > 0 ? ['routes'] : [], ...options.phases]) {
     const outcome = await phases[phase](options)
     if (outcome !== null) results[phase] = outcome
+    machine.loadAverageAfter = Number(loadavg()[0].toFixed(2))
+    // Written after each part, so that a run that is stopped is not lost.
+    if (options.out !== null) writeFileSync(file, `${JSON.stringify(results, rounded, 1)}\n`)
   }
-  machine.loadAverageAfter = Number(loadavg()[0].toFixed(2))
-  if (options.out === null) return
-  writeFileSync(file, `${JSON.stringify(results, (_key, value) => typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value, 1)}\n`)
   if (options.out === 'bench/results.json') await publish()
 }
 
