@@ -8,6 +8,7 @@ import { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 
 const socket = new Socket()
+Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' })
 
 /**
  * One request through an app.
@@ -33,7 +34,7 @@ function dispatch ({ app, Response = ServerResponse, method = 'GET', url = '/', 
   })
 }
 
-async function measure (variant, count, done) {
+export async function measure (variant, count, done) {
   const before = process.cpuUsage()
   for (let step = 0; step < count; step++) {
     await dispatch(variant, done + step)
@@ -64,9 +65,13 @@ const SHARES = [0.05, 0.25, 0.5]
  * @param file the bench's own `import.meta.filename`, which is run again for each variant
  * @param variants name → what builds it
  * @param report prints differences: ({ line, at }) => void
+ * @returns the CPU µs a request of each round, by variant; never, in a process that is a variant
  */
 export async function compare ({ file, variants, rounds, requests, warmUp = 20_000, report }) {
-  if (process.argv[2] === '--variant') return serve(variants[process.argv[3]])
+  if (process.argv[2] === '--variant') {
+    await serve(variants[process.argv[3]])
+    return new Promise(() => {})
+  }
   const names = Object.keys(variants)
   const workers = {}
   for (const name of names) {
@@ -98,4 +103,5 @@ export async function compare ({ file, variants, rounds, requests, warmUp = 20_0
     difference: (a, b) => { line(`${a} - ${b}`, at(a).map((value, index) => value - at(b)[index])) },
     ratio: (a, b) => { line(`${a} / ${b}`, at(a).map((value, index) => value / at(b)[index])) },
   })
+  return samples
 }
