@@ -83,6 +83,9 @@ async function main () {
   if (options.out === 'bench/results.json') await publish()
 }
 
+// What was started ends with the run, however it ends.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => { process.exit(1) })
+
 await main().catch((error) => {
   console.error(error.message)
   process.exitCode = 1

@@ -24,6 +24,14 @@ export const AIMS = {
 const titleOf = (key) => key.split(' ').map((part) => STACKS[part]?.title ?? part).join(', ').replace(', redis', ', Redis').replace(', log', ', logging')
 const rows = (results, cells) => Object.entries(results).map(([name, result]) => [SCENARIOS[name].title, ...cells(result, name)])
 
+/** What all pairs share stands in the heading above the table. */
+function headingOf (pair, pairs) {
+  const [first, second] = pair.split('/')
+  if (pairs.every((other) => other.endsWith(`/${second}`))) return titleOf(first)
+  if (pairs.every((other) => other.startsWith(`${first}/`))) return titleOf(second)
+  return `${titleOf(first)} / ${titleOf(second)}`
+}
+
 function cpuTable (results) {
   const keys = Object.keys(Object.values(results)[0].servers)
   return table(['CPU µs a request', ...keys.map(titleOf)], rows(results, ({ servers }) => keys.map((key) => servers[key].cpuUs.median.toFixed(0))))
@@ -36,7 +44,7 @@ function throughputTable (results) {
 
 function ratioTable (results, pairs, kind = 'cpu') {
   const known = pairs.filter((pair) => Object.values(results)[0].ratios[pair])
-  return table(['', ...known.map((pair) => pair.split('/').map(titleOf).join(' / '))], rows(results, ({ ratios }) => known.map((pair) => `${range(ratios[pair][kind])}, ${two(ratios[pair][kind].calm)}`)))
+  return table(['', ...known.map((pair) => headingOf(pair, known))], rows(results, ({ ratios }) => known.map((pair) => `${range(ratios[pair][kind])}, ${two(ratios[pair][kind].calm)}`)))
 }
 
 const BLOCKS = {
@@ -49,7 +57,7 @@ const BLOCKS = {
   'to-peers': ({ routes }) => ratioTable(routes, ['headers', 'wired', 'hono', 'express'].map((key) => `bulwark/${key}`)),
   aims: ({ routes }) => table(['the suite against', ...Object.keys(AIMS).map((name) => SCENARIOS[name].title)], ['bare', 'wired', 'express'].map((key) => [STACKS[key].title, ...Object.entries(AIMS).map(([name, aim]) => {
     const { median, calm } = routes[name].ratios[`bulwark/${key}`].cpu
-    return `${two(median)}, ${two(calm)} (${aim[key]}) ${Math.max(median, calm) >= aim[key] ? 'yes' : 'no'}`
+    return `${two(median)}, ${two(calm)} (${aim[key]}) ${median >= aim[key] ? 'reached' : 'not reached'}`
   })])),
   cpu: ({ routes }) => cpuTable(routes),
   throughput: ({ routes }) => throughputTable(routes),
@@ -61,7 +69,7 @@ const BLOCKS = {
   'many-routes': ({ manyRoutes }) => `With 500 routes, each with schemas of its own, the suite starts in ${two(manyRoutes.cpuRatio.median)} times the CPU of bare Fastify with the same routes (${whole(manyRoutes.suiteCpuMs.median)} ms against ${whole(manyRoutes.fastifyCpuMs.median)} ms); the aim is below 1.5.`,
   flatness: ({ flatness }) => table(['', 'CPU µs a request, quickest quarter', 'median'], Object.entries(flatness).map(([name, { quickestQuarterUs, medianUs }]) => [name, quickestQuarterUs.toFixed(1), medianUs.toFixed(1)])),
   hostile: ({ hostile }) => table(['requests', 'heap MB', 'RSS MB'], hostile.map(({ requests, heapMB, rssMB }) => [whole(requests), heapMB.toFixed(1), rssMB.toFixed(0)])),
-  instances: ({ instances }) => table(['route, instances', 'Redis CPU µs a request', 'scripts and reads a request', 'Node CPU µs a request', 'requests a second'], instances.map(({ scenario, instances: count, redisUsPerRequest, callsPerRequest, nodeUsPerRequest, requestsPerSecond }) => [`${SCENARIOS[scenario].title}, ${count}`, range(redisUsPerRequest, 1), two(callsPerRequest.median), range(nodeUsPerRequest, 0), whole(requestsPerSecond.median)])),
+  instances: ({ instances }) => table(['route, instances', 'Redis CPU µs a request', 'scripts a request', 'Node CPU µs a request', 'requests a second'], instances.map(({ scenario, instances: count, redisUsPerRequest, callsPerRequest, nodeUsPerRequest, requestsPerSecond }) => [`${SCENARIOS[scenario].title}, ${count}`, range(redisUsPerRequest, 1), two(callsPerRequest.median), range(nodeUsPerRequest, 0), whole(requestsPerSecond.median)])),
   arithmetic ({ instances }) {
     const cost = Math.max(...instances.map(({ redisUsPerRequest }) => redisUsPerRequest.median))
     const node = Math.max(...instances.map(({ nodeUsPerRequest }) => nodeUsPerRequest.median))
@@ -72,13 +80,13 @@ const BLOCKS = {
   },
 }
 
-const MARKED = /(<!-- figures: ([\w-]+) -->\n)[^]*?(\n<!-- end of figures -->)/g
+const MARKED = /(<!-- figures: ([\w-]+) -->\n)[^]*?(<!-- end of figures -->)/g
 
 /** The page with the figures of the results in place; a block whose part was not measured stays as it was. */
 export function withFigures (page, results) {
   return page.replaceAll(MARKED, (whole_, before, name, after) => {
     try {
-      return `${before}${BLOCKS[name](results)}${after}`
+      return `${before}${BLOCKS[name](results)}\n${after}`
     } catch (error) {
       if (BLOCKS[name] !== undefined && error instanceof TypeError) return whole_
       throw error
