@@ -68,7 +68,7 @@ function bulwarkOnSend (this: FastifyInstance, request: FastifyRequest, reply: F
 function runOnHijack (reply: FastifyReply): void {
   const { request } = reply
   // Steps that only set headers do not wait for anything.
-  for (const step of request[kCompiled]?.onHijack ?? NO_STEPS) void settled(() => step(request, reply), request)
+  for (const step of request[kCompiled]?.onHijack ?? NO_STEPS) void settled(step, request, reply)
 }
 
 function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
@@ -76,7 +76,7 @@ function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: 
 }
 
 function bulwarkOnRequestAbort (request: FastifyRequest, done: () => void): void {
-  for (const step of request[kCompiled]?.onRequestAbort ?? []) void settled(() => step(request), request)
+  for (const step of request[kCompiled]?.onRequestAbort ?? []) void settled(step, request, undefined)
   done()
 }
 
@@ -110,8 +110,7 @@ function runUntilRefused (steps: readonly Step[], from: number, request: Fastify
 /** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
 function runAll (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   for (let index = from; index < steps.length; index++) {
-    const step = steps[index] as Step
-    const pending = settled(() => step(request, reply), request)
+    const pending = settled(steps[index] as Step, request, reply)
     if (pending !== undefined) {
       void pending.then(() => { runAll(steps, index + 1, request, reply, done) })
       return
@@ -120,13 +119,16 @@ function runAll (steps: readonly Step[], from: number, request: FastifyRequest, 
   done()
 }
 
-function settled (step: () => Verdict | Promise<Verdict>, request: FastifyRequest): Promise<void> | undefined {
-  const log = (error: unknown): void => { request.log.error({ err: error }, 'a security step failed after the answer was decided') }
+function settled<R> (step: (request: FastifyRequest, reply: R) => Verdict | Promise<Verdict>, request: FastifyRequest, reply: R): Promise<void> | undefined {
   try {
-    const verdict = step()
-    return verdict instanceof Promise ? verdict.then(() => {}, log) : undefined
+    const verdict = step(request, reply)
+    return verdict instanceof Promise ? verdict.then(() => {}, (error: unknown) => { logFailure(request, error) }) : undefined
   } catch (error) {
-    log(error)
+    logFailure(request, error)
     return undefined
   }
+}
+
+function logFailure (request: FastifyRequest, error: unknown): void {
+  request.log.error({ err: error }, 'a security step failed after the answer was decided')
 }

@@ -34,7 +34,7 @@ export function limitSteps (plan: RoutePlan, context: StepContext): readonly Pla
   if (plan.phases.length === 0) return []
   const steps: PlacedStep[] = plan.phases.map((phase, index) => {
     const later = new Set(plan.phases.slice(index + 1).flatMap(({ limits }) => limits.map(({ policy }) => policy)))
-    return decidingStep({ plan: phase, policyField: plan.policyField, tally: compileTally(context.engine.policies, phase.limits, later), context })
+    return decidingStep({ plan: phase, policyField: plan.policyField, hasShadow: phase.limits.some(({ quota }) => quota.shadow), tally: compileTally(context.engine.policies, phase.limits, later), context })
   })
   steps.push({ hook: 'onSend', phase: 'limit-settle', run: function settleLimits (request, reply) { return settleAndTell(request, reply, plan, context) } })
   if (plan.countsFailures) {
@@ -50,6 +50,7 @@ export function limitSteps (plan: RoutePlan, context: StepContext): readonly Pla
 interface Deciding {
   readonly plan: PhasePlan
   readonly policyField: string | null
+  readonly hasShadow: boolean
   readonly tally: Tally
   readonly context: StepContext
 }
@@ -70,11 +71,12 @@ function decide (request: FastifyRequest, step: Deciding): Verdict | Promise<Ver
   return conclude(request, step, keys, decision)
 }
 
-function conclude (request: FastifyRequest, { plan, policyField, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
+function conclude (request: FastifyRequest, { plan, policyField, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
   tally(decision)
   const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
   if (decision.outcome === 'admitted') {
+    if (!hasShadow) return undefined
     const shadow = exceeded(plan.limits, decision, 'shadow')
     if (shadow.length > 0) context.emit({ name: 'excess_rate_limit_exceeded', policies: shadow.map(({ item }) => `${item} (shadow)`) }, request)
     return undefined
@@ -86,7 +88,8 @@ function conclude (request: FastifyRequest, { plan, policyField, tally, context 
 }
 
 function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan, context: StepContext): undefined | Promise<undefined> {
-  const settling = settle(request, reply, context)
+  // Where no limit counts failures, nothing is ever given back.
+  const settling = plan.countsFailures ? settle(request, reply, context) : undefined
   if (settling !== undefined) return settling.then(() => tell(request, reply, plan))
   tell(request, reply, plan)
   return undefined

@@ -158,11 +158,11 @@ function byReference (schema: unknown, external: Readonly<Record<string, unknown
   return typeof id === 'string' && Object.hasOwn(external, id) ? { $ref: `${id}#` } : schema
 }
 
-/** Two for each schema: `first` stops at the first finding and has judged the schema itself before `all` compiles it. */
-interface Pair { readonly first: Ajv, readonly all: Ajv }
+/** `first` stops at the first finding, and has judged the schema itself before `all` compiles it. */
+interface Pair { readonly first: Ajv, readonly all: () => Ajv }
 
 function createPair (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Pair {
-  return { first: createAjv(server, { ...own, allErrors: false }, external), all: createAjv(server, { ...own, allErrors: true, validateSchema: false }, external) }
+  return { first: createAjv(server, { ...own, allErrors: false }, external), all: lazy(() => createAjv(server, { ...own, allErrors: true, validateSchema: false }, external)) }
 }
 
 function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Ajv {
@@ -193,12 +193,13 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
 
 function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits): PartValidator {
   const first = cleaning(pair.first, compile(pair.first, schema))
-  const all = compile(pair.all, withoutQuadratic(schema))
+  // At the first refusal: a service with hundreds of routes would take half as long again to start, and most of them never refuse.
+  const all = lazy(() => compile(pair.all(), withoutQuadratic(schema)))
   const validate: PartValidator = function validatePart (data) {
     validate.errors = null
     try {
       if (first(data)) return true
-      const findings = sizeUpTo(data, limits.allErrorsUpTo) <= limits.allErrorsUpTo && !all(data) ? all.errors : first.errors
+      const findings = (sizeUpTo(data, limits.allErrorsUpTo) <= limits.allErrorsUpTo && findAll(all(), data)) || first.errors
       validate.errors = rejection(part, findings ?? [], limits.maxErrors)
     } catch (error) {
       // A recursive schema on a deeply nested body exhausts the stack: the client's doing, so not a 500.
@@ -209,6 +210,11 @@ function validatorOf (part: string, pair: Pair, schema: unknown, limits: Validat
   }
   validate.errors = null
   return validate
+}
+
+/** Null where it finds nothing, which is for `first` to say. */
+function findAll (validate: ValidateFunction, data: unknown): readonly Finding[] | null {
+  return validate(data) ? null : validate.errors ?? null
 }
 
 function rejection (part: string, findings: readonly Finding[], max: number): SecurityError {

@@ -35,7 +35,8 @@ export interface Described { readonly keys: readonly string[], readonly patterns
 
 /**
  * Keywords that users write (docs/validation.md), and those that `guardedCopy` adds. `skipsLong` is for the pass that
- * lists all findings: a text that is too long already is not matched against its pattern.
+ * lists all findings: a text that is too long already is not matched against its pattern. That pass compiles what was judged before,
+ * so its keywords bring no schemas of their own, which Ajv would compile one by one.
  */
 export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
   ajv.addVocabulary(['unsafePattern'])
@@ -47,7 +48,7 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
     ajv.addKeyword({
       keyword,
       type: 'string',
-      metaSchema: { enum: Object.keys(patterns) },
+      ...(!skipsLong && { metaSchema: { enum: Object.keys(patterns) } }),
       code (cxt: KeywordCxt) {
         cxt.fail(_`${usePattern(cxt, (patterns as Readonly<Record<string, string>>)[cxt.schema as string] ?? UNPRINTABLE)}.test(${cxt.data})`)
       },
@@ -64,7 +65,7 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
     schemaType: 'boolean',
     code (cxt: KeywordCxt) { if (cxt.schema === true) cxt.fail(_`${usePattern(cxt, SURROUNDED)}.test(${cxt.data})`) },
   })
-  ajv.addKeyword({ keyword: 'characters', type: 'string', metaSchema: { type: 'array', items: { enum: Object.keys(CHARACTERS) }, uniqueItems: true }, errors: true, compile: requireCharacters })
+  ajv.addKeyword({ keyword: 'characters', type: 'string', ...(!skipsLong && { metaSchema: { type: 'array', items: { enum: Object.keys(CHARACTERS) }, uniqueItems: true } }), errors: true, compile: requireCharacters })
   ajv.addKeyword({ keyword: 'bulwark:keys', type: 'object', schemaType: 'boolean', validate: (_schema: boolean, data: object) => keysArePlain(data) })
   ajv.addKeyword({ keyword: 'bulwark:rest', type: ['object', 'array'], schemaType: 'object', compile: guardRest })
   countOnlyInDoubt(ajv)
