@@ -8,6 +8,7 @@ import { claimRegistration, overrideScope, publish, securityOf } from '../lib/po
 import type { RouteInfo } from '../lib/policy/section.js'
 import type { ResolvedRouteSecurity, SecureScopeOptions, SecurityShape } from '../lib/policy/types.js'
 import { bodyCheckOf } from '../lib/validation/media-types.js'
+import { declaredStatuses } from '../lib/validation/statuses.js'
 
 /** A route as it is enforced. */
 export interface RoutePosture {
@@ -52,9 +53,9 @@ const posturePlugin: FastifyPluginAsync<{ off?: readonly string[] }> = async (ap
   })
 }
 
+/** Schemas of errors alone leave what the handler returns as it is. */
 function hasResponseSchema ({ schema }: RouteInfo): boolean {
-  const { response } = schema
-  return typeof response === 'object' && response !== null && Object.keys(response).length > 0
+  return declaredStatuses(schema.response) !== null
 }
 
 /** Errors of `routes` surface where the scope is awaited, or when the server gets ready. */

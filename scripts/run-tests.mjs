@@ -14,5 +14,5 @@ if (files.length === 0) throw new Error('No compiled test in dist/test: run npm 
 t.setTimeout(0)
 t.jobs = JOBS
 for (const name of files) {
-  void t.spawn(process.execPath, ['--enable-source-maps', name], { name, buffered: true, timeout: FILE_TIMEOUT_SECONDS * 1000, env: { ...process.env, TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS) } })
+  void t.spawn(process.execPath, ['--enable-source-maps', '--import=./dist/test/helpers/watch-logs.js', name], { name, buffered: true, timeout: FILE_TIMEOUT_SECONDS * 1000, env: { ...process.env, TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS) } })
 }

@@ -28,6 +28,7 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
     url: path,
     bodyLimit: BODY_LIMIT,
     security: SECURITY,
+    schema: { response: { 204: { type: 'null' } } },
     handler: async function receiveReports (request, reply) {
       const violations = request.mediaType === CSP_REPORT ? readCspReport(request.body) : readReports(request.body)
       if (violations === null) throw new SecurityError('BAD_REQUEST')

@@ -146,20 +146,30 @@ function guardRest ({ keys, patterns, entries }: Described): (value: unknown) =>
   }
 }
 
-/** Iterative, because a body of a few kilobytes can nest deeper than the stack. */
-function everyTextIsPlain (pending: unknown[]): boolean {
-  while (pending.length > 0) {
-    const next = pending.pop()
-    if (typeof next === 'string') {
-      if (isUnprintable.test(next)) return false
-    } else if (Array.isArray(next)) {
-      for (const entry of next) pending.push(entry)
-    } else if (typeof next === 'object' && next !== null) {
-      for (const [key, member] of Object.entries(next)) {
-        if (isUnprintable.test(key)) return false
-        pending.push(member)
+/** Levels that a part may have where its schema leaves them open. A handler's own recursion, or JSON.stringify, ends some thousands deeper. */
+const MAX_OPEN_DEPTH = 500
+
+/**
+ * Level by level, because a body of a few kilobytes can nest deeper than the stack.
+ * @throws RangeError for more levels than `MAX_OPEN_DEPTH`
+ */
+function everyTextIsPlain (level: readonly unknown[]): boolean {
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_OPEN_DEPTH) throw new RangeError('nested too deeply')
+    const below: unknown[] = []
+    for (const value of level) {
+      if (typeof value === 'string') {
+        if (isUnprintable.test(value)) return false
+      } else if (Array.isArray(value)) {
+        for (const entry of value) below.push(entry)
+      } else if (typeof value === 'object' && value !== null) {
+        for (const [key, member] of Object.entries(value)) {
+          if (isUnprintable.test(key)) return false
+          below.push(member)
+        }
       }
     }
+    level = below
   }
   return true
 }

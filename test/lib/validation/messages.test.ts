@@ -114,6 +114,11 @@ test('a body that nests deeper than the stack is refused, not failed', async (t)
   const body: unknown = JSON.parse(`${'{"k":['.repeat(30_000)}${']}'.repeat(30_000)}`)
   t.same(errorsOf(schema, body), [{ path: 'body', message: 'Nested too deeply.' }])
   t.same(errorsOf(Type.Object({ k: Type.String() }), body), [{ path: 'body.k', message: 'Must be text.' }])
+  const open = Type.Object({ any: Type.Any() })
+  const nested = (levels: number): unknown => ({ any: JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown })
+  t.same(errorsOf(open, nested(50_000)), [{ path: 'body', message: 'Nested too deeply.' }], 'where the schema leaves it open, too')
+  t.same(errorsOf(open, nested(500)), [])
+  t.equal(errorsOf(open, nested(510)).length, 1)
 })
 
 test('the size is counted up to the limit and not further', async (t) => {
