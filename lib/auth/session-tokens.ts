@@ -42,7 +42,7 @@ export function createAccessCodec ({ users, accessKeys, issuer, audience, access
       if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
       if (!isCount(tokenVersion) || !areMethods(methods)) return null
       const user = users.fromClaims(payload)
-      return user === null ? null : { iat, exp, context: contextOf(user, { sid, authTime, methods: Object.freeze(methods), tokenVersion }, exp) }
+      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods: Object.freeze(methods), tokenVersion }, exp) })
     },
   })
 }

@@ -51,7 +51,7 @@ test('a token says what was signed, frozen to the bottom, and inherits nothing',
   const prototype: unknown = Object.getPrototypeOf(verified.context.user)
   t.ok(Object.isFrozen(prototype), 'nobody can give all users a claim')
   const deep = verified.context.user['tags'] as object[]
-  for (const object of [verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) t.ok(Object.isFrozen(object))
+  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) t.ok(Object.isFrozen(object))
   t.match(headerOf(access.sign({ ...good(), iat: NOW, exp: NOW + 1 })), { alg: 'HS256', typ: 'at+jwt' })
   t.match(refresh.verify(refresh.sign({ ...goodRefresh(), iat: NOW, exp: NOW + 9 }), NOW), { userId: 'ada', sessionId: sid, generation: 0 })
 })
