@@ -32,7 +32,7 @@ function hmacCheck (key: KeyObject): SignatureCheck {
   return {
     length,
     isValid (input, signature) {
-      if (input.length > MAX_INPUT_LENGTH) return false
+      if (input.length > MAX_INPUT_LENGTH || signature.length !== length) return false
       right.write(hmac(input))
       // Text that is not ASCII would not fit and leave bytes of the signature before it.
       return given.write(signature) === length && timingSafeEqual(given, right)
