@@ -2,6 +2,7 @@ import fastify, { type FastifyServerOptions } from 'fastify'
 import type { SecurityDefinition } from './definition.js'
 import { assertNoProblems, type Problem } from './lib/errors.js'
 import { loggerOptions } from './lib/logging/options.js'
+import { markSilent } from './lib/logging/silent.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
 import { buildServerOptions } from './lib/transport/server-options.js'
 import { checkServerInput, TLS_DEFAULTS, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
@@ -47,6 +48,8 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
   const { http, https, rewriteUrl, ...rest } = options
   const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase }, rewriteUrl)
+  // A factory may give requests a logger where the server has none.
+  if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined) markSilent(built)
   return {
     ...built,
     ...withoutUndefined(rest),

@@ -72,10 +72,13 @@ async function main () {
   const phases = await import('./harness/phases.mjs')
   // A part that is measured again replaces that part of what is there.
   const before = options.isPart && options.out !== null && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
-  const results = { ...before, machine, settings: { rounds: options.rounds, seconds: options.seconds, quick: options.quick } }
+  const results = { ...before, machine, settings: { ...before.settings } }
   for (const phase of [...options.scenarios.length > 0 ? ['routes'] : [], ...options.phases]) {
     const outcome = await phases[phase](options)
-    if (outcome !== null) results[phase] = outcome
+    if (outcome !== null) {
+      results[phase] = outcome
+      results.settings[phase] = { rounds: phases.ROUNDS[phase](options.rounds), seconds: options.seconds, quick: options.quick }
+    }
     machine.loadAverageAfter = Number(loadavg()[0].toFixed(2))
     // Written after each part, so that a run that is stopped is not lost.
     if (options.out !== null) writeFileSync(file, `${JSON.stringify(results, rounded, 1)}\n`)

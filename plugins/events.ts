@@ -4,7 +4,7 @@
  * or a value of a request. Beside them, one access-log line for each request.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
@@ -13,6 +13,7 @@ import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
 import type { SamplerLimits } from '../lib/events/sampler.js'
 import { checkOptions } from '../lib/options.js'
 import { warnOfUnwatched } from '../lib/logging/secrets.js'
+import { isSilent } from '../lib/logging/silent.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, publish, securityOf } from '../lib/policy/install.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
@@ -89,7 +90,8 @@ const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => 
     recorder.close()
     done()
   })
-  if (accessLog !== null && !isSilent(app.log)) addAccessLog(app, accessLog)
+  // Nobody pays for lines that a server built without a logger loses.
+  if (accessLog !== null && !isSilent(app)) addAccessLog(app, accessLog)
 }
 
 /** From when it listens: an app that is only injected into, as in tests, serves nobody. */
@@ -104,11 +106,6 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
     if (startedAt !== null) root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)
     done()
   })
-}
-
-/** With `logger: false` Fastify gives a logger whose levels are one and the same empty function: nothing would ever be written. */
-function isSilent ({ info, fatal, trace }: FastifyBaseLogger): boolean {
-  return info === fatal && info === trace
 }
 
 /** Written already, or never to be. */

@@ -73,14 +73,23 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   /** Fastify tells its compiler nothing of the route but these schemas. */
   const policies = new WeakMap<object, ResolvedValidationPolicy>()
 
+  /** Null once the server listens: what `request.validateInput` brings then is compiled when it is needed. */
+  let pending: (() => void)[] | null = []
+
   // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
   const buildValidator = createValidatorFactory(limits, {
     unknownOf: (schema) => (typeof schema === 'object' && schema !== null ? policies.get(schema)?.unknown : undefined) ?? 'reject',
     report: (problem) => { root.problems.push(problem) },
+    later: (work) => { pending?.push(work) },
   }) as unknown as ValidatorFactory
   app.setSchemaController({ compilersFactory: { buildValidator } })
   app.addHook('onRoute', guardRoute)
   checkSanitizedRoutes(app)
+  app.addHook('onListen', function compileRest (done) {
+    inTurns(pending ?? [])
+    pending = null
+    done()
+  })
   app.addHook('onError', function reportRejection (request, _reply, error, done) {
     report(app, request, error)
     done()
@@ -117,6 +126,15 @@ function refuseOtherTypes (types: ReadonlySet<string>, mayBeMissing: boolean): (
     const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
     done(isMissing || types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
   }
+}
+
+/** One a turn of the event loop, so that requests come in between. */
+function inTurns (works: readonly (() => void)[], at = 0): void {
+  if (at === works.length) return
+  setImmediate(() => {
+    works[at]?.()
+    inTurns(works, at + 1)
+  }).unref()
 }
 
 /** Fastify sends an object of another status whole, with whatever the schemas would have dropped. */

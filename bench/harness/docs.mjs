@@ -47,8 +47,11 @@ function ratioTable (results, pairs, kind = 'cpu') {
   return table(['', ...known.map((pair) => headingOf(pair, known))], rows(results, ({ ratios }) => known.map((pair) => `${range(ratios[pair][kind])}, ${two(ratios[pair][kind].calm)}`)))
 }
 
+/** `5 rounds of 0.5 s for routes, 4 for redis`. */
+const roundsOf = (settings) => Object.entries(settings).map(([part, { rounds, seconds }], index) => `${rounds}${index === 0 ? ` rounds of ${seconds} s` : ''} for ${part}`).join(', ')
+
 const BLOCKS = {
-  machine: ({ machine, settings }) => `Measured on ${machine.date} with Node ${machine.node} on ${machine.cores} cores of an ${machine.cpu}, load average before the run ${machine.loadAverageBefore}, after it ${machine.loadAverageAfter}; ${settings.rounds} rounds of ${settings.seconds} s. ${Object.entries(machine.packages).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+  machine: ({ machine, settings }) => `Measured on ${machine.date} with Node ${machine.node} on ${machine.cores} cores of an ${machine.cpu}, load average before the run ${machine.loadAverageBefore}, after it ${machine.loadAverageAfter}; ${roundsOf(settings)}. ${Object.entries(machine.packages).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
   control: ({ routes }) => {
     const off = Object.values(routes).map(({ ratios }) => ratios['control/bare'].cpu)
     return `In this run the control was between ${two(Math.min(...off.map(({ median }) => median)))} and ${two(Math.max(...off.map(({ median }) => median)))} (medians; quartiles from ${two(Math.min(...off.map(({ q1 }) => q1)))} to ${two(Math.max(...off.map(({ q3 }) => q3)))}).`

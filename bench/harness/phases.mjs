@@ -20,12 +20,7 @@ export const PAIRS = [
 const namesOf = (pairs) => pairs.map((pair) => pair.join('/'))
 
 async function compare (variants, scenarios, pairs, options, label) {
-  const servers = await startAll(variants, scenarios)
-  try {
-    return evaluate(await runRounds(servers, scenarios, { ...options, progress: progressOf(label) }), pairs)
-  } finally {
-    await stopAll(servers)
-  }
+  return await withServers(variants, scenarios, async (running) => evaluate(await runRounds(running, scenarios, { ...options, progress: progressOf(label) }), pairs))
 }
 
 export async function routes ({ scenarios, servers, rounds, seconds, quick }) {
@@ -41,15 +36,34 @@ export async function routes ({ scenarios, servers, rounds, seconds, quick }) {
   return results
 }
 
-/** The further parts compare fewer things, and the whole run should stay below twenty minutes. */
-const fewer = (rounds) => Math.ceil(rounds * 2 / 3)
+/** Rounds of each part, of those asked for: the whole run should stay below twenty minutes. */
+export const ROUNDS = {
+  routes: (asked) => asked,
+  redis: (asked) => Math.ceil(asked * 2 / 3),
+  logging: (asked) => Math.ceil(asked * 2 / 3),
+  latency: (asked) => Math.ceil(asked / 3),
+  startup: (asked) => Math.ceil(asked * 2 / 3),
+  memory: () => 1,
+}
+
+const variantsOf = (keys) => Object.fromEntries(keys.map((key) => [key, STACKS[key]]))
+
+/** Servers for the time of `run`. */
+async function withServers (variants, scenarios, run) {
+  const running = await startAll(variants, scenarios)
+  try {
+    return await run(running)
+  } finally {
+    await stopAll(running)
+  }
+}
 
 const STATEFUL = ['bulwark', 'wired', 'hono', 'express']
 const chosenOf = (keys, servers) => keys.filter((key) => servers.includes(key))
 
 /** The same routes with the counts, and the suite's sessions, in Redis. */
 export async function redis ({ servers, rounds: all, seconds }) {
-  const rounds = fewer(all)
+  const rounds = ROUNDS.redis(all)
   if (!hasRedis()) {
     console.log('## Redis: left out, there is no redis-server (Debian: apt-get install redis-server)\n')
     return null
@@ -72,7 +86,7 @@ export async function redis ({ servers, rounds: all, seconds }) {
 
 /** One line a request by pino at level info, into /dev/null. */
 export async function logging ({ servers, rounds: all, seconds }) {
-  const rounds = fewer(all)
+  const rounds = ROUNDS.logging(all)
   console.log(`## Logging: one line a request; ${rounds} rounds of ${seconds} s\n`)
   const stacks = chosenOf(['bare', ...STATEFUL], servers)
   const variants = Object.fromEntries([...chosenOf(['bare', 'bulwark'], servers).map((key) => [key, STACKS[key]]), ...stacks.map((key) => [`${key} log`, { ...STACKS[key], title: `${STACKS[key].title}, logging`, options: { log: true } }])])
@@ -88,13 +102,12 @@ const LATENCY_SECONDS = 2
 
 /** p50 and p99 at one moderate rate for all, from the time when a request was due. */
 export async function latency ({ servers, rounds }) {
-  const turns = Math.ceil(rounds / 3)
+  const turns = ROUNDS.latency(rounds)
   console.log(`## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ms from the time when the request was due\n`)
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']
-  const running = await startAll(Object.fromEntries(keys.map((key) => [key, STACKS[key]])), scenarios)
   const results = {}
-  try {
+  await withServers(variantsOf(keys), scenarios, async (running) => {
     for (const name of scenarios) {
       const requests = Object.fromEntries(keys.map((key) => [key, SCENARIOS[name].make(running[key].tokens)]))
       const samples = Object.fromEntries(keys.map((key) => [key, { p50: [], p99: [] }]))
@@ -109,9 +122,7 @@ export async function latency ({ servers, rounds }) {
       }
       results[name] = Object.fromEntries(keys.map((key) => [key, { p50Ms: summary(samples[key].p50), p99Ms: summary(samples[key].p99), bestP99Ms: Math.min(...samples[key].p99) }]))
     }
-  } finally {
-    await stopAll(running)
-  }
+  })
   for (const name of scenarios) {
     printTable([SCENARIOS[name].title, 'p50', 'p99 (quartiles)', 'p99, best round'], keys.map((key) => {
       const { p50Ms, p99Ms, bestP99Ms } = results[name][key]
@@ -123,7 +134,7 @@ export async function latency ({ servers, rounds }) {
 
 /** From the start of the process to the first answer, and what CPU time that took. */
 export async function startup ({ servers, rounds: all }) {
-  const rounds = fewer(all)
+  const rounds = ROUNDS.startup(all)
   console.log(`## Start-up: process start to the first answer; ${rounds} rounds\n`)
   const keys = servers.filter((key) => key !== 'headers')
   const samples = Object.fromEntries(keys.map((key) => [key, { wallMs: [], cpuMs: [] }]))
@@ -155,18 +166,15 @@ export async function memory ({ servers }) {
   console.log(`## Memory after ${MEMORY_REQUESTS.toLocaleString('en')} requests with ${MANY.toLocaleString('en')} tokens in turn\n`)
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']
-  const running = await startAll(Object.fromEntries(keys.map((key) => [key, STACKS[key]])), scenarios)
   const results = {}
-  try {
+  await withServers(variantsOf(keys), scenarios, async (running) => {
     for (const key of keys) {
       const before = await running[key].ask('memory')
       for (const name of scenarios) await loadUntil(running[key], running[key].files[name], 200, MEMORY_REQUESTS / scenarios.length)
       const { rss, heapUsed, external } = await running[key].ask('memory')
       results[key] = { rssMB: rss / 2 ** 20, heapUsedMB: heapUsed / 2 ** 20, externalMB: external / 2 ** 20, heapBeforeMB: before.heapUsed / 2 ** 20 }
     }
-  } finally {
-    await stopAll(running)
-  }
+  })
   printTable(['MB', 'RSS', 'heap used', 'outside the heap', 'heap used before'], keys.map((key) => [STACKS[key].title, ...['rssMB', 'heapUsedMB', 'externalMB', 'heapBeforeMB'].map((field) => results[key][field].toFixed(1))]))
   return results
 }

@@ -1,5 +1,5 @@
 /** Shorter values are words that stand in a log for other reasons; the strength checks refuse them as secrets anyway. */
-export const SHORTEST_SECRET = 8
+const SHORTEST_SECRET = 8
 /** Bounds what a line costs, whatever a service declares. */
 export const MAX_SECRETS = 256
 

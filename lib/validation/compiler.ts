@@ -24,11 +24,14 @@ export interface CompilerHooks {
   readonly unknownOf: (schema: unknown) => 'reject' | 'strip'
   /** Called at boot for each schema that must not be served with. */
   readonly report: (problem: Problem) => void
+  /** Takes work that no boot should wait for, and no request if it can be helped; it is done at the latest when it is needed. */
+  readonly later: (work: () => void) => void
 }
 
 const THROWING: CompilerHooks = {
   unknownOf: () => 'reject',
   report ({ path, message, mend }) { throw new TypeError(`${path}: ${message} ${mend}`) },
+  later () {},
 }
 
 /** What a refused request part was, for the security event. */
@@ -110,12 +113,12 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
       // Boot fails with them; until then nothing is let through, and Ajv is not asked to compile what it may throw on.
       if (problems.length > 0) return refuseAll(part)
       const guarding = { ...described, coerced: isOpen || part === 'query', rest: part !== 'headers' }
-      if (isOpen) return validatorOf(part, pair, guardedCopy(input, guarding), limits)
-      const strict = validatorOf(part, pair, guardedCopy(closedCopy(input), guarding), limits)
+      if (isOpen) return validatorOf(part, pair, guardedCopy(input, guarding), limits, hooks)
+      const strict = validatorOf(part, pair, guardedCopy(closedCopy(input), guarding), limits, hooks)
       if (part === 'input' || hooks.unknownOf(schema) !== 'strip') return strict
       const own = part === 'query' ? coerced : uncoerced
       const guarded = guardedCopy(input, guarding)
-      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), hasId(guarded) ? { allOf: [guarded] } : guarded, limits)
+      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), hasId(guarded) ? { allOf: [guarded] } : guarded, limits, hooks)
       return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)), guarded, external))
     }
   }
@@ -191,10 +194,11 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
   return ajv
 }
 
-function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits): PartValidator {
+function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits, { later }: CompilerHooks): PartValidator {
   const first = cleaning(pair.first, compile(pair.first, schema))
-  // At the first refusal: a service with hundreds of routes would take half as long again to start, and most of them never refuse.
+  // Only a refusal needs it, and a service with hundreds of routes would take half as long again to start.
   const all = lazy(() => compile(pair.all(), withoutQuadratic(schema)))
+  later(all)
   const validate: PartValidator = function validatePart (data) {
     validate.errors = null
     try {

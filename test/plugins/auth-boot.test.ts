@@ -128,6 +128,11 @@ test('a login that nothing throttles is warned of once, and so are cookies witho
   const { call } = await build(t, { server })
   for (let i = 0; i < 3; i++) await call('GET', '/me', 'access=x', { headers: { host: 'localhost' } })
   t.equal(lines.filter((line) => line.includes('/auth/login is not throttled')).length, 1)
+  for (const [sources, warning] of [[['bearer'], '"/auth/token is not throttled'], [['bearer', 'cookie'], '"/auth/login and /auth/token are not throttled']] as const) {
+    const other = logging()
+    await build(t, { server: other.server, options: { sources: [...sources] } })
+    t.ok(other.lines.some((line) => line.includes(warning)), warning)
+  }
   t.equal(lines.filter((line) => line.includes('without Secure')).length, 1)
 })
 

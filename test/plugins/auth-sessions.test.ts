@@ -188,12 +188,24 @@ test('the app may sign in with methods and a label of its own', async (t) => {
         await reply.login({ id: 'ada', roles: ['user'], tenant: 'acme' }, { methods: ['not a method'] })
         return null
       })
+      app.post('/clock', { security: { auth: 'optional' } }, async (request, reply) => {
+        const times: Record<string, number> = { here: performance.now(), wall: Date.now(), negative: -1, none: NaN }
+        await reply.login({ id: 'ada', roles: ['user'], tenant: 'acme' }, { checkedAt: times[(request.query as { time: string }).time] ?? 0 })
+        return null
+      })
     },
   })
   const jar = jarOf(await world.call('POST', '/own'))
   t.match(await list(world, jar), [{ methods: ['pwd', 'otp'], device: 'Kiosk' }])
   t.same((await world.call('GET', '/me', jar)).json<{ auth: { methods: string[] } }>().auth.methods, ['pwd', 'otp'])
   t.equal((await world.call('POST', '/wrong')).statusCode, 500)
+  t.equal((await world.call('POST', '/clock?time=here')).statusCode, 200)
+  for (const time of ['wall', 'negative', 'none']) {
+    const refused = await world.call('POST', `/clock?time=${time}`)
+    t.equal(refused.statusCode, 500, time)
+    t.match(refused.json(), { message: /performance\.now\(\)/ })
+    t.same(setCookies(refused), [], 'nobody is signed in without the protection that was asked for')
+  }
 })
 
 test('without authenticate the other routes stand; routes: false leaves them all to the app', async (t) => {
@@ -221,4 +233,8 @@ test('the store\'s control surface tells and ends by user and session', async (t
   t.equal(await sessions.revokeUser('ada', { except: found[1]?.sessionId ?? '' }), 0)
   t.equal((await world.call('GET', '/me', jar)).statusCode, 200)
   t.equal(await sessions.revokeUser('ada'), 1)
+  for (const id of [undefined, null, '', 7, {}, ['ada']] as never[]) {
+    const asked: (() => Promise<unknown>)[] = [() => sessions.list(id), () => sessions.revokeUser(id), () => sessions.outdate(id), () => sessions.revoke(id, 'x'), () => sessions.revoke('ada', id)]
+    for (const ask of asked) await t.rejects(ask, { name: 'TypeError', message: /an id is not a text/ }, 'nobody believes that somebody was revoked')
+  }
 })

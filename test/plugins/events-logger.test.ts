@@ -1,5 +1,7 @@
 import { test } from 'tap'
-import { createServer, defineSecurity, Type } from '../../index.js'
+import Fastify from 'fastify'
+import { createServer, defineSecurity, serverOptions, Type } from '../../index.js'
+import { isSilent } from '../../lib/logging/silent.js'
 import { watchSecretValues } from '../../plugins/events.js'
 import { loggerOptions, SafeLogController } from '../../lib/logging/options.js'
 import { build, open, SECRET } from './events-service.js'
@@ -66,4 +68,25 @@ test('an app\'s own serializers and hooks stay, and what its hook writes is clea
 test('a logger that is turned off stays off, and an app\'s own controller stays', async (t) => {
   t.same(Object.keys(loggerOptions({ logger: false }, true)), ['logController'])
   t.same(Object.keys(loggerOptions({ logger: false, logController: new SafeLogController(true) }, true)), [])
+})
+
+test('only a server that serverOptions() built without any logger counts as silent', async (t) => {
+  const definition = defineSecurity({ auth: false, rateLimit: false, transport: { proxies: 'none', https: 'off' } })
+  for (const [options, expected] of [[{ logger: false }, true], [{}, false], [{ logger: true }, false], [{ logger: false, childLoggerFactory: () => null }, false]] as const) {
+    t.equal(isSilent(Fastify(serverOptions(definition, options as never))), expected, JSON.stringify(options))
+  }
+  t.equal(isSilent(Fastify({ logger: false })), false, 'which may have been given a factory')
+})
+
+test('a logger whose levels are one function still gets its access lines, and so does one per request', async (t) => {
+  const lines: string[] = []
+  const write = (fields: unknown, message?: string): void => { lines.push(message ?? String(fields)) }
+  const one = { level: 'info', info: write, warn: write, error: write, fatal: write, trace: write, debug: write, silent: write, child: () => one }
+  for (const options of [{ loggerInstance: one }, { logger: false as const, childLoggerFactory: () => one }]) {
+    const app = await createServer(defineSecurity({ auth: false, rateLimit: false, transport: { proxies: 'none', https: 'off' } }), options as never)
+    t.teardown(() => app.close())
+    app.get('/', async () => 'ok')
+    await app.inject({ url: '/', headers: { host: 'localhost' } })
+    t.equal(lines.splice(0).filter((line) => line === 'request').length, 1)
+  }
 })

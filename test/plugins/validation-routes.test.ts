@@ -238,3 +238,26 @@ test('a response schema drops what it does not declare, also in nested unions; r
   t.equal(lines.length, 1)
   t.same((JSON.parse(lines[0] ?? '{}') as { routes: unknown }).routes, ['GET /bare'])
 })
+
+test('what lists all findings is compiled after the server listens, or when the first refusal needs it', async (t) => {
+  const build = async (): Promise<{ app: FastifyInstance, compiled: () => number }> => {
+    let compiled = 0
+    const app = Fastify({ ajv: { onCreate: (ajv: { compile: (schema: object) => unknown }) => {
+      const compile = ajv.compile.bind(ajv)
+      ajv.compile = (schema) => { compiled++; return compile(schema) }
+    } } as never })
+    t.teardown(() => app.close())
+    await app.register(validation)
+    for (const url of ['/a', '/b']) app.post(url, { schema: { body: Type.Object({ n: Type.Integer(), m: Type.Integer() }) } }, async () => '')
+    await app.ready()
+    return { app, compiled: () => compiled }
+  }
+  const served = await build()
+  t.equal(served.compiled(), 2, 'boot waits for what judges')
+  await served.app.listen({ port: 0, host: '127.0.0.1' })
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+  t.equal(served.compiled(), 4)
+  const asked = await build()
+  for (let time = 0; time < 2; time++) t.equal((await asked.app.inject({ method: 'POST', url: '/a', payload: { n: 'x', m: 'x' } })).statusCode, 400)
+  t.equal(asked.compiled(), 3, 'once, and no other')
+})

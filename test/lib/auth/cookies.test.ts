@@ -48,6 +48,7 @@ test('a Cookie header is scanned for exactly one name', async (t) => {
     ['x=1; __Host-access=a; y=2', ['a']],
     ['x=1;__Host-access=a;y=2', ['a']],
     ['  __Host-access \t= a \t; y=2', ['a']],
+    ['__Host-access=\u00a0a\ufeff', ['\u00a0a\ufeff']],
     ['__Host-access=a=b', ['a=b']],
     ['__Host-access="a"', ['"a"']],
     ['__Host-access=a; __Host-access=b', ['a', 'b']],
