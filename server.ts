@@ -1,10 +1,11 @@
 import fastify, { type FastifyServerOptions } from 'fastify'
 import type { SecurityDefinition } from './definition.js'
 import { assertNoProblems, type Problem } from './lib/errors.js'
+import { limitHandlers } from './lib/handler-timeouts.js'
 import { loggerOptions } from './lib/logging/options.js'
 import { markSilent } from './lib/logging/silent.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
-import { buildServerOptions } from './lib/transport/server-options.js'
+import { buildServerOptions, SERVER_DEFAULTS } from './lib/transport/server-options.js'
 import { checkServerInput, TLS_DEFAULTS, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
 import { resolveEventsOptions } from './plugins/events.js'
 import { resolveHeadersPolicy } from './plugins/headers.js'
@@ -46,8 +47,9 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   assertNoProblems(problems)
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
-  const { http, https, rewriteUrl, ...rest } = options
+  const { http, https, rewriteUrl, handlerTimeout = SERVER_DEFAULTS.handlerTimeout, ...rest } = options
   const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase }, rewriteUrl)
+  limitHandlers(built, handlerTimeout)
   // A factory may give requests a logger where the server has none.
   if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined) markSilent(built)
   return {

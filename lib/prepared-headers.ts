@@ -68,6 +68,9 @@ export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeader
   }
 }
 
+/** Whoever keeps something for each response until it is over. */
+export interface Places { release (place: number, response: ServerResponse): void }
+
 /**
  * A response that sends prepared headers beneath its own. It overrides public methods only; whatever asks for a header
  * sees the prepared ones as if they had been set, and what is set or removed later wins.
@@ -76,6 +79,22 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #prepared: PreparedHeaders | null = null
   /** True once anything was set one by one. */
   #mixed = false
+  #places: Places | null = null
+  #place = 0
+
+  /** Releases the place when the response is over, sent or not: a listener more would have Node copy a list of two for every response. */
+  holdPlace (places: Places, place: number): void {
+    this.#places = places
+    this.#place = place
+  }
+
+  override emit (event: string | symbol, ...values: unknown[]): boolean {
+    if (this.#places !== null && (event === 'finish' || event === 'close')) {
+      this.#places.release(this.#place, this)
+      this.#places = null
+    }
+    return super.emit(event, ...values)
+  }
 
   /** What is given later lies over what was given before. */
   setPreparedHeaders (headers: PreparedHeaders): void {

@@ -1,10 +1,10 @@
 import type { Problem } from '../errors.js'
 import { nearest, isPlainObject } from '../options.js'
-import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step, type StepOf } from './section.js'
+import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
 /** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
-export type CompiledPolicy = { readonly [H in HookName]: readonly StepOf<H>[] } & {
+export type CompiledPolicy = { readonly [H in HookName]: readonly Step[] } & {
   readonly policy: ResolvedRouteSecurity
   /** The `onSend` steps that set headers: what a hijacked reply gets of them, since Fastify runs no hook for it. */
   readonly onHijack: readonly Step[]
@@ -33,21 +33,19 @@ export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, poli
     if (lost !== undefined) throw new Error(`The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`)
     placed.push(...steps)
   }
-  const stepsOf = <H extends HookName>(hook: H, without?: string): readonly StepOf<H>[] => {
+  const stepsOf = (hook: HookName, without?: string): readonly Step[] => {
     const order: readonly string[] = PIPELINE[hook]
     return placed
-      .filter((step): step is Extract<PlacedStep, { hook: H }> => step.hook === hook && step.phase !== without)
+      .filter((step) => step.hook === hook && step.phase !== without)
       .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
-      .map((step) => step.run as StepOf<H>)
+      .map((step) => step.run)
   }
   return Object.freeze({
     policy,
     onRequest: stepsOf('onRequest'),
     preValidation: stepsOf('preValidation'),
     onSend: stepsOf('onSend'),
-    onResponse: stepsOf('onResponse'),
-    onRequestAbort: stepsOf('onRequestAbort'),
-    // Settling is left to `onResponse`: at the hijack nobody knows yet how the request ends.
+    // Settling is left to the end of the response: at the hijack nobody knows yet how the request ends.
     onHijack: stepsOf('onSend', 'limit-settle'),
   })
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isProduction } from '../env/mode.js'
 import { assertNoProblems, type Problem } from '../errors.js'
+import { createHandlerTimeouts } from '../handler-timeouts.js'
 import { checkKeys, compilePolicy, resolvePolicy } from './compile.js'
 import { declaredRoutes, isRootInstance } from './early-routes.js'
 import { addOptionalHook, addPipelineHooks } from './pipeline.js'
@@ -102,6 +103,7 @@ export function routeInfo (route: RouteOptions): RouteInfo {
 }
 
 function installRoot (app: FastifyInstance): SecurityScope {
+  const handlerTimeouts = createHandlerTimeouts(app)
   // Empty until the plugins publish their members: without a plugin its member is absent at runtime.
   const api = {} as SecurityApi
   const root: SecurityRoot = {
@@ -113,6 +115,7 @@ function installRoot (app: FastifyInstance): SecurityScope {
     hooks: new Set(),
     compiled: new WeakMap(),
     api,
+    handlerTimeouts,
     strict: false,
     production: isProduction(),
     config: hasConfig(app) ? app.config : {},
@@ -130,6 +133,10 @@ function installRoot (app: FastifyInstance): SecurityScope {
     } catch (error) {
       done(error as Error)
     }
+  })
+  app.addHook('onClose', function stopHandlerTimeouts (_app, done) {
+    handlerTimeouts?.close()
+    done()
   })
   addPipelineHooks(app)
   return scope

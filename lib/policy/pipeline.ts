@@ -25,16 +25,17 @@ export function addPipelineHooks (app: FastifyInstance): void {
 
 /** Fastify gives a hook that is added later to the routes and scopes that exist already, too. */
 export function addOptionalHook (app: FastifyInstance, hook: OptionalHook): void {
-  if (hook === 'preValidation') app.addHook(hook, bulwarkPreValidation)
-  else if (hook === 'onResponse') app.addHook(hook, bulwarkOnResponse)
-  else app.addHook(hook, bulwarkOnRequestAbort)
+  app.addHook(hook, bulwarkPreValidation)
 }
 
-function lookup (server: FastifyInstance, request: FastifyRequest): CompiledPolicy {
+function lookup (server: FastifyInstance, request: FastifyRequest, reply: FastifyReply): CompiledPolicy {
   const scope = findScope(server)
   // The hooks are only ever added to an instance that has a scope.
   if (scope === null) throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })
-  const policy = request.routeOptions.config.security
+  const { config, handlerTimeout } = request.routeOptions
+  // A route that names its own time is left to Fastify.
+  if (handlerTimeout === 0) scope.root.handlerTimeouts?.watch(reply)
+  const policy = config.security
   const compiled = policy === undefined ? undefined : scope.root.compiled.get(policy)
   if (compiled !== undefined) return compiled
   if (scope.root.strict && !request.is404) {
@@ -47,7 +48,7 @@ function lookup (server: FastifyInstance, request: FastifyRequest): CompiledPoli
 function bulwarkOnRequest (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
   let compiled: CompiledPolicy
   try {
-    compiled = request[kCompiled] = lookup(this, request)
+    compiled = request[kCompiled] = lookup(this, request, reply)
   } catch (error) {
     done(error as Error)
     return
@@ -69,15 +70,6 @@ function runOnHijack (reply: FastifyReply): void {
   const { request } = reply
   // Steps that only set headers do not wait for anything.
   for (const step of request[kCompiled]?.onHijack ?? NO_STEPS) void settled(step, request, reply)
-}
-
-function bulwarkOnResponse (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  runAll(request[kCompiled]?.onResponse ?? NO_STEPS, 0, request, reply, done)
-}
-
-function bulwarkOnRequestAbort (request: FastifyRequest, done: () => void): void {
-  for (const step of request[kCompiled]?.onRequestAbort ?? []) void settled(step, request, undefined)
-  done()
 }
 
 const NO_STEPS: readonly Step[] = Object.freeze([])
@@ -119,7 +111,7 @@ function runAll (steps: readonly Step[], from: number, request: FastifyRequest, 
   done()
 }
 
-function settled<R> (step: (request: FastifyRequest, reply: R) => Verdict | Promise<Verdict>, request: FastifyRequest, reply: R): Promise<void> | undefined {
+function settled (step: Step, request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
   try {
     const verdict = step(request, reply)
     return verdict instanceof Promise ? verdict.then(() => {}, (error: unknown) => { logFailure(request, error) }) : undefined

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Problem } from '../errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
+import type { HandlerTimeouts } from '../handler-timeouts.js'
 import { compilePolicy, resolvePolicy, type BoundSection, type CompiledPolicy } from './compile.js'
 import type { OptionalHook, PolicySection, RouteInfo } from './section.js'
 import type { ResolvedRouteSecurity, SecurityApi } from './types.js'
@@ -31,6 +32,8 @@ export interface SecurityRoot {
   /** Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for one. */
   readonly compiled: WeakMap<object, CompiledPolicy>
   readonly api: SecurityApi
+  /** Gives up handlers that do not answer; null where the server was not built by `serverOptions()`, or without such a limit. */
+  readonly handlerTimeouts: HandlerTimeouts | null
   /** True under the umbrella: a matched route without a compiled policy is refused instead of given the base policy. */
   strict: boolean
   /** True when the service runs in production (`isProduction`). */

@@ -6,8 +6,6 @@ export const PIPELINE = {
   onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'method', 'not-found'],
   preValidation: ['limit-body'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
-  onResponse: ['limit-settle'],
-  onRequestAbort: ['limit-settle'],
 } as const
 
 export type HookName = keyof typeof PIPELINE
@@ -23,13 +21,8 @@ export type Verdict = undefined | Error | typeof ANSWERED
 /** Decides synchronously wherever it can; a promise only where it must wait for a store. It may also throw to refuse. */
 export type Step = (request: FastifyRequest, reply: FastifyReply) => Verdict | Promise<Verdict>
 
-/** After the client has gone there is no reply to write to. */
-export type AbortStep = (request: FastifyRequest) => Verdict | Promise<Verdict>
-
-export type StepOf<H extends HookName> = H extends 'onRequestAbort' ? AbortStep : Step
-
-/** A step with its place. Only `onRequest` and `preValidation` may refuse; the verdict of the others is ignored. */
-export type PlacedStep = { [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: StepOf<H> } }[HookName]
+/** A step with its place. Only `onRequest` and `preValidation` may refuse; the verdict of `onSend` is ignored. */
+export type PlacedStep = { [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: Step } }[HookName]
 
 /** What a section knows of a route when it compiles; `null` stands for the scope's 404. */
 export interface RouteInfo {

@@ -24,8 +24,6 @@ export function routeSteps (names: readonly string[], route: RouteInfo | null, c
     return () => { current = next }
   })
   const steps = current.map((step, index): PlacedStep => {
-    // It knows nothing of the plan.
-    if (step.hook === 'onRequestAbort') return step
     return { ...step, run: function limitStep (request, reply) { return (current[index] as { run: Step }).run(request, reply) } }
   })
   return networks === null ? steps : [denyingStep(networks, context), ...steps]
@@ -47,7 +45,7 @@ function denyingStep (networks: Networks, { steps }: RouteContext): PlacedStep {
 function planSteps (plan: RoutePlan, context: RouteContext): readonly PlacedStep[] {
   return limitSteps(plan, context.steps).map((step): PlacedStep => {
     const phase = plan.phases.find((one) => one.phase === step.phase)
-    if (phase === undefined || step.hook === 'onRequestAbort') return step
+    if (phase === undefined) return step
     const counted = phase.limits.some(({ skip }) => skip !== null) ? unlessSkipped(step.run, phase, plan, context) : step.run
     return { ...step, run: context.networks === null ? counted : unlessAllowed(counted, context.networks, context.steps) }
   })

@@ -45,7 +45,7 @@ export async function setUpRateLimit (app: FastifyInstance, settings: RateLimitS
   app.decorateRequest(kLimits, null)
   addSection(app, defineSection<RouteInput, readonly string[]>({
     key: 'rateLimit',
-    hooks: ['preValidation', 'onResponse', 'onRequestAbort'],
+    hooks: ['preValidation'],
     resolve: (base, input, where, found) => {
       const names = resolveNames(live.policies, base, input, where, found)
       live.use(names)

@@ -4,16 +4,27 @@ import type { PlacedStep, Verdict } from '../policy/section.js'
 import { exceeded, renderItems, storeUnavailable, tooManyRequests } from './answers.js'
 import { compileTally, type Tally } from './counters.js'
 import type { Decision, LimitEngine } from './engine.js'
+import type { RequestKey } from './keys.js'
 import type { PhasePlan, RoutePlan } from './plan.js'
+
+/** What one phase decided. */
+interface Decided { readonly plan: PhasePlan, readonly keys: readonly string[], readonly decision: Decision }
 
 /** What the limiter holds of one request. */
 export interface RequestLimits {
-  readonly decided: { readonly plan: PhasePlan, readonly keys: readonly string[], readonly decision: Decision }[]
+  readonly decided: readonly Decided[]
   /** The limiter itself refused, so no guess was made. */
-  refused: boolean
-  aborted: boolean
+  readonly refused: boolean
   /** The reservations are kept or given back, once and for all. */
-  settled: boolean
+  readonly settled: boolean
+}
+
+class Limits implements RequestLimits {
+  readonly decided: Decided[] = []
+  refused = false
+  settled = false
+  /** Settles when the response is over, if nothing did before. */
+  watched = false
 }
 
 export const kLimits: unique symbol = Symbol('bulwark.limits')
@@ -34,22 +45,16 @@ export function limitSteps (plan: RoutePlan, context: StepContext): readonly Pla
   if (plan.phases.length === 0) return []
   const steps: PlacedStep[] = plan.phases.map((phase, index) => {
     const later = new Set(plan.phases.slice(index + 1).flatMap(({ limits }) => limits.map(({ policy }) => policy)))
-    return decidingStep({ plan: phase, policyField: plan.policyField, hasShadow: phase.limits.some(({ quota }) => quota.shadow), tally: compileTally(context.engine.policies, phase.limits, later), context })
+    return decidingStep({ plan: phase, route: plan, hasShadow: phase.limits.some(({ quota }) => quota.shadow), tally: compileTally(context.engine.policies, phase.limits, later), context })
   })
   steps.push({ hook: 'onSend', phase: 'limit-settle', run: function settleLimits (request, reply) { return settleAndTell(request, reply, plan, context) } })
-  if (plan.countsFailures) {
-    steps.push(
-      { hook: 'onResponse', phase: 'limit-settle', run: function settleLate (request, reply) { return settle(request, reply, context) } },
-      { hook: 'onRequestAbort', phase: 'limit-settle', run: markAborted },
-    )
-  }
   return steps
 }
 
 /** What boot knows of one deciding step. */
 interface Deciding {
   readonly plan: PhasePlan
-  readonly policyField: string | null
+  readonly route: RoutePlan
   readonly hasShadow: boolean
   readonly tally: Tally
   readonly context: StepContext
@@ -57,21 +62,28 @@ interface Deciding {
 
 function decidingStep (step: Deciding): PlacedStep {
   switch (step.plan.phase) {
-    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request) { return decide(request, step) } }
-    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request) { return decide(request, step) } }
-    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request) { return decide(request, step) } }
+    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request, reply) { return decide(request, reply, step) } }
+    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request, reply) { return decide(request, reply, step) } }
+    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request, reply) { return decide(request, reply, step) } }
   }
 }
 
-function decide (request: FastifyRequest, step: Deciding): Verdict | Promise<Verdict> {
+function decide (request: FastifyRequest, reply: FastifyReply, step: Deciding): Verdict | Promise<Verdict> {
   const { plan, context } = step
-  const keys = plan.keyOf.map((keyOf) => keyOf(request))
+  // Before the store is asked, because a caller may leave meanwhile.
+  if (step.route.countsFailures) watchEnd(request, reply, context)
+  const keys = keysOf(plan, request)
   const decision = context.engine.decide(plan, keys)
   if (decision instanceof Promise) return decision.then((late) => conclude(request, step, keys, late))
   return conclude(request, step, keys, decision)
 }
 
-function conclude (request: FastifyRequest, { plan, policyField, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
+function keysOf ({ keyOf }: PhasePlan, request: FastifyRequest): readonly string[] {
+  if (keyOf.length === 1) return [(keyOf[0] as RequestKey)(request)]
+  return keyOf.map((one) => one(request))
+}
+
+function conclude (request: FastifyRequest, { plan, route, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
   tally(decision)
   const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
@@ -84,12 +96,21 @@ function conclude (request: FastifyRequest, { plan, policyField, hasShadow, tall
   limits.refused = true
   if (decision.outcome === 'unavailable') return storeUnavailable()
   context.emit({ name: 'excess_rate_limit_exceeded', policies: exceeded(plan.limits, decision, 'enforced').map(({ item }) => item) }, request)
-  return tooManyRequests(plan.limits, decision, limitFields(limits, policyField))
+  return tooManyRequests(plan.limits, decision, limitFields(limits, route.policyField))
+}
+
+/** No hook of Fastify runs for every end of a request: a caller may hang up, and a hijacked reply is answered elsewhere. */
+function watchEnd (request: FastifyRequest, reply: FastifyReply, context: StepContext): void {
+  const limits = limitsOf(request)
+  if (limits.watched) return
+  limits.watched = true
+  const settleLate = (): void => { void settle(request, reply, context, !reply.raw.headersSent || isGone(reply)) }
+  reply.raw.once('finish', settleLate).once('close', settleLate)
 }
 
 function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan, context: StepContext): undefined | Promise<undefined> {
   // Where no limit counts failures, nothing is ever given back.
-  const settling = plan.countsFailures ? settle(request, reply, context) : undefined
+  const settling = plan.countsFailures ? settle(request, reply, context, isGone(reply)) : undefined
   if (settling !== undefined) return settling.then(() => tell(request, reply, plan))
   tell(request, reply, plan)
   return undefined
@@ -100,12 +121,12 @@ function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: Rout
  * when it is a server error, because a fault that a guess can provoke must not be a free guess; and when the caller left before the answer.
  * What the limiter refused made no guess, so an earlier phase's reservation goes back.
  */
-function settle (request: FastifyRequest, reply: FastifyReply, context: StepContext): undefined | Promise<undefined> {
-  const limits = request[kLimits]
-  if (limits === null || limits.settled) return undefined
+function settle (request: FastifyRequest, reply: FastifyReply, context: StepContext, lost: boolean): undefined | Promise<undefined> {
+  const limits = limitsOf(request)
+  if (limits.settled) return undefined
   limits.settled = true
   const { statusCode } = reply
-  const failed = limits.aborted || isGone(reply) || statusCode >= 500 || context.failureStatuses.has(statusCode)
+  const failed = lost || statusCode >= 500 || context.failureStatuses.has(statusCode)
   if (failed && !limits.refused) return undefined
   const pending: Promise<void>[] = []
   for (const { plan, keys, decision } of limits.decided) {
@@ -115,18 +136,13 @@ function settle (request: FastifyRequest, reply: FastifyReply, context: StepCont
   return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined)
 }
 
-/** `onRequestAbort` does not fire once the body was read, so a caller who hangs up during the handler is found here. */
-function isGone (reply: FastifyReply): boolean {
-  return reply.raw.destroyed && !reply.raw.writableFinished
+/** The caller hung up before the answer, or in the middle of it. */
+function isGone ({ raw }: FastifyReply): boolean {
+  return raw.destroyed && !raw.writableFinished
 }
 
-function markAborted (request: FastifyRequest): undefined {
-  // Also before anything was decided: a caller may leave while Redis is asked.
-  limitsOf(request).aborted = true
-}
-
-function limitsOf (request: FastifyRequest): RequestLimits {
-  return request[kLimits] ??= { decided: [], refused: false, aborted: false, settled: false }
+function limitsOf (request: FastifyRequest): Limits {
+  return (request[kLimits] ??= new Limits()) as Limits
 }
 
 function tell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan): undefined {

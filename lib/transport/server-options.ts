@@ -5,6 +5,7 @@ import { TLSSocket } from 'node:tls'
 import { SecurityError, type ErrorCode } from '../errors.js'
 import { fieldsOf, PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
+import { ServerNotes } from '../server-mark.js'
 import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
@@ -30,22 +31,18 @@ export const SERVER_DEFAULTS = Object.freeze({
   connectionsCheckingInterval: 5_000,
 })
 
-/** `serverOptions()` marks what it made by its id generator, the one constructor option that an instance shows again. */
-const BUILT = new WeakMap<object, ServerSettings>()
+const BUILT = new ServerNotes<ServerSettings>()
 
 /** The settings that this instance was built with, or null when it was not built with `serverOptions()`. */
 export function settingsOf (app: object): ServerSettings | null {
-  // Fastify has this getter, its types do not.
-  const { genReqId } = app as { readonly genReqId?: unknown }
-  return typeof genReqId === 'function' ? BUILT.get(genReqId) ?? null : null
+  return BUILT.get(app) ?? null
 }
 
 /** Constructor options of a hardened Fastify instance; `rewriteUrl` is the app's own. */
 export function buildServerOptions (settings: ServerSettings, rewriteUrl?: RewriteUrl): FastifyHttpOptions<Server> {
   const { proxies, policy } = settings.transport
   const genReqId = createRequestIdGenerator(proxies)
-  BUILT.set(genReqId, settings)
-  return {
+  const options: FastifyHttpOptions<Server> = {
     trustProxy: settings.transport.trustProxy,
     // Without a declared proxy Fastify believes nobody, and there is nothing to take away.
     ...(proxies !== null && { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
@@ -54,7 +51,8 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
     requestIdHeader: false,
     bodyLimit: SERVER_DEFAULTS.bodyLimit,
     requestTimeout: SERVER_DEFAULTS.requestTimeout,
-    handlerTimeout: SERVER_DEFAULTS.handlerTimeout,
+    // The suite's own takes its place; lib/handler-timeouts.ts says why.
+    handlerTimeout: 0,
     connectionTimeout: SERVER_DEFAULTS.connectionTimeout,
     // The transport plugin answers both itself: Fastify's 503 and Node's 400 would leave without security headers.
     return503OnClosing: false,
@@ -70,6 +68,8 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
       answerClientError(settings, error, socket, (this as unknown as FastifyInstance).log)
     },
   }
+  BUILT.set(options, settings)
+  return options
 }
 
 function sendFrameworkError (settings: ServerSettings, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

@@ -31,7 +31,10 @@ const VERSIONS: ReadonlySet<unknown> = new Set([undefined, MIN_TLS_VERSION, 'TLS
 
 /** Reports what would let a client in over a protocol, or past a parser, that must not be used any more. */
 export function checkServerInput (input: Readonly<Record<string, unknown>>, problems: Problem[]): void {
-  const { http, https, http2 } = input
+  const { http, https, http2, handlerTimeout } = input
+  if (handlerTimeout !== undefined && !(Number.isSafeInteger(handlerTimeout) && Number(handlerTimeout) >= 0)) {
+    problems.push({ path: 'fastify.handlerTimeout', message: 'Not a whole number of milliseconds.', mend: 'Write how long a handler has, for example 10000, or 0 for no limit.' })
+  }
   if (http2 !== undefined && http2 !== false) {
     problems.push({ path: 'fastify.http2', message: 'Not supported yet: the suite answers malformed requests and timeouts in HTTP/1.1.', mend: 'Remove it, and let the proxy in front speak HTTP/2.' })
   }

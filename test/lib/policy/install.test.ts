@@ -18,7 +18,7 @@ function wordSection (key: string, trace: string[], phase: Phase<'onRequest'>): 
 }
 
 function stepSection (key: string, ...steps: PlacedStep[]): ReturnType<typeof defineSection<never, null>> {
-  return defineSection<never, null>({ key, hooks: ['preValidation', 'onResponse', 'onRequestAbort'], resolve: () => null, compile: () => steps })
+  return defineSection<never, null>({ key, hooks: ['preValidation'], resolve: () => null, compile: () => steps })
 }
 
 function build (t: Test): FastifyInstance {
@@ -190,16 +190,15 @@ test('a hook that only a late section asks for runs on the routes and in the sco
   const note = (word: string) => (): undefined => { trace.push(word) }
   addSection(app, stepSection('late',
     { hook: 'preValidation', phase: 'limit-body', run: note('preValidation') },
-    { hook: 'onResponse', phase: 'limit-settle', run: note('onResponse') },
   ), null)
   await app.inject({ method: 'POST', url: '/child' })
-  t.same(trace, ['first=base', 'preValidation', 'onResponse'])
+  t.same(trace, ['first=base', 'preValidation'])
 })
 
 test('a step in a hook that its section does not name is refused, because it would never run', async (t) => {
   const app = build(t)
-  addSection(app, { key: 's', resolve: () => null, compile: () => [{ hook: 'onResponse', phase: 'limit-settle', run: () => undefined }] }, null)
-  t.throws(() => app.get('/', async () => 1), /"s" has a step in onResponse/)
+  addSection(app, { key: 's', resolve: () => null, compile: () => [{ hook: 'preValidation', phase: 'limit-body', run: () => undefined }] }, null)
+  t.throws(() => app.get('/', async () => 1), /"s" has a step in preValidation/)
 })
 
 test('routes that existed before are covered by the base policy when plugins are used alone', async (t) => {

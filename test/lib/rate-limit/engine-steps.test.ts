@@ -58,7 +58,7 @@ async function build (t: Test, names: readonly string[]): Promise<Bench> {
   app.decorateRequest(kLimits, null)
   addSection(app, defineSection<never, readonly string[]>({
     key: 'rateLimit',
-    hooks: ['preValidation', 'onResponse', 'onRequestAbort'],
+    hooks: ['preValidation'],
     resolve: (base) => base,
     compile: (_names, route, problems) => limitSteps(
       planRoute(names.flatMap((name) => POLICIES.get(name) ?? []), (limit) => () => limit.item, route, problems),
