@@ -70,6 +70,26 @@ export class SecurityError extends Error {
   }
 }
 
+/**
+ * A refusal that a client can have as often as it likes: a `SecurityError` without a stack, which would always lead into the suite and
+ * costs more than all the rest of the answer. Each request gets one of its own, because error handlers may write on theirs.
+ */
+export function refusal (code: ErrorCode, { detail, headers = NOTHING, members = NOTHING, cause }: SecurityErrorOptions = NOTHING): SecurityError {
+  const entry = ERROR_CATALOGUE[code]
+  const error = Object.create(SecurityError.prototype) as { -readonly [Name in keyof SecurityError]: SecurityError[Name] }
+  error.message = detail ?? entry.detail
+  error.name = 'SecurityError'
+  error.stack = `SecurityError: ${error.message}`
+  error.code = code
+  error.statusCode = entry.status
+  error.headers = headers
+  error.members = members
+  if (cause !== undefined) error.cause = cause
+  return error
+}
+
+const NOTHING = Object.freeze({})
+
 /** One thing wrong with what was configured. */
 export interface Problem {
   /** The option path (`transport.proxies[0]`) or the route (`GET /admin security.auth`). */

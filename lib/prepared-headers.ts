@@ -5,37 +5,46 @@ import type { FastifyReply } from 'fastify'
 export interface PreparedHeaders {
   /** Name, value, name, value; names in lower case. Not frozen: V8 copies a frozen list several times slower. */
   readonly flat: readonly string[]
-  /** Where a name's value stands in `flat`. */
+  /** Where a name's value stands in `flat`; `HIDDEN` for a header that is not sent, whoever sets it. */
   readonly positions: ReadonlyMap<string, number>
 }
 
-/** @throws TypeError of Node's own check when a name or a value cannot be sent (RFC 9110, section 5). */
-export function prepareHeaders (headers: Readonly<Record<string, string>>): PreparedHeaders {
+const HIDDEN = -1
+
+/**
+ * @param hidden names of headers that no answer may have, in lower case
+ * @throws TypeError of Node's own check when a name or a value cannot be sent (RFC 9110, section 5).
+ */
+export function prepareHeaders (headers: Readonly<Record<string, string>>, hidden: readonly string[] = []): PreparedHeaders {
   const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
   for (const [name, value] of fields) {
     validateHeaderName(name)
     validateHeaderValue(name, value)
   }
-  return layOut(fields)
+  return layOut(fields, hidden)
 }
 
 /** Lower-case names to values. */
 export function fieldsOf ({ flat, positions }: PreparedHeaders): [name: string, value: string][] {
-  return [...positions].map(([name, at]) => [name, flat[at] as string])
+  return [...positions].filter(([, at]) => at !== HIDDEN).map(([name, at]) => [name, flat[at] as string])
 }
 
-function layOut (fields: ReadonlyMap<string, string>): PreparedHeaders {
+function hiddenOf ({ positions }: PreparedHeaders): string[] {
+  return [...positions].filter(([, at]) => at === HIDDEN).map(([name]) => name)
+}
+
+function layOut (fields: ReadonlyMap<string, string>, hidden: readonly string[]): PreparedHeaders {
   const flat = [...fields].flat()
-  return Object.freeze({ flat, positions: positionsOf([...fields.keys()]) })
+  return Object.freeze({ flat, positions: positionsOf([...fields.keys()], hidden.filter((name) => !fields.has(name))) })
 }
 
 const POSITIONS = new Map<string, ReadonlyMap<string, number>>()
 const MAX_POSITIONS = 1000
 
 /** Many blocks have the same names and differ in a value: they share the table. */
-function positionsOf (names: readonly string[]): ReadonlyMap<string, number> {
-  const key = names.join()
-  const positions = POSITIONS.get(key) ?? new Map(names.map((name, index) => [name, 2 * index + 1]))
+function positionsOf (names: readonly string[], hidden: readonly string[]): ReadonlyMap<string, number> {
+  const key = `${names.join()} ${hidden.join()}`
+  const positions = POSITIONS.get(key) ?? new Map([...names.map((name, index): [string, number] => [name, 2 * index + 1]), ...hidden.map((name): [string, number] => [name, HIDDEN])])
   if (POSITIONS.size < MAX_POSITIONS) POSITIONS.set(key, positions)
   return positions
 }
@@ -47,7 +56,7 @@ function combine (below: PreparedHeaders, above: PreparedHeaders): PreparedHeade
   let pairs = COMBINED.get(below)
   if (pairs === undefined) COMBINED.set(below, pairs = new WeakMap())
   let both = pairs.get(above)
-  if (both === undefined) pairs.set(above, both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)])))
+  if (both === undefined) pairs.set(above, both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)]), [...new Set([...hiddenOf(below), ...hiddenOf(above)])]))
   return both
 }
 
@@ -114,16 +123,16 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
     if (prepared === null || this.headersSent) return own
     if (this.#mixed) {
       this.#setMissing(prepared, own)
-      return own
+      return own === undefined ? own : withoutHidden(prepared, own)
     }
     const lines: OutgoingHttpHeader[] = prepared.flat.slice()
     if (own === undefined) return lines
-    if (Array.isArray(own)) return withList(lines, own)
+    if (Array.isArray(own)) return withList(lines, withoutHidden(prepared, own) as HeaderList)
     for (const name of Object.keys(own)) {
       const at = prepared.positions.get(name.toLowerCase())
       // An undefined value goes on to Node, which refuses it as it always does.
       if (at === undefined) lines.push(name, own[name] as OutgoingHttpHeader)
-      else lines[at] = own[name] as OutgoingHttpHeader
+      else if (at !== HIDDEN) lines[at] = own[name] as OutgoingHttpHeader
     }
     return lines
   }
@@ -131,6 +140,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   /** Once anything was set by `setHeader`, Node merges by name itself, but would let a prepared value win. */
   #setMissing (prepared: PreparedHeaders, own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): void {
     const taken = new Set(namesOf(own))
+    for (const name of hiddenOf(prepared)) super.removeHeader(name)
     for (const [name, value] of fieldsOf(prepared)) {
       if (!taken.has(name) && !super.hasHeader(name)) super.setHeader(name, value)
     }
@@ -139,7 +149,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #find (name: string): string | undefined {
     const prepared = this.#prepared
     const at = prepared?.positions.get(name.toLowerCase())
-    return at === undefined ? undefined : prepared?.flat[at]
+    return at === undefined || at === HIDDEN ? undefined : prepared?.flat[at]
   }
 
   override setHeader (name: string, value: number | string | readonly string[]): this {
@@ -156,7 +166,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   override getHeaderNames (): string[] {
-    return [...new Set([...this.#prepared?.positions.keys() ?? [], ...super.getHeaderNames()])]
+    return [...new Set([...this.#prepared === null ? [] : fieldsOf(this.#prepared).map(([name]) => name), ...super.getHeaderNames()])]
   }
 
   override getHeaders (): OutgoingHttpHeaders {
@@ -168,7 +178,8 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   override removeHeader (name: string): void {
     super.removeHeader(name)
     const key = name.toLowerCase()
-    if (this.#prepared?.positions.has(key) === true) this.#prepared = layOut(new Map(fieldsOf(this.#prepared).filter(([other]) => other !== key)))
+    const prepared = this.#prepared
+    if (prepared !== null && this.#find(key) !== undefined) this.#prepared = layOut(new Map(fieldsOf(prepared).filter(([other]) => other !== key)), hiddenOf(prepared))
   }
 
   override appendHeader (name: string, value: string | readonly string[]): this {
@@ -193,6 +204,15 @@ function withList (prepared: readonly OutgoingHttpHeader[], own: HeaderList): Ou
     if (!taken.has(String(prepared[at]))) lines.push(prepared[at] as string, prepared[at + 1] as OutgoingHttpHeader)
   }
   return lines.concat(isPairs(own) ? own.flat() : own as OutgoingHttpHeader[])
+}
+
+function withoutHidden (prepared: PreparedHeaders, own: OutgoingHttpHeaders | OutgoingHttpHeader[]): OutgoingHttpHeaders | OutgoingHttpHeader[] {
+  const isHidden = (name: unknown): boolean => prepared.positions.get(String(name).toLowerCase()) === HIDDEN
+  if (!namesOf(own).some(isHidden)) return own
+  if (!Array.isArray(own)) return Object.fromEntries(Object.entries(own).filter(([name]) => !isHidden(name)))
+  const list: HeaderList = own
+  if (isPairs(list)) return list.filter(([name]) => !isHidden(name)) as unknown as OutgoingHttpHeader[]
+  return own.filter((_item, at) => !isHidden(own[at - at % 2]))
 }
 
 function namesOf (own: OutgoingHttpHeaders | HeaderList | undefined): string[] {

@@ -40,8 +40,12 @@ function render (error: unknown, instance: string, typeBase: string | null): Ren
   const code = known ? error.code : codeOf(error, status)
   const entry = ERROR_CATALOGUE[code]
   const matches = entry.status === status
+  if (known && matches && error.message === entry.detail) {
+    const body = fill(templateOf(code, typeBase), instance, error.members)
+    if (body !== null) return { status, code, headers: error.headers, body }
+  }
   const core = {
-    type: typeBase === null ? 'about:blank' : typeBase + code,
+    type: typeOf(code, typeBase),
     title: matches ? entry.title : STATUS_CODES[status] ?? entry.title,
     status,
     detail: known ? error.message : entry.detail,
@@ -51,6 +55,38 @@ function render (error: unknown, instance: string, typeBase: string | null): Ren
   // Further members stand behind these and never in their place.
   const body = JSON.stringify(known ? { ...core, ...error.members, ...core } : core)
   return { status, code, headers: known ? error.headers : {}, body }
+}
+
+/** A document without its instance, which stands between the parts. */
+interface Template { readonly before: string, readonly after: string }
+
+const TEMPLATES = new Map<string | null, Map<ErrorCode, Template>>()
+
+/** Most refusals say what the catalogue says: those are made once for each code. */
+function templateOf (code: ErrorCode, typeBase: string | null): Template {
+  let ofBase = TEMPLATES.get(typeBase)
+  if (ofBase === undefined) TEMPLATES.set(typeBase, ofBase = new Map<ErrorCode, Template>())
+  let template = ofBase.get(code)
+  if (template === undefined) {
+    const { title, status, detail } = ERROR_CATALOGUE[code]
+    const head = JSON.stringify({ type: typeOf(code, typeBase), title, status, detail })
+    ofBase.set(code, template = { before: `${head.slice(0, -1)},"instance":`, after: `,"code":"${code}"` })
+  }
+  return template
+}
+
+const CORE_MEMBERS: ReadonlySet<string> = new Set(['type', 'title', 'status', 'detail', 'instance', 'code'])
+
+/** Null where the members are not simply added. */
+function fill ({ before, after }: Template, instance: string, members: Readonly<Record<string, unknown>>): string | null {
+  const names = Object.keys(members)
+  if (names.some((name) => CORE_MEMBERS.has(name) || name === 'toJSON')) return null
+  const rest = names.length === 0 ? '{}' : JSON.stringify(members)
+  return `${before}${JSON.stringify(instance)}${after}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
+}
+
+function typeOf (code: ErrorCode, typeBase: string | null): string {
+  return typeBase === null ? 'about:blank' : typeBase + code
 }
 
 /** Its code is checked too: an app without TypeScript can give it any. */
@@ -79,7 +115,7 @@ export function libraryCodes (error: unknown): string[] {
   let at = error
   for (let depth = 0; depth <= MAX_CAUSES && typeof at === 'object' && at !== null; depth++) {
     const code = readMember(at, 'code')
-    if (typeof code === 'string' && LIBRARY_CODE.test(code) && !Object.hasOwn(ERROR_CATALOGUE, code)) codes.push(code)
+    if (typeof code === 'string' && !Object.hasOwn(ERROR_CATALOGUE, code) && LIBRARY_CODE.test(code)) codes.push(code)
     at = readMember(at, 'cause')
   }
   return codes

@@ -17,3 +17,21 @@ export function rememberRecent<T extends string> (make: (text: string) => T, cap
     return made
   }
 }
+
+/** Longer texts are not kept: whoever sends them could keep their memory. */
+const LONGEST = 256
+
+/** Remembers the answer to the last text that was judged, for texts that are nearly always the same. */
+export function rememberLast (judge: (text: string) => boolean): (text: string) => boolean {
+  let last: string | null = null
+  let answer = false
+  return function recallLast (text) {
+    if (text === last) return answer
+    const judged = judge(text)
+    if (text.length <= LONGEST) {
+      last = text
+      answer = judged
+    }
+    return judged
+  }
+}

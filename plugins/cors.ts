@@ -7,7 +7,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { decidePreflight } from '../lib/cors/decision.js'
 import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
-import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
@@ -109,12 +109,12 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly 
     const target = routes.find(method ?? '', request.raw)
     if (target === null) {
       const allow = routes.methods(request.raw)
-      return allow.length === 0 ? new SecurityError('NOT_FOUND') : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
+      return allow.length === 0 ? refusal('NOT_FOUND') : refusal('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
     }
     const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, { origin, headers, privateNetwork: asksForPrivateNetwork(request) }, request)
     if (!decision.granted) {
       root.emit({ name: 'malicious_cors', reason: decision.reason }, request)
-      return new SecurityError('CORS_REJECTED')
+      return refusal('CORS_REJECTED')
     }
     reply.code(204).headers(decision.headers).header('access-control-allow-methods', method).send()
     return ANSWERED

@@ -8,7 +8,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { decideCrossOrigin, decideIsolation, type TrustedOrigins } from '../lib/csrf/decision.js'
 import { resolveCsrfPolicy, type CsrfMode, type CsrfRouteOptions, type ResolvedCsrfPolicy } from '../lib/csrf/policy.js'
-import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { isOrigin } from '../lib/origin.js'
 import { checkOrigins, createOriginList } from '../lib/origin-pattern.js'
@@ -82,7 +82,7 @@ function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trust
     // One policy seen everywhere: whom the route lets read credentialed answers, it lets send credentialed requests.
     if (headers.origin !== undefined && root.allowsCredentials?.(request, headers.origin) === true) return undefined
     root.emit({ name: 'malicious_csrf', reason }, request)
-    return new SecurityError('CSRF_REJECTED')
+    return refusal('CSRF_REJECTED')
   }
   return [{ hook: 'onRequest', phase: 'csrf', run: rejectCrossSite }]
 

@@ -5,7 +5,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration } from '../lib/policy/install.js'
@@ -60,10 +60,10 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
   }), null)
   /** Before the body is read: nobody should make the server parse what no route wants. A scope's own 404 handler is left alone. */
   function refuseUnknown (request: FastifyRequest): Verdict {
-    return request.is404 && request.server === app ? new SecurityError('NOT_FOUND') : undefined
+    return request.is404 && request.server === app ? refusal('NOT_FOUND') : undefined
   }
   app.setNotFoundHandler(function sendNotFound (request, reply) {
-    const problem = renderProblem(new SecurityError('NOT_FOUND'), request.id, typeBase)
+    const problem = renderProblem(refusal('NOT_FOUND'), request.id, typeBase)
     return reply.code(404).header('content-type', PROBLEM_MEDIA_TYPE).send(problem.body)
   })
 }

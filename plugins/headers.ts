@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
-import type { NonceTemplate, RenderedHeaders } from '../lib/headers/render.js'
+import { DISCLOSURE, type NonceTemplate, type RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/host.js'
@@ -16,7 +16,7 @@ import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { setPreparedHeaders } from '../lib/prepared-headers.js'
+import { PreparedResponse, setPreparedHeaders } from '../lib/prepared-headers.js'
 import { createRandomSource } from '../lib/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
@@ -92,14 +92,13 @@ function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly Placed
 
 function finish ({ cacheControl, rendered }: ResolvedHeadersPolicy, request: FastifyRequest, reply: FastifyReply): void {
   if (reply[kNonces] === null) applyBlock(rendered, request, reply)
-  removeDisclosure(reply)
+  // A prepared response leaves it out itself, also what is set after this.
+  if (!(reply.raw instanceof PreparedResponse)) removeDisclosure(reply)
   if (cacheControl !== false && isPersonal(request, reply)) reply.header('cache-control', cacheControl)
 }
 
-/** OWASP ASVS 5.0 V13.4.6: what runs here is of use to an attacker only, also when a proxied answer says it. */
 function removeDisclosure (reply: FastifyReply): void {
-  if (reply.hasHeader('server')) reply.removeHeader('server')
-  if (reply.hasHeader('x-powered-by')) reply.removeHeader('x-powered-by')
+  for (const name of DISCLOSURE) if (reply.hasHeader(name)) reply.removeHeader(name)
 }
 
 /** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */

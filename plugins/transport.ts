@@ -7,8 +7,9 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { assertNoProblems, refusal, SecurityError, type Problem } from '../lib/errors.js'
 import { hostName } from '../lib/host.js'
+import { rememberLast } from '../lib/recent.js'
 import { checkOptions, readableOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
@@ -115,7 +116,7 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   function refuseMethod (request: FastifyRequest): Verdict {
     if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null) return undefined
     const allow = facts.allowedAt(request)
-    return allow === '' ? undefined : new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow } })
+    return allow === '' ? undefined : refusal('METHOD_NOT_ALLOWED', { headers: { allow } })
   }
 }
 
@@ -167,25 +168,27 @@ function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMe
   const { hosts, https, publicOrigin, forwardedHost } = policy
   const { methods, allowedAt, trustsProxies, isClosing, noticeProxyHeader, reportProxyHeader } = facts
   const served = [...methods].join(', ')
+  // Nearly all requests name the same host.
+  const isServedHost = rememberLast((host) => hosts === null || hosts.has(hostName(host)))
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
-    if (checksMethod && !methods.has(request.method)) return new SecurityError('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
+    if (checksMethod && !methods.has(request.method)) return refusal('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
     if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
-    if (isClosing()) return new SecurityError('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
+    if (isClosing()) return refusal('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
     if (!forwardedHost && host !== (request.raw.headers.host ?? '')) return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
     // serverOptions() leaves it to us to refuse a request without Host.
-    if (!namesOneHost(request.raw, host)) return new SecurityError('BAD_REQUEST')
-    if (hosts !== null && !hosts.has(hostName(host))) return new SecurityError('HOST_NOT_ALLOWED')
+    if (!namesOneHost(request.raw, host)) return refusal('BAD_REQUEST')
+    if (!isServedHost(host)) return refusal('HOST_NOT_ALLOWED')
     if (https === 'off' || request.protocol === 'https') return undefined
     if (https === 'redirect' && publicOrigin !== null && mayRedirect(request)) {
       reply.redirect(publicOrigin + request.url, 308)
       return ANSWERED
     }
-    return new SecurityError('HTTPS_REQUIRED')
+    return refusal('HTTPS_REQUIRED')
   }
   return [{ hook: 'onRequest', phase: 'transport', run: checkTransport }]
 }

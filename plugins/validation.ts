@@ -5,7 +5,7 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, SecurityError, type Problem } from '../lib/errors.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
 import { checkOptions } from '../lib/options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection } from '../lib/policy/section.js'
@@ -124,7 +124,7 @@ function refuseOtherTypes (types: ReadonlySet<string>, mayBeMissing: boolean): (
   return function refuseOtherType (request, _reply, done) {
     // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a type.
     const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
-    done(isMissing || types.has(request.mediaType ?? '') ? undefined : new SecurityError('MEDIA_TYPE_NOT_SUPPORTED'))
+    done(isMissing || types.has(request.mediaType ?? '') ? undefined : refusal('MEDIA_TYPE_NOT_SUPPORTED'))
   }
 }
 

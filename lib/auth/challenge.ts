@@ -1,4 +1,4 @@
-import { SecurityError, type ErrorCode } from '../errors.js'
+import { refusal, type ErrorCode, type SecurityError } from '../errors.js'
 import type { CredentialSource } from './credentials.js'
 
 /** RFC 6750, section 3.1, and RFC 9470, section 3. A request without a token gets a bare challenge, not an error code. */
@@ -46,12 +46,12 @@ export function createRefusals (sources: readonly CredentialSource[], realm: str
   const known = new Map<ErrorCode, Refusal>()
   const prepare = (code: ErrorCode, members?: ChallengeMembers): Refusal => {
     const options = Object.freeze({ headers: Object.freeze({ 'www-authenticate': challengeOf(sources, realm, code, members) }) })
-    return () => withoutStack(code, options)
+    return () => refusal(code, options)
   }
   const forbidden = (code: ErrorCode, members?: ChallengeMembers): Refusal => {
-    if (!sources.includes('bearer') || BEARER_ERRORS[code] === undefined) return () => withoutStack(code, {})
+    if (!sources.includes('bearer') || BEARER_ERRORS[code] === undefined) return () => refusal(code, {})
     const options = Object.freeze({ headers: Object.freeze({ 'www-authenticate': challengeOf(['bearer'], realm, code, members) }) })
-    return () => withoutStack(code, options)
+    return () => refusal(code, options)
   }
   return Object.freeze<Refusals>({
     prepare,
@@ -62,18 +62,4 @@ export function createRefusals (sources: readonly CredentialSource[], realm: str
       return refusal()
     },
   })
-}
-
-/**
- * The stack of a refusal always leads here and costs more than all the rest of it, which would make refusing dearer than
- * accepting. Each request still gets an error of its own: error handlers may write on theirs.
- */
-function withoutStack (code: ErrorCode, options: ConstructorParameters<typeof SecurityError>[1]): SecurityError {
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0
-  try {
-    return new SecurityError(code, options)
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit
-  }
 }

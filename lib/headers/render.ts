@@ -57,6 +57,9 @@ const MARKER = "'nonce-bulwark'"
 const ENFORCED = 'content-security-policy'
 const REPORT_ONLY = 'content-security-policy-report-only'
 
+/** OWASP ASVS 5.0, V13.4.6: what runs here is of use to an attacker only, also when a proxied answer says it. */
+export const DISCLOSURE: readonly string[] = Object.freeze(['server', 'x-powered-by'])
+
 /** CSP3, section 6.3.2 and the Upgrade Insecure Requests specification, section 3.1: browsers ignore both where nothing is enforced. */
 const NOT_IN_REPORT_ONLY: ReadonlySet<string> = new Set(['sandbox', UPGRADE_INSECURE_REQUESTS])
 
@@ -85,7 +88,7 @@ function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: bool
     if (hasNonce(sent)) nonces.push(Object.freeze({ header, parts: Object.freeze(renderPolicy(sent, MARKER).split('bulwark')) }))
   }
   if (isSecure && values.strictTransportSecurity !== null) Object.assign(block, helmetBlock({ ...ALL_OFF, strictTransportSecurity: values.strictTransportSecurity }))
-  return Object.freeze({ headers: prepareHeaders({ ...block, ...common }), nonces: Object.freeze(nonces) })
+  return Object.freeze({ headers: prepareHeaders({ ...block, ...common }, DISCLOSURE), nonces: Object.freeze(nonces) })
 }
 
 /** The policies by header; the one that only reports starts from the one that is enforced. */

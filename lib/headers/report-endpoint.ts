@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { SecurityError, type Problem } from '../errors.js'
+import { refusal, type Problem } from '../errors.js'
 import { isPlainObject } from '../options.js'
 import { compilePolicy, resolvePolicy } from '../policy/compile.js'
 import type { RouteRecord, SecurityRoot } from '../policy/scope.js'
@@ -31,7 +31,7 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
     schema: { response: { 204: { type: 'null' } } },
     handler: async function receiveReports (request, reply) {
       const violations = request.mediaType === CSP_REPORT ? readCspReport(request.body) : readReports(request.body)
-      if (violations === null) throw new SecurityError('BAD_REQUEST')
+      if (violations === null) throw refusal('BAD_REQUEST')
       for (const violation of violations) root.emit({ name: 'csp_violation', ...violation }, request)
       return reply.code(204).send()
     },

@@ -1,4 +1,4 @@
-import { SecurityError } from '../errors.js'
+import { refusal, type SecurityError } from '../errors.js'
 
 /** Runs an operation as soon as there is room. See `createSlots`. */
 export type Slots = <T>(operation: () => Promise<T>, signal?: AbortSignal) => Promise<T>
@@ -36,7 +36,7 @@ export function createSlots (concurrency: number, queue: number): Slots {
     if (running < concurrency) {
       running++
     } else {
-      if (waiting.length >= queue) throw new SecurityError('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })
+      if (waiting.length >= queue) throw refusal('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })
       await turn(signal)
     }
     try {

@@ -83,22 +83,20 @@ export class SecurityScope {
   }
 }
 
-const SCOPES = new WeakMap<object, SecurityScope>()
+const kScope: unique symbol = Symbol('bulwark.scope')
+
+interface Scoped { readonly [kScope]?: SecurityScope }
 
 export function setScope (instance: FastifyInstance, scope: SecurityScope): void {
-  SCOPES.set(instance, scope)
+  Object.defineProperty(instance, kScope, { value: scope, configurable: true })
 }
 
 /** The scope that belongs to this very instance, or null when it only inherits one. */
 export function ownScope (instance: FastifyInstance): SecurityScope | null {
-  return SCOPES.get(instance) ?? null
+  return Object.hasOwn(instance, kScope) ? findScope(instance) : null
 }
 
 /** The nearest scope: a child instance has its parent as prototype, so the chain is the encapsulation tree. */
 export function findScope (instance: FastifyInstance): SecurityScope | null {
-  for (let at: object | null = instance; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const scope = SCOPES.get(at)
-    if (scope !== undefined) return scope
-  }
-  return null
+  return (instance as Scoped)[kScope] ?? null
 }

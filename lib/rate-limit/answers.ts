@@ -1,4 +1,4 @@
-import { SecurityError } from '../errors.js'
+import { refusal, type SecurityError } from '../errors.js'
 import type { Decision } from './engine.js'
 import type { ResolvedLimit } from './limits.js'
 
@@ -45,27 +45,35 @@ function capacityOf (limit: ResolvedLimit | undefined): number {
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
 export function exceeded (limits: readonly ResolvedLimit[], decision: Decision, which: 'enforced' | 'shadow'): readonly ResolvedLimit[] {
-  return limits.filter(({ quota }, index) => decision.readings[index]?.room === false && quota.shadow === (which === 'shadow'))
+  const over: ResolvedLimit[] = []
+  for (let index = 0; index < limits.length; index++) {
+    const limit = limits[index] as ResolvedLimit
+    if (decision.readings[index]?.room === false && limit.quota.shadow === (which === 'shadow')) over.push(limit)
+  }
+  return over
 }
 
 /** 429. Honouring Retry-After succeeds: it waits for the last of the violated limits and is rounded up. */
-export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Decision, fields: Readonly<Record<string, string>>): SecurityError {
+export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Decision): SecurityError {
   let waitMs = 0
-  for (const [index, { quota }] of limits.entries()) {
+  const violatedPolicies: string[] = []
+  for (let index = 0; index < limits.length; index++) {
+    const { policy, quota } = limits[index] as ResolvedLimit
     const reading = decision.readings[index]
-    if (reading?.room === false && !quota.shadow) waitMs = Math.max(waitMs, reading.waitMs)
+    if (reading?.room !== false || quota.shadow) continue
+    waitMs = Math.max(waitMs, reading.waitMs)
+    if (!violatedPolicies.includes(policy)) violatedPolicies.push(policy)
   }
   const retryAfter = wholeSeconds(waitMs)
-  const violatedPolicies = [...new Set(exceeded(limits, decision, 'enforced').map(({ policy }) => policy))]
-  return new SecurityError('RATE_LIMITED', {
-    headers: { 'retry-after': String(retryAfter), 'cache-control': 'no-store', ...fields },
+  return refusal('RATE_LIMITED', {
+    headers: { 'retry-after': String(retryAfter), 'cache-control': 'no-store' },
     members: { retryAfter, violatedPolicies },
   })
 }
 
 /** 503 for a limit that is closed while its store cannot be asked. */
 export function storeUnavailable (): SecurityError {
-  return new SecurityError('STORE_UNAVAILABLE', { headers: { 'retry-after': '1', 'cache-control': 'no-store' } })
+  return refusal('STORE_UNAVAILABLE', { headers: { 'retry-after': '1', 'cache-control': 'no-store' } })
 }
 
 function wholeSeconds (milliseconds: number): number {

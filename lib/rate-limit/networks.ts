@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { SecurityError, type Problem } from '../errors.js'
+import { refusal, type Problem, type SecurityError } from '../errors.js'
 import { isShort, unmappedAddress } from '../address.js'
 import { rememberRecent } from '../recent.js'
 
@@ -81,5 +81,5 @@ export function isUndeclaredProxy ({ ip, headers, socket }: Pick<FastifyRequest,
 
 /** 403, the same for every denied caller. */
 export function addressDenied (): SecurityError {
-  return new SecurityError('FORBIDDEN', { headers: { 'cache-control': 'no-store' } })
+  return refusal('FORBIDDEN', { headers: { 'cache-control': 'no-store' } })
 }

@@ -83,7 +83,7 @@ function keysOf ({ keyOf }: PhasePlan, request: FastifyRequest): readonly string
   return keyOf.map((one) => one(request))
 }
 
-function conclude (request: FastifyRequest, { plan, route, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
+function conclude (request: FastifyRequest, { plan, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
   tally(decision)
   const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
@@ -96,7 +96,8 @@ function conclude (request: FastifyRequest, { plan, route, hasShadow, tally, con
   limits.refused = true
   if (decision.outcome === 'unavailable') return storeUnavailable()
   context.emit({ name: 'excess_rate_limit_exceeded', policies: exceeded(plan.limits, decision, 'enforced').map(({ item }) => item) }, request)
-  return tooManyRequests(plan.limits, decision, limitFields(limits, route.policyField))
+  // The fields of the limits are told in `onSend`, as with every answer.
+  return tooManyRequests(plan.limits, decision)
 }
 
 /** No hook of Fastify runs for every end of a request: a caller may hang up, and a hijacked reply is answered elsewhere. */

@@ -1,7 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import { rememberLast } from '../recent.js'
 
 /** A name or an address with an optional port (RFC 9112, section 3.2), and nothing that a URL would read as user, path or query. */
 const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i
+
+/** Nearly all requests name the same one. */
+const isHost = rememberLast((host) => HOST.test(host))
 
 const SLASH = 47
 
@@ -13,7 +17,7 @@ const SLASH = 47
  */
 export function namesOneHost (request: IncomingMessage, host: string): boolean {
   // An HTTP/1.0 client may leave it out.
-  if (host === '' ? request.httpVersion !== '1.0' : !HOST.test(host)) return false
+  if (host === '' ? request.httpVersion !== '1.0' : !isHost(host)) return false
   return hasOneHost(request.rawHeaders) && isTargetHere(request)
 }
 

@@ -1,6 +1,6 @@
 import { Ajv, type Format, type Options as AjvOptions, type ValidateFunction } from 'ajv'
 import unevaluated from 'ajv/dist/vocabularies/unevaluated/index.js'
-import { SecurityError, type Problem } from '../errors.js'
+import { refusal, type Problem, type SecurityError } from '../errors.js'
 import { closedCopy, targetCopy } from './closed.js'
 import { addFormats } from './formats.js'
 import { guardedCopy, type Guarding } from './guarded.js'
@@ -222,7 +222,7 @@ function findAll (validate: ValidateFunction, data: unknown): readonly Finding[]
 }
 
 function rejection (part: string, findings: readonly Finding[], max: number): SecurityError {
-  const error = new SecurityError('VALIDATION_FAILED', { members: { errors: fieldErrors(part, findings, max) } })
+  const error = refusal('VALIDATION_FAILED', { members: { errors: fieldErrors(part, findings, max) } })
   REJECTIONS.set(error, { part, paths: eventPaths(part, findings, max) })
   return error
 }

@@ -69,7 +69,7 @@ test('the deny cache changes no verdict, only how often the store is asked; hono
       if (decision.outcome === 'admitted') held.push({ step, keys, decision, twin })
       else if (random() < 0.2) {
         // The caller is the only one of its keys, so that nothing comes in between.
-        clock.now += Number(tooManyRequests(step.limits, decision, {}).headers['retry-after']) * 1000
+        clock.now += Number(tooManyRequests(step.limits, decision).headers['retry-after']) * 1000
         const again = await engine.decide(step, keys)
         if (again.outcome !== 'admitted') t.fail(`seed ${seed}, turn ${turn}: refused after Retry-After`)
         const same = await plain.decide(step, keys)

@@ -157,7 +157,7 @@ test('honouring Retry-After succeeds for all violated limits together; the longe
   clock.now += 400
   const refused = decide()
   t.equal(refused.outcome, 'refused')
-  const error = tooManyRequests(limits, refused, {})
+  const error = tooManyRequests(limits, refused)
   t.equal(error.headers['retry-after'], '90', '89.267 seconds, rounded up')
   t.same(error.members, { retryAfter: 90, violatedPolicies: ['p'] })
   const start = clock.now
