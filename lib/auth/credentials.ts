@@ -44,9 +44,11 @@ const NAMES_BEARER = /(?:^|,)[ \t]*bearer(?![\w!#$%&'*+.^`|~-])/i
 
 function readBearer (request: FastifyRequest): Credential | 'missing' | 'ambiguous' {
   const { authorization } = request.raw.headers
-  if (authorization === undefined || !mentionsBearer(request)) return 'missing'
-  const token = BEARER.exec(authorization)?.[1]
-  return token === undefined || authorizationLines(request).length > 1 ? 'ambiguous' : { token, source: 'bearer' }
+  if (authorization === undefined) return 'missing'
+  const lines = authorizationLines(request)
+  const token = lines.length === 1 ? BEARER.exec(authorization)?.[1] : undefined
+  if (token !== undefined) return { token, source: 'bearer' }
+  return lines.some((line) => NAMES_BEARER.test(line)) ? 'ambiguous' : 'missing'
 }
 
 /** Node keeps the first Authorization header and drops the others, so a second one is only seen among the raw ones. */

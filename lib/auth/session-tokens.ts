@@ -27,7 +27,7 @@ export interface SessionTokenSettings {
 }
 
 /** Verified access tokens remembered per process, at most twice this number: some 2 KB each. */
-const CACHED_TOKENS = 1024
+const CACHED_TOKENS = 8192
 
 export function createAccessCodec ({ users, accessKeys, issuer, audience, accessTtlSeconds }: SessionTokenSettings): TokenCodec<AccessToken> {
   return createTokenCodec<AccessToken>({

@@ -1,5 +1,6 @@
 import ajvFormats from 'ajv-formats'
-import { envSchema } from 'env-schema'
+import type * as EnvSchema from 'env-schema'
+import { createRequire } from 'node:module'
 import type { Problem } from '../errors.js'
 import { SECRET_MEND, secretProblems } from '../secrets.js'
 import type { EnvVariable } from './schema.js'
@@ -9,9 +10,13 @@ export type Texts = Readonly<Record<string, string | readonly string[]>>
 
 interface AjvFinding { readonly keyword: string, readonly instancePath: string, readonly message?: string }
 
+/** At its first use, because services without the env plugin should not pay for loading it; `import()` would be asynchronous. */
+const load = createRequire(import.meta.url)
+
 /** Coerces and checks by env-schema, on a copy of the caller's schema. Missing variables were reported before. */
 export function validate (schema: unknown, variables: readonly EnvVariable[], data: Texts, problems: Problem[]): Record<string, unknown> {
   const properties = Object.fromEntries(variables.map((variable) => [variable.name, structuredClone(withoutSymbols(variable.schema))]))
+  const { envSchema } = load('env-schema') as typeof EnvSchema
   try {
     return envSchema<Record<string, unknown>>({
       schema: { type: 'object', properties },

@@ -23,6 +23,8 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   'a header of its own': async (_request, reply) => reply.header('X-Own', '1').send('x'),
   'another value': async (_request, reply) => reply.header('X-Frame-Options', 'SAMEORIGIN').send('x'),
   'another value of CORS': async (_request, reply) => reply.header('Access-Control-Expose-Headers', 'X-Own').send('x'),
+  'what discloses the server': async (_request, reply) => reply.headers({ Server: 'x/1', 'X-Powered-By': 'y' }).send('x'),
+  'what discloses the server beside a stream': async (_request, reply) => reply.headers({ Server: 'x/1', 'X-Powered-By': 'y' }).send(Readable.from(['a'])),
   'several cookies': async (_request, reply) => reply.header('set-cookie', ['a=1', 'b=2']).header('set-cookie', 'c=3').send('x'),
   'a header removed': async (_request, reply) => reply.removeHeader('X-Frame-Options').send('x'),
   'a header removed and set again': async (_request, reply) => { reply.removeHeader('X-Frame-Options').header('x-frame-options', 'SAMEORIGIN'); return 'x' },
@@ -117,6 +119,8 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
     'set beforehand': (raw) => { raw.setHeader('x-two', 'own'); raw.writeHead(200, { 'x-four': 'd' }) },
     'set beforehand, then a list': (raw) => { raw.setHeader('x-two', 'own'); raw.writeHead(200, ['X-Three', 'own']) },
     'a third set': (raw) => { raw.setPreparedHeaders(prepareHeaders({ 'x-one': 'late', 'x-three': 'late' })); raw.writeHead(200) },
+    'hidden, of a list': (raw) => { raw.setPreparedHeaders(prepareHeaders({}, ['server'])); raw.writeHead(200, ['Server', 'own', 'x-four', 'd']) },
+    'hidden, of pairs': (raw) => { raw.setPreparedHeaders(prepareHeaders({}, ['server'])); raw.writeHead(200, [['Server', 'own'], ['x-four', 'd']] as unknown as string[]) },
     'flushed': (raw) => { raw.flushHeaders() },
     'names': (raw) => { raw.setHeader('x-names', raw.getHeaderNames().join(' ')) },
   }
@@ -128,6 +132,8 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
     'set beforehand': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: own'],
     'set beforehand, then a list': ['x-one: a', 'x-three: own', 'x-two: own'],
     'a third set': ['x-one: late', 'x-three: late', 'x-two: b'],
+    'hidden, of a list': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
+    'hidden, of pairs': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
     'flushed': ['x-one: a', 'x-three: c', 'x-two: b'],
     'names': ['x-names: x-one x-two x-three', 'x-one: a', 'x-three: c', 'x-two: b'],
   }
@@ -146,6 +152,30 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
   for (const name of Object.keys(forms)) {
     const { lines } = await ask(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`, name)
     t.strictSame(lines.filter((line) => line.startsWith('x-')), expected[name], name)
+  }
+})
+
+test('what discloses the server never leaves a prepared response, however late and in whatever form it is set', async (t) => {
+  const app = Fastify({ http: { ServerResponse: PreparedResponse } })
+  await app.register(headers)
+  app.addHook('onSend', async (_request, reply) => { reply.header('server', 'late/1') })
+  app.get('/late', async () => 'x')
+  const heads: Record<string, Handler> = {
+    object: (_request, reply) => { reply.hijack().raw.writeHead(200, { Server: 'x/1', 'X-Own': '1' }).end('x') },
+    list: (_request, reply) => { reply.hijack().raw.writeHead(200, ['Server', 'x/1', 'X-Own', '1']).end('x') },
+    'set before, object': (_request, reply) => { reply.hijack().raw.setHeader('X-Powered-By', 'y').writeHead(200, { Server: 'x/1', 'X-Own': '1' }).end('x') },
+    'set before, ended': (_request, reply) => { reply.hijack().raw.setHeader('X-Own', '1').setHeader('Server', 'x/1').end('x') },
+  }
+  for (const [name, handler] of Object.entries(heads)) app.get(pathOf(name), handler)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const base = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+  for (const name of ['late', ...Object.keys(heads)]) {
+    const { status, lines } = await ask(base, name)
+    t.equal(status, 200, name)
+    t.same(fields(lines).filter((field) => field === 'server' || field === 'x-powered-by'), [], name)
+    t.ok(fields(lines).includes('content-security-policy'), name)
+    if (name !== 'late') t.ok(lines.includes('x-own: 1'), name)
   }
 })
 

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { SecurityError } from '../../lib/errors.js'
+import { refusal, SecurityError } from '../../lib/errors.js'
 import { libraryCodes, renderProblem, statusOf } from '../../lib/problem.js'
 
 test('a security error says its code, its sentence, its members and headers', async (t) => {
@@ -7,6 +7,33 @@ test('a security error says its code, its sentence, its members and headers', as
   const problem = renderProblem(error, 'abc', null)
   t.same(problem.headers, { 'retry-after': '5' })
   t.same(JSON.parse(problem.body), { type: 'about:blank', title: 'Too Many Requests', status: 429, detail: 'Too many requests. Try again later.', instance: 'abc', code: 'RATE_LIMITED', retryAfter: 5 })
+})
+
+test('a document that is made ahead says what one that is made for the occasion says', async (t) => {
+  const members: Record<string, unknown>[] = [
+    {}, { retryAfter: 5, violatedPolicies: ['a"b'] }, { status: 200, title: 'mine', code: 'OTHER', instance: 'x', type: 'y', detail: 'z', own: 1 }, { gone: undefined }, { at: new Date(0) },
+    { toJSON: () => ({ forged: true }) }, { '__proto__x': 1 },
+  ]
+  for (const typeBase of [null, 'https://x.example/"errors"#']) {
+    for (const extra of members) {
+      for (const instance of ['abc', 'quote " and \n line']) {
+        const made = [refusal('RATE_LIMITED', { members: extra }), new SecurityError('RATE_LIMITED', { members: extra })].map((error) => renderProblem(error, instance, typeBase))
+        // Another sentence takes the longer way.
+        const occasional = renderProblem(new SecurityError('RATE_LIMITED', { members: extra, detail: 'Other.' }), instance, typeBase).body.replace('Other.', 'Too many requests. Try again later.')
+        for (const { body } of made) t.equal(body, occasional)
+      }
+    }
+  }
+})
+
+test('a refusal is a security error of its own, without a stack of calls', async (t) => {
+  const cause = new Error('why')
+  const [one, two] = [refusal('FORBIDDEN', { headers: { a: 'b' }, members: { c: 1 }, detail: 'No.', cause }), refusal('FORBIDDEN')]
+  t.ok(one instanceof SecurityError && one instanceof Error)
+  t.match(one, { name: 'SecurityError', message: 'No.', stack: 'SecurityError: No.', code: 'FORBIDDEN', statusCode: 403, headers: { a: 'b' }, members: { c: 1 }, cause })
+  t.match(two, { message: 'This is not allowed.', headers: {}, members: {} })
+  t.notOk('cause' in two)
+  t.equal(String(one), 'SecurityError: No.')
 })
 
 test('any other error tells nothing but its status', async (t) => {
