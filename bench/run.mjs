@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { randomBytes } from 'node:crypto'
 import { readOptions, USAGE } from './harness/options.mjs'
-import { canPin, pinSelf } from './harness/servers.mjs'
+import { canPin, keepLoadAwake, pinSelf } from './harness/servers.mjs'
 
 const HERE = import.meta.dirname
 const ROOT = new URL('..', import.meta.url)
@@ -62,11 +62,12 @@ async function main () {
   installPeers()
   if (process.env.BENCH_BUILD !== 'no') build()
   pinSelf()
+  const awake = keepLoadAwake()
   // All processes of a run make and read the same tokens.
   process.env.BENCH_ACCESS_SECRET = randomBytes(32).toString('base64url')
   process.env.BENCH_REFRESH_SECRET = randomBytes(32).toString('base64url')
-  const machine = describeMachine()
-  console.log(`Node ${machine.node}, ${machine.cores} × ${machine.cpu}, load ${machine.loadAverageBefore}; ${canPin ? 'servers on core 0, load on core 1' : 'NOT pinned to cores (no taskset, or one core): compare ratios only'}\n`)
+  const machine = { ...describeMachine(), awake }
+  console.log(`Node ${machine.node}, ${machine.cores} × ${machine.cpu}, load ${machine.loadAverageBefore}; ${canPin ? 'servers on core 0, load on core 1' : 'NOT pinned to cores (no taskset, or one core): compare ratios only'}${awake ? ', which is kept awake' : ''}\n`)
   if (options.scale) return (await import('./scale.mjs')).runScale(options, machine)
   if (options.profile !== null) return (await import('./harness/profile.mjs')).printProfiles(options)
   const phases = await import('./harness/phases.mjs')
