@@ -1,5 +1,6 @@
-import { errorCodes, type FastifyReply } from 'fastify'
+import { errorCodes, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { ServerResponse } from 'node:http'
+import { rootOf } from './policy/early-routes.js'
 import { PreparedResponse } from './prepared-headers.js'
 import { ServerNotes } from './server-mark.js'
 
@@ -10,10 +11,29 @@ export function limitHandlers (options: object, limitMs: number): void {
   LIMITS.set(options, limitMs)
 }
 
-/** Null for a server that was not built by `serverOptions()`, or without such a limit. */
-export function createHandlerTimeouts (app: object): HandlerTimeouts | null {
+/**
+ * Puts the limit of the server in place, for all its routes.
+ * @returns what the suite's first hook has to tell of each request; null where a hook of its own does, or where there is no limit: the
+ * server was not built by `serverOptions()`, or with a `handlerTimeout` of 0
+ */
+export function installHandlerTimeouts (app: FastifyInstance): HandlerTimeouts | null {
   const limitMs = LIMITS.get(app) ?? 0
-  return limitMs === 0 ? null : new HandlerTimeouts(limitMs)
+  if (limitMs === 0) return null
+  // Once for each server: the suite may be loaded in several scopes.
+  LIMITS.set(app, 0)
+  const timeouts = new HandlerTimeouts(limitMs)
+  const root = rootOf(app)
+  root.addHook('onClose', function stopHandlerTimeouts (_app, done) {
+    timeouts.close()
+    done()
+  })
+  if (root === app) return timeouts
+  // The hooks of the suite run in its own scope only.
+  root.addHook('onRequest', function watchHandler (request, reply, done) {
+    if (request.routeOptions.handlerTimeout === 0) timeouts.watch(reply)
+    done()
+  })
+  return null
 }
 
 /** How much later than its time a handler may be given up, as a share of that time, and at most in milliseconds. */

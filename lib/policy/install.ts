@@ -1,7 +1,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isProduction } from '../env/mode.js'
 import { assertNoProblems, type Problem } from '../errors.js'
-import { createHandlerTimeouts } from '../handler-timeouts.js'
+import { installHandlerTimeouts } from '../handler-timeouts.js'
 import { checkKeys, compilePolicy, resolvePolicy } from './compile.js'
 import { declaredRoutes, isRootInstance } from './early-routes.js'
 import { addOptionalHook, addPipelineHooks } from './pipeline.js'
@@ -103,7 +103,7 @@ export function routeInfo (route: RouteOptions): RouteInfo {
 }
 
 function installRoot (app: FastifyInstance): SecurityScope {
-  const handlerTimeouts = createHandlerTimeouts(app)
+  const handlerTimeouts = installHandlerTimeouts(app)
   // Empty until the plugins publish their members: without a plugin its member is absent at runtime.
   const api = {} as SecurityApi
   const root: SecurityRoot = {
@@ -133,10 +133,6 @@ function installRoot (app: FastifyInstance): SecurityScope {
     } catch (error) {
       done(error as Error)
     }
-  })
-  app.addHook('onClose', function stopHandlerTimeouts (_app, done) {
-    handlerTimeouts?.close()
-    done()
   })
   addPipelineHooks(app)
   return scope

@@ -32,7 +32,7 @@ export interface SecurityRoot {
   /** Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for one. */
   readonly compiled: WeakMap<object, CompiledPolicy>
   readonly api: SecurityApi
-  /** Gives up handlers that do not answer; null where the server was not built by `serverOptions()`, or without such a limit. */
+  /** Gives up handlers that do not answer; null where nothing has to be told (`installHandlerTimeouts`). */
   readonly handlerTimeouts: HandlerTimeouts | null
   /** True under the umbrella: a matched route without a compiled policy is refused instead of given the base policy. */
   strict: boolean

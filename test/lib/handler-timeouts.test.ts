@@ -4,6 +4,8 @@ import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { bulwark, createServer, defineSecurity, publicRoute, serverOptions } from '../../index.js'
+import { errors } from '../../plugins/errors.js'
+import { headers } from '../../plugins/headers.js'
 import { exchange } from '../helpers/raw-http.js'
 
 const open = { security: { auth: publicRoute('a route of the test') } }
@@ -78,6 +80,23 @@ test('a route that names its own time, a hijacked reply and an unknown path', as
   t.match(await ask(port, '/hijacked'), /^HTTP\/1\.1 200 [^]*hijacked/)
   t.match(await ask(port, '/nowhere'), /^HTTP\/1\.1 404 /)
   t.equal((await app.inject('/longer')).statusCode, 200)
+})
+
+test('the limit holds outside the scope that the suite is loaded in, too, and only once', async (t) => {
+  const app = Fastify(serverOptions(defineSecurity({}), { logger: false, handlerTimeout: 60 }))
+  t.teardown(() => app.close())
+  app.get('/before', never)
+  await app.register(async (scope) => { await scope.register(errors); await scope.register(headers); scope.get('/inside', never) })
+  await app.register(async (scope) => { await scope.register(headers); scope.get('/other', { handlerTimeout: 400 }, async () => { await wait(120); return 'other' }) })
+  app.get('/outside', never)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  for (const path of ['/before', '/inside', '/outside']) {
+    const answer = await ask(port, path)
+    t.match(answer, /^HTTP\/1\.1 503 /, path)
+    t.equal(answer.split('HTTP/1.1 ').length, 2, 'one answer')
+  }
+  t.match(await ask(port, '/other'), /^HTTP\/1\.1 200 /)
 })
 
 test('a request that is injected is given up, too, and keeps the process until then', async (t) => {
