@@ -43,8 +43,8 @@ const SHORTEST_PERIOD_MS = 5
 
 /**
  * Gives up handlers that have not answered in time: 503, or the end of the connection where an answer has begun. It does what
- * Fastify's `handlerTimeout` does, with one timer for all requests: Fastify's own, its AbortController and its listeners a request
- * cost a sixth of what a small request costs altogether (bench/headers.mjs).
+ * Fastify's `handlerTimeout` does, with one timer for all requests: Fastify's own timer, AbortController and listeners a request
+ * make a small one half as dear again (bench/handler-timeouts.mjs).
  *
  * A handler is never given up early, and up to a twentieth of the time late.
  */

@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import type { SecurityDefinition } from '../definition.js'
 import { assertNoProblems, type Problem } from '../lib/errors.js'
 import { checkOptions, isPlainObject } from '../lib/options.js'
+import { isOrigin } from '../lib/origin.js'
 import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
 import { checkKeys } from '../lib/policy/compile.js'
 import { findScope } from '../lib/policy/scope.js'
@@ -128,8 +129,9 @@ export function headersOptions ({ profile, headers: own = {} }: SecurityDefiniti
 /** The public origin is the transport's, unless the plugin is given its own. */
 function csrfOptions ({ csrf: own = {}, transport: transportOptions }: SecurityDefinition): object | false {
   if (!isPlainObject(own)) return own
-  if (own.publicOrigin !== undefined || !isPlainObject(transportOptions)) return own
-  return { ...own, publicOrigin: transportOptions['publicOrigin'] }
+  const publicOrigin = isPlainObject(transportOptions) ? transportOptions['publicOrigin'] : undefined
+  // A wrong one is the transport's to report, once.
+  return own.publicOrigin === undefined && typeof publicOrigin === 'string' && isOrigin(publicOrigin) ? { ...own, publicOrigin } : own
 }
 
 export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })

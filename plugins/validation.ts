@@ -72,18 +72,29 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   addSection(app, defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({ key: 'validation', resolve: resolveValidationPolicy, compile: () => [] }), base)
   /** Fastify tells its compiler nothing of the route but these schemas. */
   const policies = new WeakMap<object, ResolvedValidationPolicy>()
+  const compiled = new WeakSet<object>()
+  /** Routes that say something of their own, until it is known whose compiler they got. */
+  const judged: { readonly route: RouteOptions, readonly schemas: readonly object[] }[] = []
 
   /** Null once the server listens: what `request.validateInput` brings then is compiled when it is needed. */
   let pending: (() => void)[] | null = []
 
   // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
   const buildValidator = createValidatorFactory(limits, {
-    unknownOf: (schema) => (typeof schema === 'object' && schema !== null ? policies.get(schema)?.unknown : undefined) ?? 'reject',
+    unknownOf (schema) {
+      if (typeof schema !== 'object' || schema === null) return 'reject'
+      compiled.add(schema)
+      return policies.get(schema)?.unknown ?? 'reject'
+    },
     report: (problem) => { root.problems.push(problem) },
     later: (work) => { pending?.push(work) },
   }) as unknown as ValidatorFactory
   app.setSchemaController({ compilersFactory: { buildValidator } })
   app.addHook('onRoute', guardRoute)
+  root.readyChecks.push((found) => {
+    // A scope may set a compiler after the route was declared.
+    for (const { route, schemas } of judged.splice(0)) if (!schemas.some((schema) => compiled.has(schema))) found.push(...compilerProblems(route, route.security?.validation))
+  })
   checkSanitizedRoutes(app)
   app.addHook('onListen', function compileRest (done) {
     inTurns(pending ?? [])
@@ -98,8 +109,17 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   function guardRoute (this: FastifyInstance, route: RouteOptions): void {
     const policy = route.config?.security?.validation ?? base
     root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
-    if ((route.validatorCompiler ?? this.validatorCompiler) !== undefined) root.problems.push(...compilerProblems(route, route.security?.validation))
-    if (route.schema !== undefined) route.schema = markSchemas(route.schema, (copy) => policies.set(copy, policy))
+    const own = route.security?.validation
+    const hasOwnCompiler = (route.validatorCompiler ?? this.validatorCompiler) !== undefined
+    if (hasOwnCompiler) root.problems.push(...compilerProblems(route, own))
+    const schemas: object[] = []
+    if (route.schema !== undefined) {
+      route.schema = markSchemas(route.schema, (copy) => {
+        policies.set(copy, policy)
+        schemas.push(copy)
+      })
+    }
+    if (!hasOwnCompiler && own !== undefined && schemas.length > 0) judged.push({ route, schemas })
     const types = mediaTypesOf(route, policy, root.strict)
     if (types !== null) route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null

@@ -132,5 +132,9 @@ test("an undefined public origin leaves the transport's in place", async (t) => 
   const post = async (origin: string): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, origin, host: 'evil.example' } })).statusCode
   t.equal(await post(OWN), 200)
   t.equal(await post('http://evil.example'), 403)
+  for (const wrong of ['api.example.com', `${OWN}/`, 5]) {
+    const error: unknown = await createServer(defineSecurity({ transport: { publicOrigin: wrong } } as never), { logger: false }).then(() => null, (reason: unknown) => reason)
+    t.same((error as { problems?: { path: string }[] } | null)?.problems?.map(({ path }) => path), ['transport.publicOrigin'], `${wrong}: told once`)
+  }
   await t.rejects(createServer(defineSecurity({ transport: { publicOrigin: OWN }, csrf: { publicOrigin: null } as never }), { logger: false }), { code: 'BULWARK_CONFIG', problems: [{ path: 'csrf.publicOrigin' }] })
 })

@@ -109,7 +109,7 @@ test('constructor options that the suite must own are refused with their reason'
   for (const [name, value] of [['trustProxy', true], ['trustProxy', 1], ['genReqId', () => 'x'], ['requestIdHeader', 'x-id'], ['frameworkErrors', () => {}], ['clientErrorHandler', () => {}], ['return503OnClosing', true]] as const) {
     t.throws(() => serverOptions(defineSecurity({}), { [name]: value }), { code: 'BULWARK_CONFIG', problems: [{ path: `fastify.${name}` }] }, name)
   }
-  t.match(serverOptions(defineSecurity({}), { bodyLimit: 5, requestTimeout: 7 }), { bodyLimit: 5, requestTimeout: 7, handlerTimeout: 10_000, trustProxy: false })
+  t.match(serverOptions(defineSecurity({}), { bodyLimit: 5, requestTimeout: 7 }), { bodyLimit: 5, requestTimeout: 7, handlerTimeout: 0, trustProxy: false })
 })
 
 test('an explicit undefined undoes nothing that the suite sets', async (t) => {

@@ -117,10 +117,15 @@ test('a rule that could never take effect stops the boot, with the route and the
     scope.setValidatorCompiler(() => () => true)
     scope.post('/scope', { schema: { body: BASE }, security: { validation: { unknown: 'reject' } } }, async () => '')
   })
+  void app.register(async (scope) => {
+    scope.post('/late', { schema: { body: BASE }, security: { validation: { unknown: 'strip' } } }, async () => '')
+    scope.setValidatorCompiler(() => () => true)
+  })
+  app.post('/by-type', { schema: { body: { content: { 'application/json': { schema: BASE } } } }, security: { validation: { unknown: 'strip' } } }, async () => '')
   const error: unknown = await Promise.resolve(app.ready()).then(() => null, (reason: unknown) => reason)
   t.ok(error instanceof BulwarkConfigError)
   const problems = error instanceof BulwarkConfigError ? error.problems : []
-  t.same(problems.map(({ path }) => path).sort(), ['GET /own security.validation.unknown', 'POST /scope security.validation.unknown', ...['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((name) => `POST /x body.${name}`)])
+  t.same(problems.map(({ path }) => path).sort(), ['GET /own security.validation.unknown', 'POST /late security.validation.unknown', 'POST /scope security.validation.unknown', ...['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((name) => `POST /x body.${name}`)])
   const messageOf = (path: string): string | undefined => problems.find((problem) => problem.path === path)?.message
   t.equal(messageOf('POST /x body.c'), 'pattern, safeText never takes effect on type number, null.')
   t.match(messageOf('GET /own security.validation.unknown'), /validatorCompiler of its own/)
