@@ -67,6 +67,11 @@ export class HandlerTimeouts {
     this.#periodMs = Math.min(LONGEST_PERIOD_MS, Math.max(SHORTEST_PERIOD_MS, Math.ceil(limitMs / PERIODS)))
   }
 
+  /** Requests in progress. */
+  get size (): number {
+    return this.#replies.length - this.#free.length
+  }
+
   /** From now on the answer is waited for. */
   watch (reply: FastifyReply): void {
     const place = this.#free.pop() ?? this.#replies.length
@@ -110,7 +115,7 @@ export class HandlerTimeouts {
       giveUp(reply, this.#limitMs)
     }
     // An idle server wakes up for nothing.
-    if (!this.#busy && this.#free.length === this.#replies.length) this.close()
+    if (!this.#busy && this.size === 0) this.close()
     this.#busy = false
   }
 }

@@ -100,13 +100,16 @@ function conclude (request: FastifyRequest, { plan, hasShadow, tally, context }:
   return tooManyRequests(plan.limits, decision)
 }
 
-/** No hook of Fastify runs for every end of a request: a caller may hang up, and a hijacked reply is answered elsewhere. */
+/**
+ * For what no `onSend` sees: a hijacked reply, and an HTTP/2 stream that was reset before it. Who hangs up otherwise is found in `onSend`, or leaves what is
+ * reserved as it stands.
+ */
 function watchEnd (request: FastifyRequest, reply: FastifyReply, context: StepContext): void {
   const limits = limitsOf(request)
   if (limits.watched) return
   limits.watched = true
   const settleLate = (): void => { void settle(request, reply, context, !reply.raw.headersSent || isGone(reply)) }
-  reply.raw.once('finish', settleLate).once('close', settleLate)
+  reply.raw.once('finish', settleLate)
 }
 
 function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan, context: StepContext): undefined | Promise<undefined> {

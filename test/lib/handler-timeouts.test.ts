@@ -1,12 +1,17 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { test, type Test } from 'tap'
 import { bulwark, createServer, defineSecurity, publicRoute, serverOptions } from '../../index.js'
 import { errors } from '../../plugins/errors.js'
 import { headers } from '../../plugins/headers.js'
 import { exchange } from '../helpers/raw-http.js'
+import { HandlerTimeouts } from '../../lib/handler-timeouts.js'
+import { PreparedResponse } from '../../lib/prepared-headers.js'
 
 const open = { security: { auth: publicRoute('a route of the test') } }
 const never = async (): Promise<void> => { await new Promise(() => {}) }
@@ -54,16 +59,55 @@ test('each of many requests has its own time, whatever places are taken again', 
   }
 })
 
-test('what waits behind others on a connection that is gone is forgotten', async (t) => {
-  let running = 0
-  const { port } = await serve(t, 60, (app) => { app.get('/slow', open, async () => { running++; await never() }) })
+test('nothing is kept of an answer that is over, nor of one that waits behind others on a connection that is gone', async (t) => {
+  const timeouts = new HandlerTimeouts(120)
+  const app = Fastify({ http: { ServerResponse: PreparedResponse } })
+  app.addHook('onRequest', async (_request, reply) => { timeouts.watch(reply) })
+  app.get('/quick', async () => 'quick')
+  app.get('/slow', never)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(async () => { timeouts.close(); await app.close() })
+  const { port } = app.server.address() as AddressInfo
+  for (let count = 0; count < 5; count++) await ask(port, '/quick')
+  t.equal((await app.inject('/quick')).statusCode, 200)
+  await wait(5)
+  t.equal(timeouts.size, 0, 'answered')
   const socket = connect(port, '127.0.0.1').on('error', () => {})
   await once(socket, 'connect')
   socket.write('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3))
-  while (running < 3) await wait(5)
+  while (timeouts.size < 3) await wait(5)
   socket.destroy()
-  await wait(150)
-  t.match(await ask(port, '/slow'), /^HTTP\/1\.1 503 /)
+  for (let tries = 0; tries < 50 && timeouts.size > 0; tries++) await wait(20)
+  t.equal(timeouts.size, 0, 'gone')
+})
+
+test('an answer that has begun is cut off in its time, and nothing is written after it', async (t) => {
+  const { port } = await serve(t, 80, (app) => {
+    app.get('/', open, async (_request, reply) => {
+      const body = new PassThrough()
+      body.write('first')
+      return reply.type('text/plain').send(body)
+    })
+  })
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk) => { text += String(chunk) })
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  const started = performance.now()
+  await once(socket, 'close')
+  t.ok(performance.now() - started >= 79)
+  t.match(text, /^HTTP\/1\.1 200 [^]*first\r\n$/)
+  t.equal(text.split('HTTP/1.1 ').length, 2, 'one status line')
+})
+
+test('a process that only injects stays until the handler is given up', async (t) => {
+  const script = `import { createServer, defineSecurity, publicRoute } from ${JSON.stringify(import.meta.resolve('../../index.js'))}
+    const app = await createServer(defineSecurity({}), { logger: false, handlerTimeout: 60 })
+    app.get('/', { security: { auth: publicRoute('a test') } }, () => new Promise(() => {}))
+    console.log((await app.inject('/')).statusCode)
+    await app.close()`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 30_000 })
+  t.equal(stdout.trim(), '503')
 })
 
 test('a route that names its own time, a hijacked reply and an unknown path', async (t) => {
@@ -72,6 +116,7 @@ test('a route that names its own time, a hijacked reply and an unknown path', as
     server.get('/shorter', { ...open, handlerTimeout: 20 }, never)
     server.get('/hijacked', open, (_request, reply) => {
       reply.hijack()
+      reply.raw.write('begun, ')
       void wait(150).then(() => { reply.raw.end('hijacked') })
     })
   })
