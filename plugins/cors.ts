@@ -116,7 +116,8 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly 
       root.emit({ name: 'malicious_cors', reason: decision.reason }, request)
       return refusal('CORS_REJECTED')
     }
-    reply.code(204).headers(decision.headers).header('access-control-allow-methods', method).send()
+    setPreparedHeaders(reply, decision.headers)
+    reply.code(204).header('access-control-allow-methods', method).send()
     return ANSWERED
   }
   return [{ hook: 'onRequest', phase: 'preflight', run: answerPreflight }]

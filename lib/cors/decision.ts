@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { PreparedHeaders } from '../prepared-headers.js'
 import type { ResolvedCorsPolicy } from './resolve.js'
 
 /** What a preflight (Fetch, section 4.8) asks for. */
@@ -11,7 +12,7 @@ export interface PreflightQuestion {
 }
 
 export type PreflightDecision =
-  | { readonly granted: true, readonly headers: Readonly<Record<string, string>> }
+  | { readonly granted: true, readonly headers: PreparedHeaders }
   | { readonly granted: false, readonly reason: 'no-cors' | 'origin' | 'header' | 'private-network' }
 
 /** Decides a preflight against the policy of the route and method it asks for. */
@@ -25,6 +26,5 @@ export function decidePreflight (policy: ResolvedCorsPolicy | false, question: P
     }
   }
   if (!question.privateNetwork) return { granted: true, headers: grant.preflight }
-  if (!policy.privateNetwork) return { granted: false, reason: 'private-network' }
-  return { granted: true, headers: { ...grant.preflight, 'access-control-allow-private-network': 'true' } }
+  return grant.privatePreflight === null ? { granted: false, reason: 'private-network' } : { granted: true, headers: grant.privatePreflight }
 }

@@ -7,7 +7,9 @@ import type { OriginFunction } from './resolve.js'
 export interface CorsGrant {
   readonly actual: PreparedHeaders
   /** Without the method, which is the preflight's own. */
-  readonly preflight: Readonly<Record<string, string>>
+  readonly preflight: PreparedHeaders
+  /** For a preflight that asks for a private network; null where none is allowed. */
+  readonly privatePreflight: PreparedHeaders | null
 }
 
 /** Finds the grant of an origin, or null: then the origin gets no CORS header at all. */

@@ -27,7 +27,6 @@ export interface CorsInput {
 export interface ResolvedCorsPolicy {
   readonly origins: CorsOrigins
   readonly credentials: boolean
-  readonly privateNetwork: boolean
   readonly grants: Grants
   /** Lower-case names that a preflight may ask for. */
   readonly allowedHeaders: ReadonlySet<string>
@@ -50,7 +49,6 @@ export function resolveCors (input: CorsInput, where: string, problems: Problem[
   return Object.freeze({
     origins,
     credentials,
-    privateNetwork,
     grants: typeof origins === 'function' ? createGrants(origins, grantFor) : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
     allowedHeaders: new Set(allowed.map((name) => name.toLowerCase())),
   })
@@ -68,14 +66,11 @@ function grantBuilder (input: CorsInput, allowed: readonly string[], credentials
   const vary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY
   return (origin) => {
     const common = { 'access-control-allow-origin': origin, ...(credentials && { 'access-control-allow-credentials': 'true' }) }
+    const preflight = { ...common, ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }), 'access-control-max-age': maxAge, vary }
     return Object.freeze({
       actual: prepareHeaders({ ...common, ...(exposed !== '' && { 'access-control-expose-headers': exposed }) }),
-      preflight: Object.freeze({
-        ...common,
-        ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }),
-        'access-control-max-age': maxAge,
-        vary,
-      }),
+      preflight: prepareHeaders(preflight),
+      privatePreflight: privateNetwork ? prepareHeaders({ ...preflight, 'access-control-allow-private-network': 'true' }) : null,
     })
   }
 }
