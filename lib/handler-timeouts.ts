@@ -5,6 +5,8 @@ import { PreparedResponse } from './prepared-headers.js'
 import { ServerNotes } from './server-mark.js'
 
 const LIMITS = new ServerNotes<number>()
+/** Root instances that have their limit. */
+const INSTALLED = new WeakSet<FastifyInstance>()
 
 /** Notes how long a handler of the server which gets these options has, in milliseconds; 0 is no limit. */
 export function limitHandlers (options: object, limitMs: number): void {
@@ -18,11 +20,11 @@ export function limitHandlers (options: object, limitMs: number): void {
  */
 export function installHandlerTimeouts (app: FastifyInstance): HandlerTimeouts | null {
   const limitMs = LIMITS.get(app) ?? 0
-  if (limitMs === 0) return null
-  // Once for each server: the suite may be loaded in several scopes.
-  LIMITS.set(app, 0)
-  const timeouts = new HandlerTimeouts(limitMs)
   const root = rootOf(app)
+  // Once for each server: the suite may be loaded in several scopes.
+  if (limitMs === 0 || INSTALLED.has(root)) return null
+  INSTALLED.add(root)
+  const timeouts = new HandlerTimeouts(limitMs)
   root.addHook('onClose', function stopHandlerTimeouts (_app, done) {
     timeouts.close()
     done()

@@ -12,9 +12,9 @@ function markOf (optionsOrApp: object): object | null {
 export class ServerNotes<Note> {
   readonly #notes = new WeakMap<object, Note>()
 
-  /** @param optionsOrApp what has no id generator is not noted */
-  set (optionsOrApp: object, note: Note): void {
-    const mark = markOf(optionsOrApp)
+  /** @param options of a server's constructor; those without an id generator are not noted */
+  set (options: object, note: Note): void {
+    const mark = markOf(options)
     if (mark !== null) this.#notes.set(mark, note)
   }
 

@@ -144,6 +144,18 @@ test('the limit holds outside the scope that the suite is loaded in, too, and on
   t.match(await ask(port, '/other'), /^HTTP\/1\.1 200 /)
 })
 
+test('each server that is built from the same options has its limit', async (t) => {
+  const security = defineSecurity({})
+  const options = serverOptions(security, { logger: false, handlerTimeout: 60 })
+  for (const name of ['first', 'second']) {
+    const app = Fastify(options)
+    t.teardown(() => app.close())
+    await app.register(bulwark, security)
+    app.get('/slow', open, never)
+    t.equal((await app.inject('/slow')).statusCode, 503, name)
+  }
+})
+
 test('a request that is injected is given up, too, and keeps the process until then', async (t) => {
   const { app } = await serve(t, 60, (server) => { server.get('/slow', open, never) })
   t.equal((await app.inject('/slow')).statusCode, 503)
