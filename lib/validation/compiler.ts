@@ -1,12 +1,13 @@
 import { Ajv, type Format, type Options as AjvOptions, type ValidateFunction } from 'ajv'
 import unevaluated from 'ajv/dist/vocabularies/unevaluated/index.js'
-import { refusal, type Problem, type SecurityError } from '../errors.js'
+import type { Problem, SecurityError } from '../errors.js'
 import { closedCopy, targetCopy } from './closed.js'
 import { addFormats } from './formats.js'
 import { guardedCopy, type Guarding } from './guarded.js'
 import { inspectSchema, withoutQuadratic } from './inspect.js'
 import { addKeywords } from './keywords.js'
-import { eventPaths, fieldErrors, type Finding } from './messages.js'
+import type { Finding } from './messages.js'
+import { reject } from './rejections.js'
 import { addSanitize, cleaning } from './sanitize-keyword.js'
 import { sizeUpTo } from './size.js'
 import { createStripper } from './strip.js'
@@ -34,9 +35,6 @@ const THROWING: CompilerHooks = {
   later () {},
 }
 
-/** What a refused request part was, for the security event. */
-export interface Rejection { readonly part: string, readonly paths: readonly string[] }
-
 /**
  * What Fastify calls. It returns a plain boolean also for `request.validateInput`, whose callers test it for truth;
  * Fastify itself answers `false` with `errors`, and throws it as it is because it is an Error.
@@ -58,17 +56,6 @@ export interface ServerAjvOptions {
 
 /** Ajv options that decide what is accepted: the suite owns them. */
 const OWNED_OPTIONS = ['allErrors', 'coerceTypes', 'removeAdditional', '$data', 'unevaluated', 'addUsedSchema']
-
-/** Keeps what was refused beside its error, where a handler or a client cannot see it. */
-const REJECTIONS = new WeakMap<object, Rejection>()
-
-/** What was refused, once for each error, so that nested hooks do not report it twice; null for any other error. */
-export function takeRejection (error: unknown): Rejection | null {
-  if (typeof error !== 'object' || error === null) return null
-  const rejection = REJECTIONS.get(error) ?? null
-  REJECTIONS.delete(error)
-  return rejection
-}
 
 /**
  * A validator factory for Fastify's schema controller. Bodies: closed, without coercion. Query strings: closed, their
@@ -126,7 +113,7 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
 
 function refuseAll (part: string): PartValidator {
   const validate: PartValidator = () => {
-    validate.errors = rejection(part, [], 1)
+    validate.errors = reject(part, [], 1)
     return false
   }
   validate.errors = null
@@ -204,11 +191,11 @@ function validatorOf (part: string, pair: Pair, schema: unknown, limits: Validat
     try {
       if (first(data)) return true
       const findings = (sizeUpTo(data, limits.allErrorsUpTo) <= limits.allErrorsUpTo && findAll(all(), data)) || first.errors
-      validate.errors = rejection(part, findings ?? [], limits.maxErrors)
+      validate.errors = reject(part, findings ?? [], limits.maxErrors)
     } catch (error) {
       // A recursive schema on a deeply nested body exhausts the stack: the client's doing, so not a 500.
       if (!(error instanceof RangeError)) throw error
-      validate.errors = rejection(part, [{ keyword: 'depth', instancePath: '', schemaPath: '', params: {} }], 1)
+      validate.errors = reject(part, [{ keyword: 'depth', instancePath: '', schemaPath: '', params: {} }], 1)
     }
     return false
   }
@@ -219,12 +206,6 @@ function validatorOf (part: string, pair: Pair, schema: unknown, limits: Validat
 /** Null where it finds nothing, which is for `first` to say. */
 function findAll (validate: ValidateFunction, data: unknown): readonly Finding[] | null {
   return validate(data) ? null : validate.errors ?? null
-}
-
-function rejection (part: string, findings: readonly Finding[], max: number): SecurityError {
-  const error = refusal('VALIDATION_FAILED', { members: { errors: fieldErrors(part, findings, max) } })
-  REJECTIONS.set(error, { part, paths: eventPaths(part, findings, max) })
-  return error
 }
 
 function compile (ajv: Ajv, schema: unknown): ValidateFunction {

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
 import type { SecurityError } from '../../../lib/errors.js'
-import { createValidatorFactory, takeRejection } from '../../../lib/validation/compiler.js'
+import { createValidatorFactory } from '../../../lib/validation/compiler.js'
+import { takeRejection } from '../../../lib/validation/rejections.js'
 import type { FieldError } from '../../../lib/validation/messages.js'
 import { sizeUpTo } from '../../../lib/validation/size.js'
 
