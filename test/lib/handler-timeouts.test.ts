@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
@@ -136,12 +136,20 @@ test('the limit holds outside the scope that the suite is loaded in, too, and on
   app.get('/outside', never)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
+  const watch: (this: HandlerTimeouts, reply: FastifyReply) => void = Reflect.get(HandlerTimeouts.prototype, 'watch')
+  t.teardown(() => { HandlerTimeouts.prototype.watch = watch })
+  let watched = 0
+  HandlerTimeouts.prototype.watch = function count (reply) {
+    watched++
+    watch.call(this, reply)
+  }
   for (const path of ['/before', '/inside', '/outside']) {
     const answer = await ask(port, path)
     t.match(answer, /^HTTP\/1\.1 503 /, path)
     t.equal(answer.split('HTTP/1.1 ').length, 2, 'one answer')
   }
   t.match(await ask(port, '/other'), /^HTTP\/1\.1 200 /)
+  t.equal(watched, 3, 'each once, and not the one that names its own time')
 })
 
 test('each server that is built from the same options has its limit', async (t) => {
