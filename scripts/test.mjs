@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+/** The binary of the servers that tests start; Valkey's does as well. */
+const REDIS_SERVER = process.env.REDIS_SERVER ?? 'redis-server'
 const REDIS_START_MS = 10_000
 const INSTALL_MS = 300_000
 
@@ -31,7 +33,9 @@ function installMissing (tools) {
   console.log(`# installing ${packages.join(', ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
+  // One name that this release does not have (Debian 12 has Valkey in its backports only) would make apt install none.
+  const known = packages.filter((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env: { ...env, LC_ALL: 'C' } }).stdout))
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...known], { stdio: ['ignore', 'ignore', 'inherit'], env })
 }
 
 /**
@@ -69,15 +73,15 @@ function accepts (port) {
 
 /** A Redis of the tests' own: loopback, nothing on disk, gone when the tests are. */
 async function startRedis () {
-  if (!hasCommand('redis-server')) {
+  if (!hasCommand(REDIS_SERVER)) {
     throw new Error('The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.')
   }
   const port = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'bulwark-redis-'))
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir], { stdio: 'ignore' })
+  const server = spawn(REDIS_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir], { stdio: 'ignore' })
   const until = Date.now() + REDIS_START_MS
   while (!await accepts(port)) {
-    if (Date.now() > until || server.exitCode !== null) throw new Error('redis-server did not start.')
+    if (Date.now() > until || server.exitCode !== null) throw new Error(`${REDIS_SERVER} did not start.`)
     await sleep(50)
   }
   return {
@@ -122,7 +126,8 @@ async function main () {
   }
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
   installMissing({
-    ...(!process.env.REDIS_URL && { 'redis-server': 'redis-server' }),
+    ...(REDIS_SERVER === 'redis-server' && { 'redis-server': 'redis-server' }),
+    'valkey-server': 'valkey-server',
     ...(!process.env.CHROMIUM_PATH && { chromium: 'chromium' }),
     certutil: 'libnss3-tools',
     nginx: 'nginx-light',

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { REDIS_SERVER } from './redis.js'
 
 /** A redis-server process of the test's own on a free loopback port; killed at the latest when the test ends. */
 export interface RedisNode {
@@ -22,11 +23,11 @@ export interface RedisNode {
 
 const START_TIMEOUT_MS = 10_000
 
-export async function startNode (t: Test, args: readonly string[] = [], { tls = false } = {}): Promise<RedisNode> {
+export async function startNode (t: Test, args: readonly string[] = [], { tls = false, server = REDIS_SERVER } = {}): Promise<RedisNode> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'redis-node-'))
   const ports = tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]
-  const child = spawn('redis-server', [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(server, [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
   const admin = new Redis(port, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: (times) => Math.min(times * 50, 200) })
   admin.on('error', () => {})
   const kill = endOf(child)
@@ -164,7 +165,7 @@ export async function startSentinels (t: Test): Promise<TestSentinels> {
       `sentinel down-after-milliseconds ${name} 500`,
       `sentinel failover-timeout ${name} 3000`,
     ].join('\n'))
-    const child = spawn('redis-server', [file, '--sentinel'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const child = spawn(REDIS_SERVER, [file, '--sentinel'], { stdio: ['ignore', 'pipe', 'ignore'] })
     const kill = endOf(child)
     t.teardown(async () => {
       await kill()

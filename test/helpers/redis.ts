@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 
+/** The binary of the servers that tests start: Redis', or that of a server that speaks its protocol (`valkey-server`). */
+export const REDIS_SERVER = process.env['REDIS_SERVER'] ?? 'redis-server'
+
 /**
  * The Redis that `npm test` provides. Missing, it is an error and never a skip: a limiter that was only ever tested in
  * memory has not been tested.

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
+import { REDIS_SERVER } from '../../helpers/redis.js'
 
 /** A Redis of the test's own, which it may pause, kill and start again. Nothing is written to disk. */
 export interface OwnRedis {
@@ -17,7 +18,7 @@ export async function startRedis (): Promise<OwnRedis> {
   const port = await freePort()
   let child: ChildProcess | null = null
   const start = async (): Promise<void> => {
-    child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    child = spawn(REDIS_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] })
     for await (const chunk of child.stdout ?? []) if (String(chunk).includes('Ready to accept connections')) break
   }
   const end = async (): Promise<void> => {
