@@ -12,8 +12,8 @@ import { createTokenCodec } from '../dist/lib/auth/tokens.js'
 import { createId } from '../dist/lib/auth/rotation.js'
 import { compare } from './in-process.mjs'
 
-/** Far more than any of the two remembers, so that none of them is known when it comes again. */
-const MANY = 20_000
+/** Far more than any of the two remembers or has a mark of, so that next to none is known when it comes again. */
+const MANY = 80_000
 const ACCESS = randomBytes(32).toString('base64url')
 
 const claims = () => {

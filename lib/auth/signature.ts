@@ -60,7 +60,7 @@ function createHmacSha256 (key: KeyObject): (input: string) => string {
   }
   return (input) => {
     const end = BLOCK_BYTES + inner.write(input, BLOCK_BYTES)
-    outer.write(hash('sha256', inner.subarray(0, end), 'hex'), BLOCK_BYTES, 'hex')
+    outer.write(hash('sha256', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary')
     return hash('sha256', outer, 'base64url')
   }
 }

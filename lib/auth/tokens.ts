@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { createSigner } from 'fast-jwt'
 import { isPlainObject } from '../options.js'
 import type { Keyring, TokenAlgorithm } from './keyring.js'
+import { isPlainlyWritten } from './plain-json.js'
 import { createSignatureCheck, type SignatureCheck } from './signature.js'
 import { TokenCache, type VerifiedToken } from './token-cache.js'
 
@@ -42,6 +43,8 @@ export interface TokenCodec<T extends TokenTimes> {
 interface HeaderKey extends SignatureCheck {
   /** Epoch seconds from which its tokens are refused. */
   readonly until: number
+  /** Whether verifying a token again costs far more than keeping it. */
+  readonly dear: boolean
 }
 
 /**
@@ -55,9 +58,10 @@ interface HeaderKey extends SignatureCheck {
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
   const { current, verifyOnly } = kind.keyring
   const signer = createSigner({ key: signingText(current.signWith), algorithm: current.alg, kid: current.kid, header: { alg: current.alg, typ: kind.typ } })
-  const byHeader: ReadonlyMap<string, HeaderKey> = new Map([{ ...current, until: Infinity }, ...verifyOnly].map((key) => [headerText(kind.typ, key), { ...createSignatureCheck(key.alg, key.verifyWith), until: key.until }]))
+  const byHeader: ReadonlyMap<string, HeaderKey> = new Map([{ ...current, until: Infinity }, ...verifyOnly].map((key) => [headerText(kind.typ, key), { ...createSignatureCheck(key.alg, key.verifyWith), until: key.until, dear: key.alg !== 'HS256' }]))
   const cache = kind.cache > 0 ? new TokenCache<T>(kind.cache) : null
 
+  /** Verifies, and remembers what is valid. */
   function examine (token: string): VerifiedToken<T> | null {
     if (token.length > MAX_TOKEN_BYTES) return null
     const headerEnd = token.indexOf('.')
@@ -67,16 +71,16 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
     if (payloadEnd <= headerEnd || token[payloadEnd] !== '.' || !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))) return null
     const payload = canonicalPayload(token.slice(headerEnd + 1, payloadEnd))
     const claims = payload === null ? null : parsePayload(kind, payload)
-    return claims === null ? null : { token, value: claims, until: key.until }
+    if (claims === null) return null
+    const verified = { token, value: claims, until: key.until }
+    if (key.dear) cache?.add(verified)
+    else cache?.offer(verified)
+    return verified
   }
 
   function read (token: string, nowSeconds: number): T | null {
-    let verified = cache?.get(token) ?? null
-    if (verified === null) {
-      verified = examine(token)
-      if (verified === null) return null
-      cache?.add(verified)
-    }
+    const verified = cache?.get(token) ?? examine(token)
+    if (verified === null) return null
     // On every use: a key that has ended ends its cached tokens, too.
     return nowSeconds < verified.until ? verified.value : null
   }
@@ -106,11 +110,12 @@ const scratch = Buffer.alloc(MAX_TOKEN_BYTES)
 
 /** The object that a segment is the one encoding of: base64url, UTF-8 and JSON as we write them; otherwise null. */
 function canonicalPayload (segment: string): Record<string, unknown> | null {
-  const text = scratch.toString('utf8', 0, scratch.write(segment, 'base64url'))
+  const length = scratch.write(segment, 'base64url')
+  if (scratch.toString('base64url', 0, length) !== segment) return null
   try {
-    const payload: unknown = JSON.parse(text)
-    // Written again it is the same text, or one of the three was not as we write it.
-    return isPlainObject(payload) && scratch.toString('base64url', 0, scratch.write(JSON.stringify(payload))) === segment ? payload : null
+    const payload: unknown = JSON.parse(scratch.toString('utf8', 0, length))
+    if (!isPlainObject(payload)) return null
+    return isPlainlyWritten(scratch, length, payload) || scratch.subarray(0, length).equals(Buffer.from(JSON.stringify(payload))) ? payload : null
   } catch {
     // Signed, and yet no JSON or nested beyond the stack.
     return null

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { test } from 'tap'
 import { TokenCache, type VerifiedToken } from '../../../lib/auth/token-cache.js'
 
@@ -32,4 +33,22 @@ test('a token is only found by its whole text, whatever its end', async (t) => {
     t.equal(cache.get(short)?.value, 5)
   }
   t.ok(cache.size <= 4)
+})
+
+test('what is offered is kept from its second time on', async (t) => {
+  const cache = new TokenCache<number>(100)
+  for (const token of ['eyJ.eyJ.0123456789abcdef', 'eyJ.eyJ.0123456789abcdeg', 'eyJ.eyJ.0123556789abcdef', 'short']) {
+    cache.offer(verified(token, 1))
+    t.equal(cache.get(token)?.value, undefined, `${token}: once`)
+    cache.offer(verified(token, 2))
+    t.equal(cache.get(token)?.value, 2, `${token}: twice`)
+  }
+})
+
+test('tokens that come once drive out none that are in use', async (t) => {
+  const cache = new TokenCache<number>(100)
+  for (let i = 0; i < 100; i++) cache.add(verified(`used${i}.${randomBytes(32).toString('base64url')}`, i))
+  const { size } = cache
+  for (let i = 0; i < 100_000; i++) cache.offer(verified(randomBytes(32).toString('base64url'), i))
+  t.equal(cache.size, size)
 })

@@ -19,6 +19,7 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
     const token = was.access.sign(claims())
     t.match(is.access.verify(token, END - 1), { context: { userId: 'ada' } }, `${before}: good to the last second`)
     t.match(is.access.verify(token, END - 1), { context: { userId: 'ada' } })
+    t.equal(is.access.verify(token, END - 1), is.access.verify(token, END - 1), `${before}: remembered`)
     t.match(is.access.read(token, END - 1), { context: { userId: 'ada' } })
     t.equal(is.access.verify(token, END), 'TOKEN_INVALID', `${before}: refused from its end on, out of the cache`)
     t.equal(is.access.read(token, END), null, 'no session to log out of')

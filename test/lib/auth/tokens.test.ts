@@ -228,7 +228,9 @@ test('a refresh token needs all of its claims', async (t) => {
 test('TOKEN_EXPIRED is said at the second of exp, and only of a genuine token', async (t) => {
   const { access } = make()
   const token = access.sign({ ...good(), iat: NOW, exp: NOW + 900 })
-  t.type(access.verify(token, NOW + 899), 'object')
+  t.equal(access.verify(token, NOW + 900), 'TOKEN_EXPIRED', 'never seen')
+  for (let i = 0; i < 3; i++) t.type(access.verify(token, NOW + 899), 'object')
+  t.equal(access.verify(token, NOW + 899), access.verify(token, NOW + 899), 'remembered')
   t.equal(access.verify(token, NOW + 900), 'TOKEN_EXPIRED', 'from the cache too')
   t.equal(make().access.verify(token, NOW + 900), 'TOKEN_EXPIRED')
   t.type(access.verify(token, NOW - 5), 'object', 'clocks may differ by five seconds')
@@ -238,8 +240,9 @@ test('TOKEN_EXPIRED is said at the second of exp, and only of a genuine token', 
   t.equal(access.verify(forge(header, { ...good(), roles: ['root'], iat: NOW - 2000, exp: NOW - 1100, auth_time: NOW - 2000 }), NOW), 'TOKEN_INVALID')
 })
 
-test('a token is verified once', async (t) => {
+test('a token that comes again is verified twice at most', async (t) => {
   const { access } = make()
   const token = access.sign({ ...good(), iat: NOW, exp: NOW + 900 })
-  t.equal(access.verify(token, NOW), access.verify(token, NOW), 'verified once')
+  t.type(access.verify(token, NOW), 'object')
+  t.equal(access.verify(token, NOW), access.verify(token, NOW))
 })
