@@ -16,7 +16,7 @@ const fresh = (text) => Buffer.from(text, 'latin1').latin1Slice()
 
 async function suite (options) {
   const { build } = await import('./stacks/bulwark.mjs')
-  const { publicRoute } = await import('../dist/index.js')
+  const { publicRoute } = await import('../dist/bundle/index.js')
   const anybody = { auth: publicRoute('bench') }
   const made = await build({ log: false, ...options, routes: (app) => options.routes?.(app, anybody) })
   await made.app.ready()

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { CliError, suggestion, UsageError, type Command } from './command.js'
 import { keygen } from './keygen.js'
 
@@ -29,7 +29,7 @@ async function main (args: readonly string[]): Promise<string> {
 }
 
 function version (): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+  const manifest = createRequire(import.meta.url)('fastify-bulwark/package.json') as { readonly version: string }
   return manifest.version
 }
 

@@ -124,6 +124,7 @@ async function main () {
   for (const project of ['tsconfig.json', 'tsconfig.client.json']) {
     if (!run(['typescript', 'bin', 'tsc'], ['-p', project])) return finish(0, 1)
   }
+  if (spawnSync(process.execPath, [join('scripts', 'bundle.mjs')], { stdio: 'inherit' }).status !== 0) return finish(0, 1)
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
   installMissing({
     ...(REDIS_SERVER === 'redis-server' && { 'redis-server': 'redis-server' }),

@@ -1,11 +1,14 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { test } from 'tap'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test, type Test } from 'tap'
 import { ROOT } from './helpers/root.js'
 
 interface Manifest {
-  readonly exports: Readonly<Record<string, unknown>>
+  readonly exports: Readonly<Record<string, string | { readonly types: string, readonly default: string }>>
+  readonly bin: Readonly<Record<string, string>>
   readonly dependencies: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
   readonly engines: { readonly node: string }
@@ -41,7 +44,6 @@ test('every production dependency has its reason in the docs, and no other stand
 })
 
 test('without Redis configured, ioredis is not loaded', async (t) => {
-  const { execFileSync } = await import('node:child_process')
   const script = `
     const { createServer, defineSecurity } = await import('fastify-bulwark')
     const app = await createServer(defineSecurity({}), { logger: false })
@@ -50,4 +52,46 @@ test('without Redis configured, ioredis is not loaded', async (t) => {
     process.stdout.write(String(Object.keys(createRequire(import.meta.url).cache).filter((path) => path.includes('ioredis')).length))
     await app.close()`
   t.equal(execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, encoding: 'utf8', env: { PATH: process.env['PATH'] } }), '0')
+})
+
+/** What `npm publish` would send, as an app has it: beside nothing but the packages. */
+function installPacked (t: Test): { readonly app: string, readonly folder: string } {
+  const app = mkdtempSync(join(tmpdir(), 'bulwark-packed-'))
+  t.teardown(() => { rmSync(app, { recursive: true }) })
+  execFileSync('npm', ['pack', '--ignore-scripts', '--loglevel=error', '--pack-destination', app], { cwd: ROOT, stdio: 'ignore' })
+  const folder = join(app, 'node_modules', 'fastify-bulwark')
+  mkdirSync(folder, { recursive: true })
+  const [archive = ''] = readdirSync(app).filter((name) => name.endsWith('.tgz'))
+  execFileSync('tar', ['-xzf', join(app, archive), '--strip-components=1', '-C', folder])
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return { app, folder }
+}
+
+test('what is published is whole: each entry loads, each type is there, and a server runs on it', async (t) => {
+  const { app, folder } = installPacked(t)
+  for (const entry of [...Object.values(manifest.exports), ...Object.values(manifest.bin)]) {
+    for (const file of typeof entry === 'string' ? [entry] : [entry.types, entry.default]) t.ok(existsSync(join(folder, file)), file)
+  }
+  const files = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' })
+  for (const file of files.filter((name) => name.endsWith('.d.ts'))) {
+    const text = readFileSync(join(folder, 'dist', file), 'utf8')
+    const missing = [...text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)\.js['"]/g)].map(([, path]) => join(dirname(join(folder, 'dist', file)), `${path ?? ''}.d.ts`)).filter((path) => !existsSync(path))
+    t.same(missing, [], file)
+  }
+  t.notOk(files.some((name) => /^(test|example-server|bench)\b/.test(name)))
+
+  // /client is for browsers.
+  const entries = Object.keys(manifest.exports).filter((name) => !['./client', './package.json'].includes(name)).map((name) => name.replace('.', 'fastify-bulwark'))
+  const script = `
+    for (const entry of ${JSON.stringify(entries)}) await import(entry)
+    const { createServer, defineSecurity, publicRoute, SecurityError } = await import('fastify-bulwark')
+    const { auth } = await import('fastify-bulwark/auth')
+    const app = await createServer(defineSecurity({ transport: { proxies: 'none', https: 'off' } }), { logger: false })
+    app.get('/', { security: { auth: publicRoute('a test') } }, async () => { throw new SecurityError('NOT_FOUND') })
+    const answer = await app.inject({ url: '/', headers: { host: 'localhost' } })
+    process.stdout.write(JSON.stringify([answer.statusCode, answer.json().code, typeof answer.headers['content-security-policy'], typeof auth]))
+    await app.close()`
+  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: app, encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+  t.same(JSON.parse(printed), [404, 'NOT_FOUND', 'string', 'function'])
+  t.match(execFileSync(process.execPath, [join(folder, manifest.bin['fastify-bulwark'] ?? ''), '--version'], { cwd: app, encoding: 'utf8' }), /^\d+\.\d+\.\d+\n$/)
 })

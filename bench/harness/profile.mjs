@@ -22,6 +22,7 @@ function shares ({ nodes, samples, timeDeltas }) {
 }
 
 export async function printProfiles ({ profile: key, scenarios }) {
+  process.env.BENCH_MODULES = 'true'
   const servers = await startAll({ bulwark: STACKS.bulwark, [key]: STACKS[key] }, scenarios)
   const server = servers[key]
   for (const name of scenarios) {
