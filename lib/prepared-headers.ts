@@ -77,6 +77,9 @@ export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeader
   }
 }
 
+/** Fits into one write of a socket that is free. */
+const SHORT_TEXT = 8192
+
 /** Whoever keeps something for each response until it is over. */
 export interface Places { release (place: number, response: ServerResponse): void }
 
@@ -103,6 +106,30 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
       this.#places = null
     }
     return super.emit(event, ...values)
+  }
+
+  override end (callback?: () => void): this
+  override end (chunk: unknown, callback?: () => void): this
+  override end (chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
+  /**
+   * Hands a short text to the socket in one piece with the head. Node's own `end` sends an empty piece behind it, so that every answer
+   * is a list to be gathered, which is a tenth of the CPU time of a small one. All but the plain case is left to Node.
+   */
+  override end (chunk?: unknown, encoding?: BufferEncoding | (() => void) | null, callback?: (() => void) | null): this {
+    const { socket } = this
+    const plain = typeof chunk === 'string' && chunk !== '' && chunk.length <= SHORT_TEXT && (encoding ?? 'utf8') === 'utf8' && typeof callback !== 'function' &&
+      // Without a declared length the body would be sent in chunks, and a response that waits for others has no socket.
+      this.headersSent && !this.chunkedEncoding && !this.strictContentLength && !this.writableEnded && socket !== null && socket.writableLength === 0 && socket.writableCorked === 0
+    // Node sorts out which of the three forms it is.
+    if (!plain) return super.end(chunk, encoding as BufferEncoding, callback as () => void)
+    socket.cork()
+    try {
+      // Not `this.write`: whoever replaced that one calls this method with what is to be sent as it is.
+      super.write(chunk)
+    } finally {
+      socket.uncork()
+    }
+    return super.end()
   }
 
   /** What is given later lies over what was given before. */
