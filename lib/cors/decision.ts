@@ -20,11 +20,7 @@ export function decidePreflight (policy: ResolvedCorsPolicy | false, question: P
   if (policy === false) return { granted: false, reason: 'no-cors' }
   const grant = policy.grants.find(question.origin, request)
   if (grant === null) return { granted: false, reason: 'origin' }
-  if (question.headers !== undefined && question.headers !== '') {
-    for (const name of question.headers.split(',')) {
-      if (!policy.allowedHeaders.has(name.trim().toLowerCase())) return { granted: false, reason: 'header' }
-    }
-  }
+  if (question.headers !== undefined && question.headers !== '' && !policy.allowsHeaders(question.headers)) return { granted: false, reason: 'header' }
   if (!question.privateNetwork) return { granted: true, headers: grant.preflight }
   return grant.privatePreflight === null ? { granted: false, reason: 'private-network' } : { granted: true, headers: grant.privatePreflight }
 }

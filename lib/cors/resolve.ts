@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Problem } from '../errors.js'
 import { checkOrigins, createOriginList, type OriginList } from '../origin-pattern.js'
 import { prepareHeaders } from '../prepared-headers.js'
+import { rememberLast } from '../recent.js'
 import { createGrants, type CorsGrant, type Grants } from './grants.js'
 
 /**
@@ -28,8 +29,8 @@ export interface ResolvedCorsPolicy {
   readonly origins: CorsOrigins
   readonly credentials: boolean
   readonly grants: Grants
-  /** Lower-case names that a preflight may ask for. */
-  readonly allowedHeaders: ReadonlySet<string>
+  /** Whether a preflight may ask for each name of an `Access-Control-Request-Headers`. */
+  readonly allowsHeaders: (names: string) => boolean
 }
 
 const ALLOWED_HEADERS: readonly string[] = ['Content-Type', 'Authorization', 'X-Request-Id']
@@ -50,8 +51,13 @@ export function resolveCors (input: CorsInput, where: string, problems: Problem[
     origins,
     credentials,
     grants: typeof origins === 'function' ? createGrants(origins, grantFor) : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
-    allowedHeaders: new Set(allowed.map((name) => name.toLowerCase())),
+    allowsHeaders: allowList(allowed),
   })
+}
+
+function allowList (allowed: readonly string[]): (names: string) => boolean {
+  const known = new Set(allowed.map((name) => name.toLowerCase()))
+  return rememberLast((names) => names.split(',').every((name) => known.has(name.trim().toLowerCase())))
 }
 
 function listOf (origins: readonly (string | RegExp)[]): { readonly exact: readonly string[], readonly matched: OriginList | null } {
