@@ -2,7 +2,7 @@
 import { MANY, SCENARIOS } from '../scenarios.mjs'
 import { blockOf, differences, exchange } from './answers.mjs'
 import { loadUntil, measure, writeRequests } from './load.mjs'
-import { startServer } from './servers.mjs'
+import { startServer, tokensOf } from './servers.mjs'
 import { compareRounds, summary } from './stats.mjs'
 
 /** For each route; a service spends its life warm. */
@@ -34,7 +34,7 @@ export async function startAll (variants, scenarios) {
     const { module, options = {}, sendsHeaders } = variants[key]
     const headers = sendsHeaders ? Object.fromEntries(scenarios.map((name) => [SCENARIOS[name].path, blockOf(model[name])])) : null
     const server = await startServer(module, { log: false, ...options, headers })
-    server.tokens = await server.ask('mint', { count: MANY })
+    server.tokens = await tokensOf(server, MANY)
     const answers = await answersOf(server, scenarios)
     model ??= answers
     assertAlike(variants[key], model, answers)

@@ -3,7 +3,7 @@ import { MANY, SCENARIOS } from '../scenarios.mjs'
 import { exchange } from './answers.mjs'
 import { loadUntil, measure, writeRequests } from './load.mjs'
 import { hasRedis, startRedis } from './redis.mjs'
-import { startServer } from './servers.mjs'
+import { startServer, tokensOf } from './servers.mjs'
 import { median, summary } from './stats.mjs'
 import { printTable } from './tables.mjs'
 
@@ -51,7 +51,7 @@ export async function instances (rounds) {
   try {
     for (let index = 0; index < 4; index++) {
       const server = await startServer('bulwark', { log: false, redisUrl: store.url, keyPrefix: 'bulwark:bench:' })
-      server.tokens = await server.ask('mint', { count: MANY })
+      server.tokens = await tokensOf(server, MANY)
       server.files = Object.fromEntries(['public', 'tokens'].map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]))
       for (const name of ['public', 'tokens']) await loadUntil(server, server.files[name], 200, 6000)
       servers.push(server)

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { signIn } from '../stacks/sign-in.mjs'
 
 const SERVER = fileURLToPath(new URL('../server.mjs', import.meta.url))
 export const SERVER_CORE = '0'
@@ -63,6 +64,11 @@ export async function startServer (module, options, { env = {}, file = SERVER, c
       await once(child, 'exit')
     },
   }
+}
+
+/** Tokens that the server accepts, of so many users. */
+export async function tokensOf (server, count) {
+  return await server.ask('mint', { count }) ?? await signIn(server.port, count)
 }
 
 /** Runs a script to its end. @returns the one value that it sends */

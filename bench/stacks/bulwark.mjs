@@ -1,14 +1,10 @@
 // The suite, as its README shows it: serverOptions(), then the umbrella.
 import Fastify from 'fastify'
-import { once } from 'node:events'
-import { Agent, request } from 'node:http'
-import { ACCESS_SECRET, HTML, ITEM_SCHEMA, LIMIT, LOG_FILE, ME_SCHEMA, ORIGIN, page, PUBLIC, PUBLIC_SCHEMA, REFRESH_SECRET, TIGHT_LIMIT, userId } from './service.mjs'
+import { ACCESS_SECRET, HTML, ITEM_SCHEMA, LIMIT, LOG_FILE, ME_SCHEMA, ORIGIN, page, PUBLIC, PUBLIC_SCHEMA, REFRESH_SECRET, TIGHT_LIMIT } from './service.mjs'
+import { signIn } from './sign-in.mjs'
 
 /** What the package exports; its modules one by one where a profile shall name them. */
 const { bulwark, defineSecurity, publicRoute, serverOptions } = await import(process.env.BENCH_MODULES ? '../../dist/index.js' : '../../dist/bundle/index.js')
-
-/** Sign-ins at a time. */
-const AT_ONCE = 50
 
 export async function build ({ log, redisUrl = null, keyPrefix = `bulwark:${process.pid}:`, define = (definition) => definition, routes = () => {} }) {
   const state = redisUrl === null ? { redis: false, allowMemoryStore: true } : { redis: redisUrl, keyPrefix }
@@ -50,25 +46,10 @@ export async function build ({ log, redisUrl = null, keyPrefix = `bulwark:${proc
   app.get('/page', { security: { ...anybody, headers: { profile: 'document' } } }, async (_request, reply) => reply.type(HTML).send(page(reply.cspNonce)))
   await routes(app)
 
-  const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
-  const signIn = async (index) => {
-    const sent = request({ agent, port: app.server.address().port, method: 'POST', path: '/auth/token', headers: { 'content-type': 'application/json' } })
-    sent.end(JSON.stringify({ email: `${userId(index)}@example.com`, password: 'correct horse battery' }))
-    const [answer] = await once(sent, 'response')
-    const body = (await answer.toArray()).join('')
-    if (answer.statusCode !== 200) throw new Error(`sign-in failed: ${answer.statusCode} ${body}`)
-    return JSON.parse(body).access_token
-  }
-  /**
-   * Real sign-ins: the suite looks the session of a token up. Over a socket, as everybody's: after some hundred of app.inject() V8 puts what
-   * each later request needs into the old generation, and collecting it costs twice what the request does.
-   */
+  /** For those who measure in this process. */
   const mint = async (count) => {
     if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
-    const tokens = []
-    while (tokens.length < count) tokens.push(...await Promise.all(Array.from({ length: Math.min(AT_ONCE, count - tokens.length) }, (_unused, step) => signIn(tokens.length + step))))
-    agent.destroy()
-    return tokens
+    return await signIn(app.server.address().port, count)
   }
-  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint, app, Response: options.http.ServerResponse }
+  return { listen: () => app.listen({ port: 0, host: '127.0.0.1' }), server: app.server, mint, signsIn: true, app, Response: options.http.ServerResponse }
 }
