@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createSessionClient, type SessionClient, type SessionClientOptions, type SessionLocks } from 'fastify-bulwark/client'
 import { test, type Test } from 'tap'
 
+/** Some tests wait for its end; what is answered must be answered before, on a busy machine, too. */
+const TIMEOUT_MS = 800
+
 let origins = 0
 
 /** Names are of one test, and so is what its tabs tell each other. */
@@ -58,7 +61,7 @@ class World {
   tab (t: Test, options: SessionClientOptions = {}): { readonly client: SessionClient, readonly signedOut: string[] } {
     const signedOut: string[] = []
     const client = createSessionClient({
-      baseUrl: this.origin, fetch: this.fetch, locks: null, timeoutMs: 100, onSignedOut: (code) => { signedOut.push(code) }, ...options,
+      baseUrl: this.origin, fetch: this.fetch, locks: null, timeoutMs: TIMEOUT_MS, onSignedOut: (code) => { signedOut.push(code) }, ...options,
     })
     t.teardown(() => { client.close() })
     return { client, signedOut }
@@ -90,6 +93,12 @@ function fakeLocks (): SessionLocks & { readonly held: () => boolean } {
       }
     },
   }
+}
+
+/** Messages between tabs take a turn of the event loop or some. */
+async function until (isSo: () => boolean): Promise<void> {
+  const end = performance.now() + 5000
+  while (!isSo() && performance.now() < end) await sleep(2)
 }
 
 /** Never answers; ends with its signal, as fetch does. */
@@ -213,7 +222,7 @@ test('a session that is over is told once in every tab, and the caller gets the 
     const responses = await Promise.all(Array.from({ length: 10 }, () => first.client.fetch('/me')))
     t.same(await Promise.all(responses.map(async (response) => (await response.json() as { code: string }).code)), Array(10).fill(code))
     t.equal(world.count(), 1)
-    await sleep(20)
+    await until(() => tabs.every(({ signedOut }) => signedOut.length > 0))
     t.same(tabs.map(({ signedOut }) => signedOut), [[code], [code], [code]])
     await Promise.all(tabs.map(({ client }) => client.fetch('/me')))
     await sleep(20)
@@ -334,7 +343,7 @@ test('a refresh whose refusal never ends, and a fetch that knows no signals, are
 test('a lost answer is not asked for again when the time for it has passed', async (t) => {
   const world = new World()
   // The computer slept: the timer fired late, and the clock tells.
-  t.intercept(Date, 'now', { value: ((times) => () => times.shift() ?? 1_000_000)([0, 200]) })
+  t.intercept(Date, 'now', { value: ((times) => () => times.shift() ?? 1_000_000)([0, 2 * TIMEOUT_MS]) })
   world.refreshes.push(offline)
   await t.rejects(world.tab(t).client.refresh(), { name: 'TypeError' })
   t.equal(world.count(), 1)
@@ -352,7 +361,7 @@ test('whoever aborts gets the reason at once, and the others their answer', asyn
   const { client } = world.tab(t)
   const controller = new AbortController()
   const [aborted, other] = [client.fetch('/aborted', { signal: controller.signal }), client.fetch('/other')]
-  await sleep(20)
+  await until(() => world.count() === 1)
   controller.abort(new Error('changed my mind'))
   await t.rejects(aborted, { message: 'changed my mind' })
   t.equal(world.requests.find(({ url }) => url.endsWith('/refresh'))?.signal.aborted, false)
@@ -466,7 +475,7 @@ test('signing out waits for a refresh under way, is sent once, and is told in ev
   await refreshing
   t.equal(response.status, 204)
   t.same(world.log, ['POST /auth/refresh', 'POST /auth/logout'])
-  await sleep(20)
+  await until(() => one.signedOut.length > 0 && two.signedOut.length > 0)
   t.same([one.signedOut, two.signedOut], [['SIGNED_OUT'], ['SIGNED_OUT']])
 })
 
@@ -492,7 +501,7 @@ test('what other tabs send is checked, and a closed client hears nothing', async
   await sleep(20)
   t.same(one.signedOut, [])
   channel.postMessage({ type: 'signed-out', code: 'SESSION_REVOKED' })
-  await sleep(20)
+  await until(() => one.signedOut.length > 0)
   t.same([one.signedOut, two.signedOut], [['SESSION_REVOKED'], []])
 })
 
