@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import type { Problem } from '../../../lib/errors.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
@@ -47,19 +48,28 @@ test('Sentinels', async (t) => {
     // What the old master had answered may lie in the socket still.
     await Promise.all(outcomes)
     const before = admitted
+    // Sentinels cut off the clients of whatever they reconfigure, so that the first answer is not the end of it.
     await until('a new master takes over', async () => {
       for (let count = 0; count < 5; count++) send()
       await Promise.all(outcomes)
-      return admitted > before
-    }, 15_000)
+      return admitted >= before + 50
+    }, 30_000)
     t.comment(`${Math.round(performance.now() - killedAt)} ms`)
-    for (let count = 0; count < 50; count++) send()
-    await Promise.all(outcomes)
-    t.ok(admitted >= 50)
+    const consumeLater = async (key: string): Promise<number> => {
+      for (let tries = 0; ; tries++) {
+        try {
+          return await consume(key)
+        } catch (error) {
+          // Any other error may be of a command that was carried out.
+          if (tries === 500 || !/isn't writeable/.test(String(error))) throw error
+          await sleep(20)
+        }
+      }
+    }
     let most = 0
-    for (const key of keys) most = Math.max(most, await consume(key) - 1)
+    for (const key of keys) most = Math.max(most, await consumeLater(key) - 1)
     t.equal(most, 1, 'none ran twice, neither on the old master nor on the new')
-    t.equal(await consume('{before}'), 3, 'what was replicated goes on')
+    t.equal(await consumeLater('{before}'), 3, 'what was replicated goes on')
   })
 })
 
