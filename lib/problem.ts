@@ -79,20 +79,11 @@ const CORE_MEMBERS: ReadonlySet<string> = new Set(['type', 'title', 'status', 'd
 
 /** Null where the members are not simply added. */
 function fill ({ before, after }: Template, instance: string, members: Readonly<Record<string, unknown>>): string | null {
-  let rest = '}'
-  for (const name of Object.keys(members)) {
-    if (CORE_MEMBERS.has(name) || name === 'toJSON') return null
-    rest = ''
-  }
-  if (rest === '') {
-    const added = JSON.stringify(members)
-    rest = added === '{}' ? '}' : `,${added.slice(1)}`
-  }
-  return `${before}${PLAIN_ID.test(instance) ? `"${instance}"` : JSON.stringify(instance)}${after}${rest}`
+  const names = Object.keys(members)
+  if (names.some((name) => CORE_MEMBERS.has(name) || name === 'toJSON')) return null
+  const rest = names.length === 0 ? '{}' : JSON.stringify(members)
+  return `${before}${JSON.stringify(instance)}${after}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`
 }
-
-/** A request id without anything that JSON would escape. */
-const PLAIN_ID = /^[\w.:-]*$/
 
 function typeOf (code: ErrorCode, typeBase: string | null): string {
   return typeBase === null ? 'about:blank' : typeBase + code

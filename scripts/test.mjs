@@ -25,17 +25,23 @@ function hasCommand (command) {
   return spawnSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore', env }).status === 0
 }
 
-/** Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. */
-function installMissing (tools) {
-  const packages = Object.entries(tools).filter(([command]) => !hasCommand(command)).map(([, name]) => name)
+/**
+ * Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. What only some releases of
+ * Debian have, `optional`, is no reason by itself to ask for a new list of packages.
+ */
+function installMissing (tools, optional) {
+  const missing = (commands) => Object.entries(commands).filter(([command]) => !hasCommand(command)).map(([, name]) => name)
   const canInstall = process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
-  if (packages.length === 0 || !canInstall) return
-  console.log(`# installing ${packages.join(', ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  if (!canInstall) return
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' }
+  // One name that this release does not have would make apt install none.
+  const available = (names) => names.filter((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env }).stdout))
+  const [needed, wanted] = [missing(tools), missing(optional)]
+  if (needed.length === 0 && available(wanted).length === 0) return
   spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
-  // One name that this release does not have (Debian 12 has Valkey in its backports only) would make apt install none.
-  const known = packages.filter((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env: { ...env, LC_ALL: 'C' } }).stdout))
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...known], { stdio: ['ignore', 'ignore', 'inherit'], env })
+  const packages = [...needed, ...available(wanted)]
+  console.log(`# installing ${packages.join(', ')}`)
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
 }
 
 /**
@@ -128,12 +134,11 @@ async function main () {
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
   installMissing({
     ...(REDIS_SERVER === 'redis-server' && { 'redis-server': 'redis-server' }),
-    'valkey-server': 'valkey-server',
     ...(!process.env.CHROMIUM_PATH && { chromium: 'chromium' }),
     certutil: 'libnss3-tools',
     nginx: 'nginx-light',
     openssl: 'openssl',
-  })
+  }, { 'valkey-server': 'valkey-server' })
   const chosen = process.argv.slice(2)
   if (chosen.length === 0 || chosen.some((argument) => argument.includes('observatory'))) installObservatory()
   // After a new installation tap would load its TypeScript plugin, which .taprc takes out, into every process of the first run.

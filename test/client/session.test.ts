@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSessionClient, type SessionClient, type SessionClientOptions, type SessionLocks } from 'fastify-bulwark/client'
 import { test, type Test } from 'tap'
+import { until } from '../helpers/until.js'
 
 /** Some tests wait for its end; what is answered must be answered before, on a busy machine, too. */
 const TIMEOUT_MS = 800
@@ -93,12 +94,6 @@ function fakeLocks (): SessionLocks & { readonly held: () => boolean } {
       }
     },
   }
-}
-
-/** Messages between tabs take a turn of the event loop or some. */
-async function until (isSo: () => boolean): Promise<void> {
-  const end = performance.now() + 5000
-  while (!isSo() && performance.now() < end) await sleep(2)
 }
 
 /** Never answers; ends with its signal, as fetch does. */
@@ -222,7 +217,7 @@ test('a session that is over is told once in every tab, and the caller gets the 
     const responses = await Promise.all(Array.from({ length: 10 }, () => first.client.fetch('/me')))
     t.same(await Promise.all(responses.map(async (response) => (await response.json() as { code: string }).code)), Array(10).fill(code))
     t.equal(world.count(), 1)
-    await until(() => tabs.every(({ signedOut }) => signedOut.length > 0))
+    await until('every tab has heard', () => tabs.every(({ signedOut }) => signedOut.length > 0))
     t.same(tabs.map(({ signedOut }) => signedOut), [[code], [code], [code]])
     await Promise.all(tabs.map(({ client }) => client.fetch('/me')))
     await sleep(20)
@@ -361,7 +356,7 @@ test('whoever aborts gets the reason at once, and the others their answer', asyn
   const { client } = world.tab(t)
   const controller = new AbortController()
   const [aborted, other] = [client.fetch('/aborted', { signal: controller.signal }), client.fetch('/other')]
-  await until(() => world.count() === 1)
+  await until('the refresh is under way', () => world.count() === 1)
   controller.abort(new Error('changed my mind'))
   await t.rejects(aborted, { message: 'changed my mind' })
   t.equal(world.requests.find(({ url }) => url.endsWith('/refresh'))?.signal.aborted, false)
@@ -475,7 +470,7 @@ test('signing out waits for a refresh under way, is sent once, and is told in ev
   await refreshing
   t.equal(response.status, 204)
   t.same(world.log, ['POST /auth/refresh', 'POST /auth/logout'])
-  await until(() => one.signedOut.length > 0 && two.signedOut.length > 0)
+  await until('both tabs have heard', () => one.signedOut.length > 0 && two.signedOut.length > 0)
   t.same([one.signedOut, two.signedOut], [['SIGNED_OUT'], ['SIGNED_OUT']])
 })
 
@@ -501,7 +496,7 @@ test('what other tabs send is checked, and a closed client hears nothing', async
   await sleep(20)
   t.same(one.signedOut, [])
   channel.postMessage({ type: 'signed-out', code: 'SESSION_REVOKED' })
-  await until(() => one.signedOut.length > 0)
+  await until('the tab has heard', () => one.signedOut.length > 0)
   t.same([one.signedOut, two.signedOut], [['SESSION_REVOKED'], []])
 })
 

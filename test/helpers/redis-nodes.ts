@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { REDIS_SERVER } from './redis.js'
+import { until } from './until.js'
 
 /** A redis-server process of the test's own on a free loopback port; killed at the latest when the test ends. */
 export interface RedisNode {
@@ -69,15 +69,6 @@ async function untilLine (child: ChildProcess, text: string): Promise<void> {
   }
   clearTimeout(stop)
   if (!seen) throw new Error(`a Redis process did not say "${text}"`)
-}
-
-/** Asks every 20 ms; fails after the given time. */
-export async function until (what: string, isSo: () => boolean | Promise<boolean>, timeoutMs = START_TIMEOUT_MS): Promise<void> {
-  const end = performance.now() + timeoutMs
-  while (!await isSo()) {
-    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`)
-    await sleep(20)
-  }
 }
 
 async function freePort (): Promise<number> {

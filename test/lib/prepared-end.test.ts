@@ -22,6 +22,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   'one character': sent('x'),
   'text beyond ASCII': sent('héllo €🙂'),
   'the longest of short texts': sent('x'.repeat(8192)),
+  'as many, of three bytes each': sent('€'.repeat(8192)),
   'longer than that': sent('x'.repeat(8193)),
   'more than a socket takes at once': sent('é'.repeat(3_000_000)),
   'an empty text': sent(''),
@@ -113,5 +114,23 @@ test('answers to pipelined requests come whole and in their order', async (t) =>
     const bytes = await exchange(port, names.map((name) => `GET /${encodeURIComponent(name)} HTTP/1.1\r\nhost: a\r\n\r\n`).join('') + 'GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n', 2000)
     const bodies = bytes.split(/HTTP\/1\.1 200 OK\r\n[\s\S]*?\r\n\r\n/).slice(1)
     t.same(bodies.map((body) => Buffer.from(body, 'latin1').toString().slice(0, 12)), ['{"ok":true}', '4\r\ntext\r\n0\r\n', 'xxxxxxxxxxxx', 'sometext', 'x', 'héllo €🙂', 'last'])
+  }
+})
+
+test('a short text is one write to the socket, which takes Node\'s own class two', async (t) => {
+  for (const [Response, writes] of [[PreparedResponse, 1], [ServerResponse, 2]] as const) {
+    let written = 0
+    const server = createServer({ ServerResponse: Response }, (_request, response) => {
+      const { socket } = response
+      if (socket === null) throw new Error('no socket')
+      const write = socket.write.bind(socket) as (...given: unknown[]) => boolean
+      socket.write = (...given: unknown[]) => { written++; return write(...given) }
+      plainHead(response, 'text').end('text')
+    })
+    server.listen(0, '127.0.0.1')
+    t.teardown(() => { server.close() })
+    await new Promise((resolve) => server.once('listening', resolve))
+    t.match(await exchange((server.address() as AddressInfo).port, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\ntext$/)
+    t.equal(written, writes, Response.name)
   }
 })

@@ -8,7 +8,8 @@ import { StoreClock } from '../../../lib/auth/store-clock.js'
 import { connectRedis, resolveRedisSource, type RedisSource } from '../../../lib/redis.js'
 import { slotOf } from '../../../lib/redis-slot.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
-import { startCluster, startNode, startSentinels, until } from '../../helpers/redis-nodes.js'
+import { startCluster, startNode, startSentinels } from '../../helpers/redis-nodes.js'
+import { until } from '../../helpers/until.js'
 import { Login, POLICY } from './stores.js'
 
 /** So many instances, each with a connection of its own, on Redis' own clock. */

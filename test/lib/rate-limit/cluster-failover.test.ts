@@ -3,7 +3,8 @@ import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { slotOf } from '../../../lib/rate-limit/stores/slot.js'
 import { connectRedis, resolveRedisSource } from '../../../lib/redis.js'
-import { startCluster, until } from '../../helpers/redis-nodes.js'
+import { startCluster } from '../../helpers/redis-nodes.js'
+import { until } from '../../helpers/until.js'
 
 const QUOTA = createQuota('exact', 100, 3_600_000, false)
 

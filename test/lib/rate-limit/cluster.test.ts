@@ -7,7 +7,8 @@ import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { slotOf } from '../../../lib/rate-limit/stores/slot.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 import { connectRedis, isCluster, resolveRedisSource } from '../../../lib/redis.js'
-import { startCluster, until, type TestCluster } from '../../helpers/redis-nodes.js'
+import { startCluster, type TestCluster } from '../../helpers/redis-nodes.js'
+import { until } from '../../helpers/until.js'
 
 const HOUR = 3_600_000
 const hourly = (limit: number): Quota => createQuota(limit > 1000 ? 'sliding' : 'exact', limit, HOUR, false)

@@ -7,8 +7,9 @@ import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { openStore } from '../../../lib/rate-limit/stores/open.js'
 import { assertScriptsRun, connectRedis } from '../../../lib/redis.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
-import { startNode, until } from '../../helpers/redis-nodes.js'
+import { startNode } from '../../helpers/redis-nodes.js'
 import { ROOT } from '../../helpers/root.js'
+import { until } from '../../helpers/until.js'
 
 const HOUR = 3_600_000
 const QUOTAS = [createQuota('exact', 3, HOUR, false), createQuota('sliding', 300, HOUR, false)]

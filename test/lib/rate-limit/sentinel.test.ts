@@ -4,7 +4,8 @@ import type { Problem } from '../../../lib/errors.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { assertScriptsRun, connectRedis, resolveRedisSource } from '../../../lib/redis.js'
-import { startSentinels, until } from '../../helpers/redis-nodes.js'
+import { startSentinels } from '../../helpers/redis-nodes.js'
+import { until } from '../../helpers/until.js'
 
 const QUOTA = createQuota('exact', 100, 3_600_000, false)
 
