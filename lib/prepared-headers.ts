@@ -112,14 +112,14 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   override end (chunk: unknown, callback?: () => void): this
   override end (chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
   /**
-   * Hands a short text to the socket in one piece with the head. Node's own `end` sends an empty piece behind it, so that every answer
-   * is a list to be gathered, which is a tenth of the CPU time of a small one. All but the plain case is left to Node.
+   * Hands a short text to the socket in one piece with the head. Before version 24, Node's own `end` sends an empty piece behind it, so
+   * that every answer is a list to be gathered: a tenth of the CPU time of a small one. All but the plain case is left to Node.
    */
   override end (chunk?: unknown, encoding?: BufferEncoding | (() => void) | null, callback?: (() => void) | null): this {
     const { socket } = this
     const plain = typeof chunk === 'string' && chunk !== '' && chunk.length <= SHORT_TEXT && (encoding ?? 'utf8') === 'utf8' && typeof callback !== 'function' &&
-      // Without a declared length the body would be sent in chunks, and a response that waits for others has no socket.
-      this.headersSent && !this.chunkedEncoding && !this.strictContentLength && !this.writableEnded && socket !== null && socket.writableLength === 0 && socket.writableCorked === 0
+      // Of a head that is not made yet, Node derives the length from the text. A response that waits for others has no socket.
+      this.headersSent && !this.strictContentLength && socket !== null && socket.writableLength === 0 && socket.writableCorked === 0
     // Node sorts out which of the three forms it is.
     if (!plain) return super.end(chunk, encoding as BufferEncoding, callback as () => void)
     socket.cork()
