@@ -86,12 +86,13 @@ test('what is published is whole: each entry loads, each type is there, and a se
     for (const entry of ${JSON.stringify(entries)}) await import(entry)
     const { createServer, defineSecurity, publicRoute, SecurityError } = await import('fastify-bulwark')
     const { auth } = await import('fastify-bulwark/auth')
+    const oneOfEach = (await import('fastify-bulwark')).Type === (await import('fastify-bulwark/validation')).Type
     const app = await createServer(defineSecurity({ transport: { proxies: 'none', https: 'off' } }), { logger: false })
     app.get('/', { security: { auth: publicRoute('a test') } }, async () => { throw new SecurityError('NOT_FOUND') })
     const answer = await app.inject({ url: '/', headers: { host: 'localhost' } })
-    process.stdout.write(JSON.stringify([answer.statusCode, answer.json().code, typeof answer.headers['content-security-policy'], typeof auth]))
+    process.stdout.write(JSON.stringify([answer.statusCode, answer.json().code, typeof answer.headers['content-security-policy'], typeof auth, oneOfEach]))
     await app.close()`
   const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: app, encoding: 'utf8', env: { PATH: process.env['PATH'] } })
-  t.same(JSON.parse(printed), [404, 'NOT_FOUND', 'string', 'function'])
+  t.same(JSON.parse(printed), [404, 'NOT_FOUND', 'string', 'function', true])
   t.match(execFileSync(process.execPath, [join(folder, manifest.bin['fastify-bulwark'] ?? ''), '--version'], { cwd: app, encoding: 'utf8' }), /^\d+\.\d+\.\d+\n$/)
 })
