@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { BulwarkConfigError } from './lib/errors.js'
+import { BulwarkConfigError } from './lib/response/errors.js'
 import type { SecurityApi } from './lib/policy/types.js'
 import type { LimitCounters } from './plugins/rate-limit.js'
 import type {} from './plugins/events.js'
@@ -113,7 +113,7 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
 function securityApi (app: FastifyInstance, path: string): SecurityApi {
   const security = (app as { readonly security?: SecurityApi }).security
   if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{ path, message: 'There are no security events to count.', mend: 'Register it after the suite, with the events plugin turned on.' }])
+    throw new BulwarkConfigError([{ path, message: 'There are no security events to count.', fix: 'Register it after the suite, with the events plugin turned on.' }])
   }
   return security
 }

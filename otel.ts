@@ -6,7 +6,7 @@
 import { metrics, trace, type Attributes, type Meter, type ObservableResult } from '@opentelemetry/api'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { BulwarkConfigError } from './lib/errors.js'
+import { BulwarkConfigError } from './lib/response/errors.js'
 import type { SecurityApi } from './lib/policy/types.js'
 import type { SecurityEventRecord } from './plugins/events.js'
 import type { LimitCounters } from './plugins/rate-limit.js'
@@ -19,7 +19,7 @@ export interface OtelOptions {
 const plugin: FastifyPluginAsync<OtelOptions> = async (app, { meter = metrics.getMeter('fastify-bulwark') }) => {
   const security = (app as { readonly security?: SecurityApi }).security
   if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{ path: 'otel', message: 'There are no security events to report.', mend: 'Register it after the suite, with the events plugin turned on.' }])
+    throw new BulwarkConfigError([{ path: 'otel', message: 'There are no security events to report.', fix: 'Register it after the suite, with the events plugin turned on.' }])
   }
   let stopObserving = (): void => {}
   const counter = meter.createCounter('bulwark.security.events', { description: 'Security events by name.' })

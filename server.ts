@@ -1,7 +1,7 @@
 import fastify, { type FastifyServerOptions } from 'fastify'
 import type { SecurityDefinition } from './definition.js'
-import { assertNoProblems, type Problem } from './lib/errors.js'
-import { limitHandlers } from './lib/handler-timeouts.js'
+import { assertNoProblems, type Problem } from './lib/response/errors.js'
+import { limitHandlers } from './lib/response/handler-timeouts.js'
 import { loggerOptions } from './lib/logging/options.js'
 import { markSilent } from './lib/logging/silent.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
@@ -36,8 +36,8 @@ const OWNED: Readonly<Record<string, string>> = {
 export function serverOptions (definition: SecurityDefinition, options: ServerInput = {}): ServerOutput {
   const problems: Problem[] = []
   const { production } = checkDefinition(definition, problems)
-  for (const [name, mend] of Object.entries(OWNED)) {
-    if (options[name as keyof FastifyServerOptions] !== undefined) problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', mend })
+  for (const [name, fix] of Object.entries(OWNED)) {
+    if (options[name as keyof FastifyServerOptions] !== undefined) problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })
   }
   checkServerInput(options, problems)
   const transport = resolveTransportOptions(definition.transport ?? {}, production, [])

@@ -8,10 +8,10 @@ import type {
 } from 'fastify'
 import type { SecurityUser } from './lib/auth/context.js'
 import type { CredentialSource } from './lib/auth/credentials.js'
-import { partsOf, type AuthParts } from './lib/auth/parts.js'
+import { partsOf, type AuthParts } from './lib/auth/test-access.js'
 import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './lib/auth/methods.js'
 import { hashContext } from './lib/auth/rotation.js'
-import { isLoopbackName } from './lib/host.js'
+import { isLoopbackName } from './lib/net/host.js'
 import type { ShapeOf } from './lib/policy/types.js'
 import { CookieJar } from './lib/testing/cookie-jar.js'
 

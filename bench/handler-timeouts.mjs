@@ -3,8 +3,8 @@
 // built twice: what they differ by is noise.
 import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
-import { HandlerTimeouts } from '../dist/lib/handler-timeouts.js'
-import { PreparedResponse } from '../dist/lib/prepared-headers.js'
+import { HandlerTimeouts } from '../dist/lib/response/handler-timeouts.js'
+import { PreparedResponse } from '../dist/lib/response/prepared-headers.js'
 import { compare } from './in-process.mjs'
 
 const LIMIT_MS = 10_000

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
 import { cors } from '../dist/plugins/cors.js'
 import { headers } from '../dist/plugins/headers.js'
-import { PreparedResponse } from '../dist/lib/prepared-headers.js'
+import { PreparedResponse } from '../dist/lib/response/prepared-headers.js'
 import { compare } from './in-process.mjs'
 
 const ORIGIN = 'https://app.example.com'

@@ -5,7 +5,7 @@
 import { normalizeIP } from '@fastify/rate-limit'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { addressPrefix } from '../dist/lib/address.js'
+import { addressPrefix } from '../dist/lib/net/address.js'
 import * as keys from '../dist/lib/rate-limit/keys.js'
 import { resolvePolicies } from '../dist/lib/rate-limit/limits.js'
 

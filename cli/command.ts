@@ -62,7 +62,7 @@ export async function parseFlags<const O extends Options> (command: string, args
 /** A sentence about the name that was perhaps meant, or nothing. */
 export async function suggestion (name: string, known: readonly string[], prefix = ''): Promise<string> {
   // Only now: with it comes the whole check of options, which a command that is called rightly does not need.
-  const { nearest } = await import('../lib/options.js')
+  const { nearest } = await import('../lib/options/check-options.js')
   const near = nearest(name, known)
   return near === null ? '' : ` Did you mean "${prefix}${near}"?`
 }

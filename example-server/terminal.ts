@@ -1,12 +1,12 @@
 import { BulwarkConfigError } from 'fastify-bulwark'
 import { DatabaseInUseError } from './database/lock.js'
 
-/** A mistake that a person at the terminal can mend, in words meant for them. */
+/** A mistake that a person at the terminal can fix, in words meant for them. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** Runs a command. A failure goes to stderr, without a stack where a person can mend it, and the exit code is 1. */
+/** Runs a command. A failure goes to stderr, without a stack where a person can fix it, and the exit code is 1. */
 export function run (command: () => Promise<void>): void {
   command().catch((error: unknown) => {
     process.stderr.write(`${explain(error)}\n`)

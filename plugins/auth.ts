@@ -7,7 +7,7 @@ import type {
   RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import type { SessionsApi } from '../lib/auth/api.js'
+import type { SessionsApi } from '../lib/auth/sessions-api.js'
 import type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
 import type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
 import type { AuthOptions } from '../lib/auth/options.js'
@@ -19,7 +19,7 @@ export type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.
 export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
 export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
-export type { SessionsApi } from '../lib/auth/api.js'
+export type { SessionsApi } from '../lib/auth/sessions-api.js'
 export type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
 export type { SessionInfo } from '../lib/auth/session-store.js'
 

@@ -7,15 +7,15 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { decidePreflight } from '../lib/cors/decision.js'
 import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
-import { checkOptions, readableOptions } from '../lib/options.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { setPreparedHeaders } from '../lib/prepared-headers.js'
+import { setPreparedHeaders } from '../lib/response/prepared-headers.js'
 
 /** RFC 9110, section 5.1: a field name is a token. */
 const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })

@@ -8,10 +8,10 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { decideCrossOrigin, decideIsolation, type TrustedOrigins } from '../lib/csrf/decision.js'
 import { resolveCsrfPolicy, type CsrfMode, type CsrfRouteOptions, type ResolvedCsrfPolicy } from '../lib/csrf/policy.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
-import { checkOptions, readableOptions } from '../lib/options.js'
-import { isOrigin } from '../lib/origin.js'
-import { checkOrigins, createOriginList } from '../lib/origin-pattern.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { checkOptions, readableOptions } from '../lib/options/check-options.js'
+import { isOrigin } from '../lib/net/origin.js'
+import { checkOrigins, createOriginList } from '../lib/net/origin-pattern.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot } from '../lib/policy/scope.js'
@@ -40,7 +40,7 @@ declare module '../lib/policy/types.js' {
 export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
   const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? readableOptions(input, 'csrf', problems)
   if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) {
-    problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', mend: 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.' })
+    problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', fix: 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.' })
   }
   checkOrigins(options.trustedOrigins ?? [], 'csrf.trustedOrigins', problems)
   return options

@@ -11,10 +11,10 @@ import fp from 'fastify-plugin'
 import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, secretValuesOf, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
 import { isSchemaInput, LoadEnvOptionsSchema, readConfig, sourceOf, type LoadEnvOptions } from '../lib/env/load.js'
 import { LoadEnvAsyncOptionsSchema, readConfigAsync, type LoadEnvAsyncOptions } from '../lib/env/load-async.js'
-import { isProduction } from '../lib/env/mode.js'
+import { isProduction } from '../lib/env/is-production.js'
 import { logRefresh, stopRefresh } from '../lib/env/refresh.js'
-import { assertNoProblems, type Problem } from '../lib/errors.js'
-import { isPlainObject } from '../lib/options.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { isPlainObject } from '../lib/options/check-options.js'
 import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
@@ -122,15 +122,15 @@ export function checkEnv (options: unknown, problems: Problem[]): void {
 function setupOf (input: unknown, problems: Problem[]): Record<string, unknown> {
   if (isSchemaInput(input)) return { schema: input }
   if (isPlainObject(input) && input['schema'] !== undefined) return input
-  problems.push({ path: 'env', message: 'Neither a schema nor a configuration that loadEnv made.', mend: 'Write Type.Object({ ... }), { schema, source, dotenv }, or loadEnv(schema).' })
+  problems.push({ path: 'env', message: 'Neither a schema nor a configuration that loadEnv made.', fix: 'Write Type.Object({ ... }), { schema, source, dotenv }, or loadEnv(schema).' })
   return {}
 }
 
 const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   claimRegistration(app, 'env')
   const problems: Problem[] = []
-  if (!isRootInstance(app)) problems.push({ path: 'env', message: 'Registered in a child scope.', mend: 'Register it on the instance that fastify() returned: a service has one configuration.' })
-  if (app.hasDecorator('config')) problems.push({ path: 'env', message: 'Another plugin owns app.config already.', mend: 'Remove @fastify/env (or whatever decorates `config`).' })
+  if (!isRootInstance(app)) problems.push({ path: 'env', message: 'Registered in a child scope.', fix: 'Register it on the instance that fastify() returned: a service has one configuration.' })
+  if (app.hasDecorator('config')) problems.push({ path: 'env', message: 'Another plugin owns app.config already.', fix: 'Remove @fastify/env (or whatever decorates `config`).' })
   const { config, production } = readEnv(options, problems)
   assertNoProblems(problems)
 

@@ -5,13 +5,13 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
-import { checkOptions } from '../lib/options.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { checkOptions } from '../lib/options/check-options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration } from '../lib/policy/install.js'
 import { defineSection, type Verdict } from '../lib/policy/section.js'
-import { answerDirectly } from '../lib/direct-answer.js'
-import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/problem.js'
+import { answerDirectly } from '../lib/response/direct-answer.js'
+import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
   typeBase: Type.Optional(Type.String({ pattern: '^https?://', description: 'Write the address that a code is appended to in `type`, for example https://docs.example.com/errors#. Default: about:blank.' })),
@@ -53,7 +53,7 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
   addSection(app, defineSection<never, null>({
     key: 'errors',
     resolve (_base, _input, where, found) {
-      found.push({ path: where, message: 'Errors have no policy of their own on a route or a scope.', mend: 'Remove the key; set an error handler in the scope (setErrorHandler) where answers must differ.' })
+      found.push({ path: where, message: 'Errors have no policy of their own on a route or a scope.', fix: 'Remove the key; set an error handler in the scope (setErrorHandler) where answers must differ.' })
       return null
     },
     compile: (_policy, route) => route === null ? [{ hook: 'onRequest', phase: 'not-found', run: refuseUnknown }] : [],

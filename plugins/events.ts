@@ -6,12 +6,12 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, type Problem } from '../lib/errors.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
 import type { SecurityEvents } from '../lib/events/emitter.js'
 import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
 import type { SamplerLimits } from '../lib/events/sampler.js'
-import { checkOptions } from '../lib/options.js'
+import { checkOptions } from '../lib/options/check-options.js'
 import { warnOfUnwatched } from '../lib/logging/secrets.js'
 import { isSilent } from '../lib/logging/silent.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
@@ -73,7 +73,7 @@ export function resolveEventsOptions (options: unknown, problems: Problem[]): Re
 const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => {
   claimRegistration(app, 'events')
   const problems: Problem[] = []
-  if (!isRootInstance(app)) problems.push({ path: 'events', message: 'Registered in a child scope.', mend: 'Register it on the instance that fastify() returned: all scopes share it.' })
+  if (!isRootInstance(app)) problems.push({ path: 'events', message: 'Registered in a child scope.', fix: 'Register it on the instance that fastify() returned: all scopes share it.' })
   const { limits, accessLog } = resolveEventsOptions(options, problems)
   assertNoProblems(problems)
 

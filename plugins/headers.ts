@@ -4,20 +4,20 @@
  */
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, type Problem } from '../lib/errors.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import { DISCLOSURE, type NonceTemplate, type RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
 import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
-import { isLoopbackName } from '../lib/host.js'
-import { checkOptions, readableOptions } from '../lib/options.js'
+import { isLoopbackName } from '../lib/net/host.js'
+import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { isRootInstance } from '../lib/policy/early-routes.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { PreparedResponse, setPreparedHeaders } from '../lib/prepared-headers.js'
-import { createRandomSource } from '../lib/random.js'
+import { PreparedResponse, setPreparedHeaders } from '../lib/response/prepared-headers.js'
+import { createRandomSource } from '../lib/common/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 
@@ -60,7 +60,7 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
   const base = resolveHeadersPolicy(inherited ?? null, options, 'headers', problems)
   const reportPath = inherited === undefined && base !== false ? base.reportPath : null
   if (reportPath !== null && !isRootInstance(app)) {
-    problems.push({ path: 'headers.reporting.endpoint', message: 'A path, and the plugin is not registered on the root instance.', mend: 'Register it on the instance that fastify() returned, or write an absolute https URL.' })
+    problems.push({ path: 'headers.reporting.endpoint', message: 'A path, and the plugin is not registered on the root instance.', fix: 'Register it on the instance that fastify() returned, or write an absolute https URL.' })
   }
   assertNoProblems(problems)
 

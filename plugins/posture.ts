@@ -47,7 +47,7 @@ const posturePlugin: FastifyPluginAsync<{ off?: readonly string[] }> = async (ap
   app.decorate('secureScope', secureScope)
   app.addHook('onReady', function listUncheckedAnswers (done) {
     const routes = root.routes.filter(({ info }) => info.method !== 'HEAD' && info.method !== 'OPTIONS' && !hasResponseSchema(info)).map(({ info }) => info.label)
-    // In production nothing can be mended, and each process would say it again: the posture has it.
+    // In production nothing can be fixed, and each process would say it again: the posture has it.
     if (!root.production && routes.length > 0) app.log.warn({ routes }, 'these routes have no response schema, so whatever their handlers return leaves the server')
     done()
   })

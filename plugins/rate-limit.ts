@@ -9,17 +9,17 @@ import type {
   RouteGenericInterface,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { DURATION_PATTERN, type Duration } from '../lib/duration.js'
-import { assertNoProblems, type Problem } from '../lib/errors.js'
-import { checkOptions, readableOptions } from '../lib/options.js'
+import { DURATION_PATTERN, type Duration } from '../lib/options/duration.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 import type { Limit } from '../lib/rate-limit/limits.js'
 import type { RequestLimiter } from '../lib/rate-limit/request-limiter.js'
-import { CIDR_MEND } from '../lib/rate-limit/networks.js'
+import { CIDR_FIX } from '../lib/rate-limit/networks.js'
 import { resolveSettings, type BootContext, type RateLimitSettings } from '../lib/rate-limit/settings.js'
 import { setUpRateLimit } from '../lib/rate-limit/setup.js'
-import type { RedisOption } from '../lib/redis.js'
+import type { RedisOption } from '../lib/redis/connection.js'
 
 export { createRateLimitStore } from '../lib/rate-limit/adapter.js'
 export type { RateLimitStore, RateLimitStoreClass, RateLimitStoreOptions } from '../lib/rate-limit/adapter.js'
@@ -36,8 +36,8 @@ export const RateLimitOptionsSchema = Type.Object({
   deadline: Type.Optional(Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description: 'How long a request waits for Redis, with a unit: \'50ms\' (default).' }))),
   failureStatuses: Type.Optional(Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), { minItems: 1, description: 'Statuses that limits with count \'failures\' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.' })),
   apiKeyHeader: Type.Optional(Type.String({ description: 'The header that limits by \'apiKey\' read. Default: \'x-api-key\'.' })),
-  allow: Type.Optional(Type.Array(Type.String({ description: CIDR_MEND }), { description: 'Addresses that no limit holds: a list of CIDR ranges such as \'10.0.0.0/8\'.' })),
-  deny: Type.Optional(Type.Array(Type.String({ description: CIDR_MEND }), { description: 'Addresses that every route refuses (403): a list of CIDR ranges such as \'192.0.2.0/24\'.' })),
+  allow: Type.Optional(Type.Array(Type.String({ description: CIDR_FIX }), { description: 'Addresses that no limit holds: a list of CIDR ranges such as \'10.0.0.0/8\'.' })),
+  deny: Type.Optional(Type.Array(Type.String({ description: CIDR_FIX }), { description: 'Addresses that every route refuses (403): a list of CIDR ranges such as \'192.0.2.0/24\'.' })),
 }, { additionalProperties: false })
 
 /** Options of the rate-limit plugin; `P` are the names of the service's own policies. */
@@ -86,7 +86,7 @@ const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, option
   const { root } = securityOf(app)
   const problems: Problem[] = []
   if ('limits' in root.api) {
-    problems.push({ path: 'rateLimit', message: 'The limiter is registered already, and one server has one.', mend: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.' })
+    problems.push({ path: 'rateLimit', message: 'The limiter is registered already, and one server has one.', fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.' })
   }
   const settings = resolveRateLimitOptions(options, root, problems)
   assertNoProblems(problems)

@@ -7,10 +7,10 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { assertNoProblems, refusal, SecurityError, type Problem } from '../lib/errors.js'
-import { hostName } from '../lib/host.js'
-import { rememberLast } from '../lib/recent.js'
-import { checkOptions, readableOptions } from '../lib/options.js'
+import { assertNoProblems, refusal, SecurityError, type Problem } from '../lib/response/errors.js'
+import { hostName } from '../lib/net/host.js'
+import { rememberLast } from '../lib/common/recent.js'
+import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
@@ -130,17 +130,17 @@ function safeRedirect (this: FastifyReply, target: string, status: RedirectStatu
 /** A proxy list that the instance does not trust would make every client look like the proxy. */
 function checkInstance (app: FastifyInstance, resolved: ResolvedTransport, production: boolean, problems: Problem[]): void {
   const settings = settingsOf(app)
-  const mend = 'Build it with `Fastify(serverOptions(definition))`, or let `createServer(definition)` build it.'
+  const fix = 'Build it with `Fastify(serverOptions(definition))`, or let `createServer(definition)` build it.'
   if (settings === null && resolved.trustProxy !== false) {
-    problems.push({ path: 'transport.proxies', message: 'The Fastify instance was built without them, so it would not believe the proxies.', mend })
+    problems.push({ path: 'transport.proxies', message: 'The Fastify instance was built without them, so it would not believe the proxies.', fix })
   } else if (settings === null && production) {
-    problems.push({ path: 'transport', message: 'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.', mend })
+    problems.push({ path: 'transport', message: 'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.', fix })
   } else if (settings === null) {
     app.log.warn('this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this')
   } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
-    problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
+    problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', fix: 'Give the same definition to serverOptions() and to register().' })
   } else if (settings.transport.policy.forwardedHost !== resolved.policy.forwardedHost) {
-    problems.push({ path: 'transport.forwardedHost', message: 'Differs from what serverOptions() was given.', mend: 'Give the same definition to serverOptions() and to register().' })
+    problems.push({ path: 'transport.forwardedHost', message: 'Differs from what serverOptions() was given.', fix: 'Give the same definition to serverOptions() and to register().' })
   }
 }
 

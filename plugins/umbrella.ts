@@ -6,9 +6,9 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { SecurityDefinition } from '../definition.js'
-import { assertNoProblems, type Problem } from '../lib/errors.js'
-import { checkOptions, isPlainObject } from '../lib/options.js'
-import { isOrigin } from '../lib/origin.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { checkOptions, isPlainObject } from '../lib/options/check-options.js'
+import { isOrigin } from '../lib/net/origin.js'
 import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
 import { checkKeys } from '../lib/policy/compile.js'
 import { findScope } from '../lib/policy/scope.js'
@@ -78,7 +78,7 @@ export function checkDefinition (definition: SecurityDefinition, problems: Probl
     if (own !== false || mandatory === true) check(own as object, boot, problems)
   }
   if (boot.production && definition.auth === undefined) {
-    problems.push({ path: 'auth', message: 'Not decided.', mend: 'Write the auth options, or false when this service does not need to know its callers.' })
+    problems.push({ path: 'auth', message: 'Not decided.', fix: 'Write the auth options, or false when this service does not need to know its callers.' })
   }
   return boot
 }

@@ -5,8 +5,8 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, refusal, type Problem } from '../lib/errors.js'
-import { checkOptions } from '../lib/options.js'
+import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { checkOptions } from '../lib/options/check-options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
@@ -64,7 +64,7 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   const limits = resolveValidationOptions(options, problems)
   // Fastify would go on using it, and this plugin would do nothing.
   if (app.validatorCompiler !== undefined) {
-    problems.push({ path: 'validation', message: 'The instance has a validator compiler already.', mend: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.' })
+    problems.push({ path: 'validation', message: 'The instance has a validator compiler already.', fix: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.' })
   }
   assertNoProblems(problems)
 

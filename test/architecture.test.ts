@@ -22,9 +22,9 @@ function modules (): Module[] {
 const ALL = modules()
 const named = (path: string): boolean => path.startsWith('plugins/') && path !== 'plugins/umbrella.ts'
 
-/** What each layer may import; `lib/errors.ts` stands below everything. */
+/** What each layer may import; `lib/response/errors.ts` stands below everything. */
 function mayImport (from: string, to: string): boolean {
-  if (from === 'lib/errors.ts') return false
+  if (from === 'lib/response/errors.ts') return false
   if (from.startsWith('lib/')) return to.startsWith('lib/')
   if (named(from)) return to.startsWith('lib/')
   if (from === 'definition.ts') return to.startsWith('lib/') || named(to)

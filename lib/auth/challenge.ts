@@ -1,4 +1,4 @@
-import { refusal, type ErrorCode, type SecurityError } from '../errors.js'
+import { refusal, type ErrorCode, type SecurityError } from '../response/errors.js'
 import type { CredentialSource } from './credentials.js'
 
 /** RFC 6750, section 3.1, and RFC 9470, section 3. A request without a token gets a bare challenge, not an error code. */

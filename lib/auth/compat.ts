@@ -1,6 +1,6 @@
 import { hkdfSync } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import { kCompiled } from '../policy/pipeline.js'
 import { createAppTokens, type AppTokens } from './app-tokens.js'
 import type { Credential } from './credentials.js'
@@ -22,7 +22,7 @@ export function checkJwtNames (app: FastifyInstance, problems: Problem[]): void 
     ...app.hasDecorator('jwt') ? ['app.jwt'] : [],
   ]
   if (taken.length === 0) return
-  problems.push({ path: 'auth.jwtDecorators', message: `Another plugin has decorated ${taken.join(', ')} already.`, mend: 'Remove @fastify/jwt, whose decorators these replace; or leave jwtDecorators out and keep it with a namespace and a decoratorName of its own.' })
+  problems.push({ path: 'auth.jwtDecorators', message: `Another plugin has decorated ${taken.join(', ')} already.`, fix: 'Remove @fastify/jwt, whose decorators these replace; or leave jwtDecorators out and keep it with a namespace and a decoratorName of its own.' })
 }
 
 /**

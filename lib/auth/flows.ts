@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { SecurityError, type ErrorCode } from '../errors.js'
+import { SecurityError, type ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { cookieValues, MAX_COOKIE_BYTES, renderCookie, renderExpiredCookie, type CookiePair } from './cookies.js'
 import type { CredentialSource, ReadCredential } from './credentials.js'

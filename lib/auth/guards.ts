@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { ErrorCode, SecurityError } from '../errors.js'
+import type { ErrorCode, SecurityError } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import type { Refusals } from './challenge.js'

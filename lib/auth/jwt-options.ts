@@ -1,4 +1,4 @@
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 
 export type JwtCallback = (error: unknown, value?: unknown) => void
 

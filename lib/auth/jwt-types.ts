@@ -1,4 +1,4 @@
-import type { Duration } from '../duration.js'
+import type { Duration } from '../options/duration.js'
 import type { LooseShape, SecurityShape } from '../policy/types.js'
 
 /** What `request.jwtVerify` resolves to: the payload of this suite's access token. */

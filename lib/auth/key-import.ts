@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, createSecretKey, sign, verify, type KeyObject } from 'node:crypto'
-import type { Problem } from '../errors.js'
-import { SECRET_MEND, secretProblems } from '../secrets.js'
+import type { Problem } from '../response/errors.js'
+import { SECRET_FIX, secretProblems } from '../options/secret-strength.js'
 import type { TokenAlgorithm } from './keyring.js'
 
 /** A key in use; to verify only, both members are the same secret or public key. */
@@ -24,24 +24,24 @@ const PEM = /^\s*-----BEGIN ([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s]+-----END \1-----\s
 /** Reads the text of a key, or tells why not. It never throws, and no reason holds a part of the text. */
 export function importKey (alg: TokenAlgorithm, text: string, use: 'sign' | 'verify'): ImportedKey | Refused {
   if (alg === 'HS256') return importSecret(text)
-  const mend = `Give ${use === 'sign' ? 'a PKCS #8 private key' : 'an SPKI public key'} as PEM text with its line breaks, for example of: ${GENERATE[alg]}`
+  const fix = `Give ${use === 'sign' ? 'a PKCS #8 private key' : 'an SPKI public key'} as PEM text with its line breaks, for example of: ${GENERATE[alg]}`
   const label = PEM.exec(text)?.[1]
-  if (label === undefined) return refuse('Not the text of one PEM block.', mend)
-  if (label === 'PUBLIC KEY' && use === 'sign') return refuse('A public key cannot sign.', mend)
-  if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY') return refuse(`A PEM of the type ${label} is not accepted.`, `Convert it (openssl pkcs8 -topk8 -nocrypt, or openssl pkey -pubout). ${mend}`)
+  if (label === undefined) return refuse('Not the text of one PEM block.', fix)
+  if (label === 'PUBLIC KEY' && use === 'sign') return refuse('A public key cannot sign.', fix)
+  if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY') return refuse(`A PEM of the type ${label} is not accepted.`, `Convert it (openssl pkcs8 -topk8 -nocrypt, or openssl pkey -pubout). ${fix}`)
   const key = parsePem(text.trim(), label)
-  if (key === null) return refuse('The PEM cannot be read.', mend)
+  if (key === null) return refuse('The PEM cannot be read.', fix)
   const misfit = misfitOf(alg, key)
-  if (misfit !== null) return refuse(misfit, mend)
+  if (misfit !== null) return refuse(misfit, fix)
   // Of a private key that only verifies, the private half is not kept.
   const verifyWith = key.type === 'private' ? createPublicKey(key) : key
-  if (key.type === 'private' && !isPair(key, verifyWith)) return refuse('Its private and its public half do not fit.', mend)
+  if (key.type === 'private' && !isPair(key, verifyWith)) return refuse('Its private and its public half do not fit.', fix)
   return { signWith: use === 'sign' ? key : verifyWith, verifyWith }
 }
 
 function importSecret (text: string): ImportedKey | Refused {
   const reasons = secretProblems(text)
-  if (reasons.length > 0) return { problems: reasons.map((message) => ({ message, mend: SECRET_MEND })) }
+  if (reasons.length > 0) return { problems: reasons.map((message) => ({ message, fix: SECRET_FIX })) }
   const key = createSecretKey(Buffer.from(text))
   return { signWith: key, verifyWith: key }
 }
@@ -83,6 +83,6 @@ function isPair (signWith: KeyObject, verifyWith: KeyObject): boolean {
   }
 }
 
-function refuse (message: string, mend: string): Refused {
-  return { problems: [{ message, mend }] }
+function refuse (message: string, fix: string): Refused {
+  return { problems: [{ message, fix }] }
 }

@@ -1,8 +1,8 @@
 import { createHash, createHmac, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
-import type { Problem } from '../errors.js'
-import { checkOptions } from '../options.js'
-import { SECRET_MEND } from '../secrets.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions } from '../options/check-options.js'
+import { SECRET_FIX } from '../options/secret-strength.js'
 import { importKey } from './key-import.js'
 
 /** What tokens may be signed with (RFC 7518, RFC 8037). Each key has one, and only that one is accepted for it. */
@@ -52,21 +52,21 @@ export interface KeyringOption {
 const KID_PATTERN = '^[\\x21\\x23-\\x26\\x28-\\x5b\\x5d-\\x7e]{1,64}$'
 /** ISO 8601 with seconds or without, and always with a zone. */
 const UNTIL_PATTERN = '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,9})?)?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$'
-const UNTIL_MEND = 'Write an ISO 8601 time with its zone, for example 2030-01-31T12:00:00Z.'
+const UNTIL_FIX = 'Write an ISO 8601 time with its zone, for example 2030-01-31T12:00:00Z.'
 /** More is a mistake, and each key is one more that a token may be signed with. */
 const MAX_VERIFY_ONLY = 16
 
 const keyMembers = {
-  alg: Type.Unsafe<TokenAlgorithm>(Type.Union(['HS256', 'ES256', 'EdDSA', 'RS256'].map((name) => Type.Literal(name)), { mend: 'Write one of: HS256, ES256, EdDSA, RS256.' })),
-  key: Type.String({ minLength: 1, mend: 'Give the secret of HS256 or the PEM text of the key.' }),
-  kid: Type.Optional(Type.String({ pattern: KID_PATTERN, mend: 'Write 1 to 64 printable ASCII characters without spaces, quotes and backslashes, or leave it out.' })),
+  alg: Type.Unsafe<TokenAlgorithm>(Type.Union(['HS256', 'ES256', 'EdDSA', 'RS256'].map((name) => Type.Literal(name)), { fix: 'Write one of: HS256, ES256, EdDSA, RS256.' })),
+  key: Type.String({ minLength: 1, fix: 'Give the secret of HS256 or the PEM text of the key.' }),
+  kid: Type.Optional(Type.String({ pattern: KID_PATTERN, fix: 'Write 1 to 64 printable ASCII characters without spaces, quotes and backslashes, or leave it out.' })),
 }
-const CurrentKeySchema = Type.Object(keyMembers, { additionalProperties: false, mend: 'Write { alg, key }, the key that signs.' })
-const VerifyOnlyKeySchema = Type.Object({ ...keyMembers, until: Type.String({ pattern: UNTIL_PATTERN, mend: UNTIL_MEND }) }, { additionalProperties: false, mend: 'Write { alg, key, until }.' })
+const CurrentKeySchema = Type.Object(keyMembers, { additionalProperties: false, fix: 'Write { alg, key }, the key that signs.' })
+const VerifyOnlyKeySchema = Type.Object({ ...keyMembers, until: Type.String({ pattern: UNTIL_PATTERN, fix: UNTIL_FIX }) }, { additionalProperties: false, fix: 'Write { alg, key, until }.' })
 const KeyringSchema = Type.Object({
   current: CurrentKeySchema,
-  verifyOnly: Type.Optional(Type.Array(VerifyOnlyKeySchema, { maxItems: MAX_VERIFY_ONLY, mend: `Write a list of { alg, key, until }, at most ${MAX_VERIFY_ONLY}.` })),
-}, { additionalProperties: false, mend: 'Write { current: { alg, key }, verifyOnly: [{ alg, key, until }] }.' })
+  verifyOnly: Type.Optional(Type.Array(VerifyOnlyKeySchema, { maxItems: MAX_VERIFY_ONLY, fix: `Write a list of { alg, key, until }, at most ${MAX_VERIFY_ONLY}.` })),
+}, { additionalProperties: false, fix: 'Write { current: { alg, key }, verifyOnly: [{ alg, key, until }] }.' })
 
 /**
  * Turns an untrusted keyring into a checked one, or adds every problem there is and returns null. No problem holds
@@ -90,7 +90,7 @@ export function resolveKeyring (input: unknown, path: string, kind: 'access' | '
 
 function resolveKey ({ alg, key, kid }: KeyOption, use: 'sign' | 'verify', path: string, kind: 'access' | 'refresh', problems: Problem[]): SigningKey | null {
   if (kind === 'refresh' && alg !== 'HS256') {
-    problems.push({ path: `${path}.alg`, message: 'Refresh tokens are signed with HS256 only.', mend: `Only this service reads them, and the ids of their successors are derived from the secret. ${SECRET_MEND}` })
+    problems.push({ path: `${path}.alg`, message: 'Refresh tokens are signed with HS256 only.', fix: `Only this service reads them, and the ids of their successors are derived from the secret. ${SECRET_FIX}` })
     return null
   }
   const imported = importKey(alg, key, use)
@@ -99,7 +99,7 @@ function resolveKey ({ alg, key, kid }: KeyOption, use: 'sign' | 'verify', path:
     return null
   }
   if (kid?.includes(key) === true) {
-    problems.push({ path: `${path}.kid`, message: 'It contains the secret, and every token shows it.', mend: 'Choose another, or leave it out.' })
+    problems.push({ path: `${path}.kid`, message: 'It contains the secret, and every token shows it.', fix: 'Choose another, or leave it out.' })
     return null
   }
   return Object.freeze<SigningKey>({ kid: kid ?? keyId(imported.verifyWith), alg, ...imported })
@@ -110,7 +110,7 @@ function resolveUntil (text: string, path: string, problems: Problem[]): number 
   const at = Date.parse(text)
   // Date.parse takes the 30th of February for the 2nd of March.
   const day = new Date(`${text.slice(0, 10)}T00:00:00Z`)
-  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10))) problems.push({ path, message: 'There is no such day.', mend: UNTIL_MEND })
+  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10))) problems.push({ path, message: 'There is no such day.', fix: UNTIL_FIX })
   return Math.floor(at / 1000)
 }
 
@@ -118,8 +118,8 @@ function refuseRepetitions (keys: readonly ({ kid: string, verifyWith: KeyObject
   keys.forEach((key, index) => {
     for (const earlier of keys.slice(0, index)) {
       if (key === null || earlier === null) continue
-      if (isSameKey(key.verifyWith, earlier.verifyWith)) problems.push({ path: `${pathOf(index)}.key`, message: 'This key is in the keyring twice.', mend: 'Write each key once; a key that signs also verifies.' })
-      else if (key.kid === earlier.kid) problems.push({ path: `${pathOf(index)}.kid`, message: 'Another key has this kid.', mend: 'Give each key its own, or leave it out.' })
+      if (isSameKey(key.verifyWith, earlier.verifyWith)) problems.push({ path: `${pathOf(index)}.key`, message: 'This key is in the keyring twice.', fix: 'Write each key once; a key that signs also verifies.' })
+      else if (key.kid === earlier.kid) problems.push({ path: `${pathOf(index)}.kid`, message: 'Another key has this kid.', fix: 'Give each key its own, or leave it out.' })
     }
   })
 }

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { BulwarkConfigError } from '../errors.js'
+import { BulwarkConfigError } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
-import { connectRedis } from '../redis.js'
+import { connectRedis } from '../redis/connection.js'
 import { MemorySessionStore } from './memory-store.js'
 import type { ResolvedAuthOptions } from './options.js'
 import { RedisSessionStore } from './redis-store.js'
@@ -36,7 +36,7 @@ export async function openSessionStore (options: ResolvedAuthOptions, { policy, 
     // Else its connection would keep a process alive that has just refused to start.
     store?.close()
     log.error({ err: cause }, 'auth: Redis cannot be reached')
-    throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', mend: 'Check the URL and that the server accepts this client; the log has the cause.' }])
+    throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', fix: 'Check the URL and that the server accepts this client; the log has the cause.' }])
   }
 }
 

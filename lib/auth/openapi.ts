@@ -1,5 +1,5 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 import type { CredentialSource } from './credentials.js'
 import type { ResolvedAuthPolicy } from './policy.js'
 import { renderYaml } from './yaml.js'

@@ -1,20 +1,20 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
-import type { Problem } from '../errors.js'
-import { checkOptions, readableOptions } from '../options.js'
-import { resolveRedisSource, type RedisOption, type RedisSource } from '../redis.js'
-import { SECRET_MEND, secretProblems } from '../secrets.js'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions, readableOptions } from '../options/check-options.js'
+import { resolveRedisSource, type RedisOption, type RedisSource } from '../redis/connection.js'
+import { SECRET_FIX, secretProblems } from '../options/secret-strength.js'
 import type { CredentialSource } from './credentials.js'
 import { resolveKeyring, secretKeyring, shareKeys, type Keyring, type KeyringOption } from './keyring.js'
 import type { CookieProfile } from './cookies.js'
 import { checkClaims, createUserModel, type UserModel } from './users.js'
 
 const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description, mend: `Write a whole number with its unit (ms, s, m, h or d). ${description}` }))
+  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description, fix: `Write a whole number with its unit (ms, s, m, h or d). ${description}` }))
 
 const OneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, mend: `Write one of: ${names.join(', ')}.` }))
+  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, fix: `Write one of: ${names.join(', ')}.` }))
 
 /** RFC 6749, section 3.3: printable without space, quote and backslash. */
 const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
@@ -32,8 +32,8 @@ export const AuthOptionsSchema = Type.Object({
   claims: Type.Optional(Type.Unknown({ description: 'A TypeBox object: the app\'s own claims in access tokens and in request.user.' })),
   authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.' })),
   loadUser: Type.Function([], Type.Unknown(), { description: 'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.' }),
-  accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_MEND}` })),
-  refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_MEND}` })),
+  accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_FIX}` })),
+  refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_FIX}` })),
   issuer: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `iss` of all tokens, printable without spaces and quotes; default bulwark.' })),
   audience: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `aud` of access tokens, printable without spaces and quotes; default bulwark-api.' })),
   accessTtl: Type.Optional(durationOption('How long an access token holds, in whole seconds; default 15m.')),
@@ -42,11 +42,11 @@ export const AuthOptionsSchema = Type.Object({
   grace: Type.Optional(durationOption('How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.')),
   cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
   sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
-  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.', mend: 'Write a path such as /auth or /api/v1/auth: letters, digits and ._~- after each slash, and no slash at the end.' })),
+  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.', fix: 'Write a path such as /auth or /api/v1/auth: letters, digits and ._~- after each slash, and no slash at the end.' })),
   routes: Type.Optional(Type.Boolean({ description: 'false: the app writes all routes itself, those that sign in included. Default: true.' })),
   redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
   allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
-  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.', mend: 'Write 1 to 100 letters, digits and ._:/- without braces; default bulwark:auth:.' })),
+  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.', fix: 'Write 1 to 100 letters, digits and ._:/- without braces; default bulwark:auth:.' })),
   revocation: Type.Optional(RevocationSchema),
   revocationDelay: Type.Optional(durationOption('With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.')),
   scopes: Type.Optional(Type.Array(Type.String({ pattern: SCOPE_PATTERN, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all scopes that users may have (RFC 6749, section 3.3), each once.' })),
@@ -58,7 +58,7 @@ export const AuthOptionsSchema = Type.Object({
   whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
   onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
   jwtDecorators: Type.Optional(Type.Boolean({ description: 'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.' })),
-}, { additionalProperties: false, mend: 'Write an object, { roles, loadUser } at least.' })
+}, { additionalProperties: false, fix: 'Write an object, { roles, loadUser } at least.' })
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
 
@@ -128,7 +128,7 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   const times = resolveTimes(written, problems)
   const redis = resolveRedis(written, boot, problems)
   if (written.routes === false && written.authenticate !== undefined) {
-    problems.push({ path: 'auth.authenticate', message: 'Nothing would call it: routes is false.', mend: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.' })
+    problems.push({ path: 'auth.authenticate', message: 'Nothing would call it: routes is false.', fix: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.' })
   }
   if (checked === null || keys === null || problems.length > before) return null
   const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'], label?: ResolvedAuthOptions['label'] }
@@ -165,7 +165,7 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
     const written = options[`${kind}Secret`]
     if (keys !== undefined) {
       if (written === undefined) return resolveKeyring(keys, `auth.${kind}Keys`, kind, problems)
-      problems.push({ path: `auth.${kind}Keys`, message: `Given beside ${kind}Secret.`, mend: 'Write one of them; the secret may be the current key of the keyring.' })
+      problems.push({ path: `auth.${kind}Keys`, message: `Given beside ${kind}Secret.`, fix: 'Write one of them; the secret may be the current key of the keyring.' })
       return null
     }
     const secret = written ?? config[variable]
@@ -173,18 +173,18 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
     if (typeof secret !== 'string') {
       // Given, but not as a text or not as an object: that has been said.
       if (problems.some(({ path: at }) => at === 'auth' || at === path || at === `auth.${kind}Keys`)) return null
-      problems.push({ path, message: 'Missing.', mend: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_MEND}` })
+      problems.push({ path, message: 'Missing.', fix: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_FIX}` })
       return null
     }
     const reasons = secretProblems(secret)
-    for (const message of reasons) problems.push({ path, message, mend: SECRET_MEND })
+    for (const message of reasons) problems.push({ path, message, fix: SECRET_FIX })
     return reasons.length === 0 ? secretKeyring(secret) : null
   }
   const accessKeys = pick('access', 'JWT_ACCESS_SECRET')
   const refreshKeys = pick('refresh', 'JWT_REFRESH_SECRET')
   if (accessKeys === null || refreshKeys === null) return null
   if (shareKeys(accessKeys, refreshKeys)) {
-    problems.push({ path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys', message: 'It equals the access secret.', mend: `Each kind of token needs its own key. ${SECRET_MEND}` })
+    problems.push({ path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys', message: 'It equals the access secret.', fix: `Each kind of token needs its own key. ${SECRET_FIX}` })
     return null
   }
   return { accessKeys, refreshKeys }
@@ -193,21 +193,21 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
 function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
   const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
     const milliseconds = parseDuration(options[name] ?? standard)
-    if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', mend: 'Tokens and cookies count in seconds: write for example 90s.' })
+    if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', fix: 'Tokens and cookies count in seconds: write for example 90s.' })
     return milliseconds
   }
   const accessTtlMs = wholeSeconds('accessTtl', '15m')
   const refreshIdleMs = wholeSeconds('refreshIdle', '7d')
   const refreshAbsoluteMs = wholeSeconds('refreshAbsolute', '30d')
   const graceMs = parseDuration(options.grace ?? '10s')
-  if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', mend: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
-  if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', mend: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
-  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) problems.push({ path: 'auth.refreshAbsolute', message: 'Longer than 3650d.', mend: 'Nobody should stay signed in for that long: 30d is the default.' })
+  if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', fix: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
+  if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', fix: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
+  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) problems.push({ path: 'auth.refreshAbsolute', message: 'Longer than 3650d.', fix: 'Nobody should stay signed in for that long: 30d is the default.' })
   // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too late.
-  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', mend: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
-  if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', mend: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
+  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', fix: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
+  if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', fix: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
   const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
-  if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', mend: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })
+  if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', fix: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })
   return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, revocationDelayMs }
 }
 
@@ -216,7 +216,7 @@ function resolveRedis (options: Partial<WrittenOptions>, { production, config }:
   const before = problems.length
   const source = resolveRedisSource(options.redis, config, path, problems)
   if (source === null && production && options.allowMemoryStore !== true && problems.length === before) {
-    problems.push({ path, message: 'Sessions would live in memory in production.', mend: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
+    problems.push({ path, message: 'Sessions would live in memory in production.', fix: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
   }
   return source
 }

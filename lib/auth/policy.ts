@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
-import { BulwarkConfigError, type Problem } from '../errors.js'
-import { checkOptions, nearest } from '../options.js'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { BulwarkConfigError, type Problem } from '../response/errors.js'
+import { checkOptions, nearest } from '../options/check-options.js'
 import type { LooseShape, ScopeOf, SecurityShape } from '../policy/types.js'
 import { RevocationSchema, type Revocation } from './options.js'
 
@@ -28,7 +28,7 @@ export class PublicRoute {
  */
 export function publicRoute (why: string): PublicRoute {
   if (typeof why !== 'string' || why.trim() === '') {
-    throw new BulwarkConfigError([{ path: 'publicRoute', message: 'A public route without a reason.', mend: 'Say why, for example publicRoute(\'uptime probe\').' }])
+    throw new BulwarkConfigError([{ path: 'publicRoute', message: 'A public route without a reason.', fix: 'Say why, for example publicRoute(\'uptime probe\').' }])
   }
   return new PublicRoute(why)
 }
@@ -62,13 +62,13 @@ export interface ResolvedAuthPolicy {
 }
 
 const RequirementsSchema = Type.Object({
-  roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
-  scopes: Type.Optional(Type.Array(Type.String(), { minItems: 1, mend: 'Name at least one scope, or leave scopes out.' })),
+  roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
+  scopes: Type.Optional(Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' })),
   fresh: Type.Optional(Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' })),
   revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })
 
-const MEND = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, scopes, fresh, revocation }.'
+const FIX = 'Write \'required\', \'optional\', publicRoute(\'why\') or { roles, scopes, fresh, revocation }.'
 
 /** The base policy of a service: everybody must sign in unless a route says otherwise. */
 export function baseAuthPolicy (revocation: Revocation): ResolvedAuthPolicy {
@@ -90,7 +90,7 @@ export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, 
   if (input === 'required' || input === 'optional') return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })
   if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, ...NOTHING_MORE, revocation })
   if (typeof input !== 'object' || input === null) {
-    problems.push({ path: where, message: 'Not a policy.', mend: input === false ? 'To open a route, write publicRoute(\'why\').' : MEND })
+    problems.push({ path: where, message: 'Not a policy.', fix: input === false ? 'To open a route, write publicRoute(\'why\').' : FIX })
     return base
   }
   const checked = checkOptions(RequirementsSchema, input, where, problems)
@@ -98,7 +98,7 @@ export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, 
   checkNames('role', checked.roles, known.roles, where, problems)
   checkNames('scope', checked.scopes, known.scopes, where, problems)
   const freshMs = checked.fresh === undefined ? 0 : parseDuration(checked.fresh)
-  if (freshMs % 1000 !== 0) problems.push({ path: `${where}.fresh`, message: 'Not whole seconds.', mend: 'Tokens count in seconds: write for example 90s.' })
+  if (freshMs % 1000 !== 0) problems.push({ path: `${where}.fresh`, message: 'Not whole seconds.', fix: 'Tokens count in seconds: write for example 90s.' })
   return Object.freeze({
     access: 'required',
     why: null,
@@ -113,7 +113,7 @@ function checkNames (kind: 'role' | 'scope', names: readonly string[] = [], know
   for (const name of names) {
     if (known.has(name)) continue
     const near = nearest(name, [...known])
-    const mend = near !== null ? `Did you mean "${near}"?` : known.size === 0 ? `Declare it in auth.${kind}s.` : `Known ${kind}s: ${[...known].join(', ')}.`
-    problems.push({ path: `${where}.${kind}s`, message: `Unknown ${kind} "${name}".`, mend })
+    const fix = near !== null ? `Did you mean "${near}"?` : known.size === 0 ? `Declare it in auth.${kind}s.` : `Known ${kind}s: ${[...known].join(', ')}.`
+    problems.push({ path: `${where}.${kind}s`, message: `Unknown ${kind} "${name}".`, fix })
   }
 }

@@ -1,5 +1,5 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { isCluster, type RedisClient } from '../redis.js'
+import { isCluster, type RedisClient } from '../redis/connection.js'
 
 const MAX_RETRY_MS = 5000
 /** A Cluster's subscriber may lose a channel when it moves to another node; subscribing again is harmless. */

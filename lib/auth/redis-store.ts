@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { RedisClient, RedisConnection } from '../redis.js'
+import type { RedisClient, RedisConnection } from '../redis/connection.js'
 import { endReasonOf, sessionInfosOf, STATE_PARTS, stateOf, textsOf } from './redis-answers.js'
 import { listenTo } from './redis-changes.js'
 import { known, ScriptRunner, unknownAnswer, type Keys } from './script-runner.js'

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { SecurityError, type ErrorCode } from '../errors.js'
+import { SecurityError, type ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { RouteSecurityOptions } from '../policy/types.js'
 import { tokenDocument, type AuthFlows } from './flows.js'

@@ -1,6 +1,6 @@
-import { SecurityError } from '../errors.js'
-import { DeadlineExceeded, isCluster, withDeadline, type RedisClient } from '../redis.js'
-import { slotOf } from '../redis-slot.js'
+import { SecurityError } from '../response/errors.js'
+import { DeadlineExceeded, isCluster, withDeadline, type RedisClient } from '../redis/connection.js'
+import { slotOf } from '../redis/slot.js'
 import { listOf } from './redis-answers.js'
 import { CLOCK, REDIS_CLOCK, type Script } from './scripts.js'
 import { StoreClock } from './store-clock.js'
@@ -113,7 +113,7 @@ export class ScriptRunner {
     if (typeof told !== 'number') throw unknownAnswer()
     const estimateWasLow = clock.observe(sentAt, performance.now(), told)
     if (answer[0] !== 'stale') return answer
-    // A Redis with another clock took over. It changed nothing, so that asking again is safe; and its answer has mended the
+    // A Redis with another clock took over. It changed nothing, so that asking again is safe; and its answer has fixed the
     // estimate, so that this comes to an end.
     if (estimateWasLow) return await this.#send(script, keys, argsOf)
     throw new DeadlineExceeded('Redis got to the command after its time')

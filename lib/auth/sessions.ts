@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import type { ErrorCode } from '../errors.js'
+import type { ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { AuthContext } from './context.js'
 import { MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'

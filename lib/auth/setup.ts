@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { assertNoProblems, type Problem } from '../errors.js'
+import { assertNoProblems, type Problem } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
-import { isLoopbackName } from '../host.js'
+import { isLoopbackName } from '../net/host.js'
 import { addSection, claimRegistration, publish, securityOf } from '../policy/install.js'
 import type { SecurityScope } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
@@ -9,14 +9,14 @@ import { createRefusals } from './challenge.js'
 import { createCredentialReader } from './credentials.js'
 import { checkJwtNames, decorateJwt } from './compat.js'
 import { loopbackCookies, secureCookies, type CookiePair } from './cookies.js'
-import { createSessionsApi } from './api.js'
+import { createSessionsApi } from './sessions-api.js'
 import { assertCookiesFit, createFlows, type AuthFlows, type LoginOptions, type TokenDocument } from './flows.js'
 import { compileGuards, kAuth } from './guards.js'
 import { createLivenessCheck } from './liveness.js'
 import { openSessionStore, policyOf } from './open-store.js'
 import { documentAuth } from './openapi.js'
 import { resolveAuthOptions, type ResolvedAuthOptions } from './options.js'
-import { keepParts } from './parts.js'
+import { keepParts } from './test-access.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from './policy.js'
 import { authRoutes } from './routes.js'
 import { createSessions } from './sessions.js'
@@ -104,9 +104,9 @@ function warnOfEndedKeys (app: FastifyInstance, { accessKeys, refreshKeys }: Pic
 
 function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   if (scope.sections.has('auth')) {
-    problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', mend: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
+    problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', fix: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
-    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', mend: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
+    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', fix: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
   }
 }
 
@@ -114,9 +114,9 @@ function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Probl
 function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
   const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
-  const mend = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
-  if (scope.root.production) problems.push({ path: 'auth.sources', message, mend })
-  else app.log.warn(`auth: ${message} ${mend} Production refuses to start so.`)
+  const fix = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
+  if (scope.root.production) problems.push({ path: 'auth.sources', message, fix })
+  else app.log.warn(`auth: ${message} ${fix} Production refuses to start so.`)
 }
 
 /** Which cookies a request has: those without Secure only outside production, over plain HTTP, on a loopback name. */

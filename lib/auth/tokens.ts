@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { createSigner } from 'fast-jwt'
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 import type { Keyring, TokenAlgorithm } from './keyring.js'
 import { isPlainlyWritten } from './plain-json.js'
 import { createSignatureCheck, type SignatureCheck } from './signature.js'

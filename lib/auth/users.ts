@@ -1,7 +1,7 @@
 import { FormatRegistry, KindGuard, type TObject, type TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import type { Problem } from '../errors.js'
-import { isPlainObject } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { isPlainObject } from '../options/check-options.js'
 
 /** A user as tokens, `request.user` and the built-in routes know one: id, roles, scopes and the declared claims, nothing else. */
 export interface KnownUser {
@@ -43,19 +43,19 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set([
 export function checkClaims (claims: unknown, path: string, problems: Problem[]): TObject | null {
   if (claims === undefined) return null
   if (!KindGuard.IsObject(claims)) {
-    problems.push({ path, message: 'Not a TypeBox object.', mend: 'Write for example Type.Object({ tenant: Type.String() }).' })
+    problems.push({ path, message: 'Not a TypeBox object.', fix: 'Write for example Type.Object({ tenant: Type.String() }).' })
     return null
   }
   for (const name of Object.keys(claims.properties)) {
-    if (RESERVED_CLAIMS.has(name)) problems.push({ path: `${path}.${name}`, message: 'This name has a meaning of its own in tokens or in request.user.', mend: 'Choose another name.' })
+    if (RESERVED_CLAIMS.has(name)) problems.push({ path: `${path}.${name}`, message: 'This name has a meaning of its own in tokens or in request.user.', fix: 'Choose another name.' })
   }
   for (const format of formatsOf(claims)) {
-    if (!FormatRegistry.Has(format)) problems.push({ path, message: `TypeBox does not know the format "${format}", so every token would be refused.`, mend: 'Register it with FormatRegistry.Set, or use a pattern.' })
+    if (!FormatRegistry.Has(format)) problems.push({ path, message: `TypeBox does not know the format "${format}", so every token would be refused.`, fix: 'Register it with FormatRegistry.Set, or use a pattern.' })
   }
   try {
     TypeCompiler.Compile(claims)
   } catch {
-    problems.push({ path, message: 'TypeBox cannot compile this schema.', mend: 'Use the types that JSON has, without references.' })
+    problems.push({ path, message: 'TypeBox cannot compile this schema.', fix: 'Use the types that JSON has, without references.' })
   }
   return claims
 }

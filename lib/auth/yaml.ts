@@ -1,4 +1,4 @@
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 
 /**
  * JSON data as a YAML 1.2 block document. Texts that plain YAML could read as something else stand in JSON's quotes,

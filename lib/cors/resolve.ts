@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import type { Problem } from '../errors.js'
-import { checkOrigins, createOriginList, type OriginList } from '../origin-pattern.js'
-import { prepareHeaders } from '../prepared-headers.js'
-import { rememberLast } from '../recent.js'
+import type { Problem } from '../response/errors.js'
+import { checkOrigins, createOriginList, type OriginList } from '../net/origin-pattern.js'
+import { prepareHeaders } from '../response/prepared-headers.js'
+import { rememberLast } from '../common/recent.js'
 import { createGrants, type CorsGrant, type Grants } from './grants.js'
 
 /**
@@ -82,7 +82,7 @@ function grantBuilder (input: CorsInput, allowed: readonly string[], credentials
 }
 
 function checkedOrigins (origins: NonNullable<CorsInput['origins']>, credentials: boolean, where: string, problems: Problem[]): CorsOrigins {
-  const everybody = { path: `${where}.credentials`, message: 'Any origin could read the answers of your signed-in users.', mend: 'List the exact origins, or set credentials to false.' }
+  const everybody = { path: `${where}.credentials`, message: 'Any origin could read the answers of your signed-in users.', fix: 'List the exact origins, or set credentials to false.' }
   if (origins === '*') {
     if (credentials) problems.push(everybody)
     return origins
@@ -90,7 +90,7 @@ function checkedOrigins (origins: NonNullable<CorsInput['origins']>, credentials
   if (typeof origins !== 'function') return Object.freeze(checkOrigins(origins, `${where}.origins`, problems))
   const answer = probe(origins)
   if (typeof answer !== 'boolean') {
-    problems.push({ path: `${where}.origins`, message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.', mend: 'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.' })
+    problems.push({ path: `${where}.origins`, message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.', fix: 'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.' })
   } else if (answer && credentials) {
     problems.push(everybody)
   }

@@ -1,12 +1,12 @@
 import { Type, type Static } from '@sinclair/typebox'
-import type { Problem } from '../errors.js'
-import { checkOptions, readableOptions } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions, readableOptions } from '../options/check-options.js'
 import { replaceLeaves } from '../policy/merge.js'
 
-const MODE_MEND = 'Write \'cookie\', \'always\' or false.'
+const MODE_FIX = 'Write \'cookie\', \'always\' or false.'
 
 export const CsrfRouteOptionsSchema = Type.Object({
-  mode: Type.Optional(Type.Unsafe<CsrfMode | false>(Type.Union([Type.Literal('cookie'), Type.Literal('always'), Type.Literal(false)], { description: MODE_MEND }))),
+  mode: Type.Optional(Type.Unsafe<CsrfMode | false>(Type.Union([Type.Literal('cookie'), Type.Literal('always'), Type.Literal(false)], { description: MODE_FIX }))),
   isolation: Type.Optional(Type.Boolean({ description: 'Write false when other sites may embed or read this route with the visitor\'s cookies. Default: the plugin\'s.' })),
 }, { additionalProperties: false })
 
@@ -25,7 +25,7 @@ export function resolveCsrfPolicy (base: ResolvedCsrfPolicy, defaults: Exclude<R
   const inherited = base === false ? defaults : base
   if (input === 'cookie' || input === 'always') return Object.freeze({ ...inherited, mode: input })
   if (typeof input !== 'object' || input === null) {
-    problems.push({ path: where, message: 'Not a mode.', mend: `${MODE_MEND} Or write an object with mode and isolation.` })
+    problems.push({ path: where, message: 'Not a mode.', fix: `${MODE_FIX} Or write an object with mode and isolation.` })
     return base
   }
   const written: CsrfRouteOptions = checkOptions(CsrfRouteOptionsSchema, input, where, problems) ?? readableOptions(input, where, problems)

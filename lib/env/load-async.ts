@@ -1,20 +1,20 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
-import type { Problem } from '../errors.js'
-import { checkOptions } from '../options.js'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions } from '../options/check-options.js'
 import type { LoadedEnv } from './config.js'
-import { checkSecrets, validate } from './judge.js'
+import { checkSecrets, validate } from './validate.js'
 import { complete, finish, itemsOf, LoadEnvOptionsSchema, prepare, readTexts, type Reading } from './load.js'
 import { startRefresh, type Judge, type OnRotate, type Origin } from './refresh.js'
 import { ask, type SecretSource } from './secret-source.js'
 
-const duration = (options: { description: string, mend: string }) => Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
+const duration = (options: { description: string, fix: string }) => Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
 
 export const LoadEnvAsyncOptionsSchema = Type.Object({
   ...LoadEnvOptionsSchema.properties,
-  sources: Type.Optional(Type.Unsafe<readonly SecretSource[]>(Type.Array(Type.Unknown(), { description: 'Asked at once for every `secret` and `redact` variable that the environment does not give; the first that has it counts.', mend: 'Write a list of sources: [vaultSecrets({ ... })].' }))),
-  timeout: Type.Optional(duration({ description: 'How long each source may take, at boot and at a refresh. Default 5s.', mend: 'Write a duration: \'5s\'.' })),
-  refresh: Type.Optional(duration({ description: 'How often the sources are asked again. Default: never.', mend: 'Write a duration of at least 1s: \'5m\'.' })),
+  sources: Type.Optional(Type.Unsafe<readonly SecretSource[]>(Type.Array(Type.Unknown(), { description: 'Asked at once for every `secret` and `redact` variable that the environment does not give; the first that has it counts.', fix: 'Write a list of sources: [vaultSecrets({ ... })].' }))),
+  timeout: Type.Optional(duration({ description: 'How long each source may take, at boot and at a refresh. Default 5s.', fix: 'Write a duration: \'5s\'.' })),
+  refresh: Type.Optional(duration({ description: 'How often the sources are asked again. Default: never.', fix: 'Write a duration of at least 1s: \'5m\'.' })),
   onRotate: Type.Optional(Type.Unsafe<OnRotate>(Type.Unknown({ description: 'Called with the name and the new, checked value of a secret that changed at its source.' }))),
 }, { additionalProperties: false })
 
@@ -61,13 +61,13 @@ function resolveSettings ({ sources = [], timeout = DEFAULT_TIMEOUT, refresh, on
   const timeoutMs = parseDuration(timeout)
   const refreshMs = refresh === undefined ? null : parseDuration(refresh)
   sources.forEach((source: unknown, index) => {
-    if (!isSource(source)) problems.push({ path: `env.sources[${index}]`, message: 'Not a secret source.', mend: 'Give { name, load }, or what fileSecrets, vaultSecrets or awsSecrets returned.' })
+    if (!isSource(source)) problems.push({ path: `env.sources[${index}]`, message: 'Not a secret source.', fix: 'Give { name, load }, or what fileSecrets, vaultSecrets or awsSecrets returned.' })
   })
-  if (timeoutMs > LONGEST_TIMER_MS) problems.push({ path: 'env.timeout', message: 'Longer than a timer can run.', mend: 'Write a few seconds.' })
-  if (refreshMs !== null && (refreshMs < SHORTEST_REFRESH_MS || refreshMs > LONGEST_TIMER_MS)) problems.push({ path: 'env.refresh', message: 'Shorter than 1s or longer than a timer can run.', mend: 'Write minutes or hours: \'5m\'.' })
-  if (refreshMs !== null && sources.length === 0) problems.push({ path: 'env.refresh', message: 'There are no sources to ask again.', mend: 'Remove it, or add `sources`: variables and files of the environment are read once.' })
-  if (onRotate !== undefined && typeof onRotate !== 'function') problems.push({ path: 'env.onRotate', message: 'Not a function.', mend: 'Write onRotate (name, value) { ... }.' })
-  if (onRotate !== undefined && refreshMs === null) problems.push({ path: 'env.onRotate', message: 'Never called without `refresh`.', mend: 'Write refresh: \'5m\', or remove it.' })
+  if (timeoutMs > LONGEST_TIMER_MS) problems.push({ path: 'env.timeout', message: 'Longer than a timer can run.', fix: 'Write a few seconds.' })
+  if (refreshMs !== null && (refreshMs < SHORTEST_REFRESH_MS || refreshMs > LONGEST_TIMER_MS)) problems.push({ path: 'env.refresh', message: 'Shorter than 1s or longer than a timer can run.', fix: 'Write minutes or hours: \'5m\'.' })
+  if (refreshMs !== null && sources.length === 0) problems.push({ path: 'env.refresh', message: 'There are no sources to ask again.', fix: 'Remove it, or add `sources`: variables and files of the environment are read once.' })
+  if (onRotate !== undefined && typeof onRotate !== 'function') problems.push({ path: 'env.onRotate', message: 'Not a function.', fix: 'Write onRotate (name, value) { ... }.' })
+  if (onRotate !== undefined && refreshMs === null) problems.push({ path: 'env.onRotate', message: 'Never called without `refresh`.', fix: 'Write refresh: \'5m\', or remove it.' })
   return { sources, timeoutMs, refreshMs, onRotate: onRotate ?? null }
 }
 
@@ -96,7 +96,7 @@ async function askAll (sources: readonly SecretSource[], names: readonly string[
     const answer = answers[index]
     if (answer === undefined || 'problems' in answer) {
       failed = true
-      problems.push(...(answer?.problems ?? []).map(({ message, mend }) => ({ path: `env.sources[${index}]`, message: `${source.name}: ${message}`, mend })))
+      problems.push(...(answer?.problems ?? []).map(({ message, fix }) => ({ path: `env.sources[${index}]`, message: `${source.name}: ${message}`, fix })))
       continue
     }
     const own = new Map([...answer.texts].filter(([name]) => !texts.has(name)))

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { Type, type Static, type TObject } from '@sinclair/typebox'
-import type { Problem } from '../errors.js'
-import { checkOptions, isPlainObject } from '../options.js'
-import { SECRET_MEND } from '../secrets.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions, isPlainObject } from '../options/check-options.js'
+import { SECRET_FIX } from '../options/secret-strength.js'
 import { createConfig, type LoadedEnv } from './config.js'
-import { checkSecrets, validate } from './judge.js'
-import { isProduction } from './mode.js'
+import { checkSecrets, validate } from './validate.js'
+import { isProduction } from './is-production.js'
 import { isEnvSchema, readEnvSchema, type EnvVariable } from './schema.js'
 import { readDotenv, readText, type EnvSource } from './source.js'
 
@@ -29,7 +29,7 @@ export interface Reading {
 export function readConfig (schema: unknown, options: unknown, problems: Problem[]): LoadedEnv | null {
   const before = problems.length
   if (isPlainObject(options) && options['sources'] !== undefined) {
-    problems.push({ path: 'env.sources', message: 'Secret sources are asked over a network, which has to be waited for.', mend: 'Write env: await loadEnvAsync(schema, { sources }).' })
+    problems.push({ path: 'env.sources', message: 'Secret sources are asked over a network, which has to be waited for.', fix: 'Write env: await loadEnvAsync(schema, { sources }).' })
     return null
   }
   const { source, dotenv } = checkOptions(LoadEnvOptionsSchema, options, 'env', problems) ?? {}
@@ -52,7 +52,7 @@ export function prepare (schema: unknown, { source, dotenv }: { readonly source:
 export function sourceOf (source: unknown, problems: Problem[]): EnvSource | null {
   if (source === undefined) return process.env
   if (typeof source === 'object' && source !== null && !Array.isArray(source)) return source as EnvSource
-  problems.push({ path: 'env.source', message: 'Not an object of variables.', mend: 'Write { NAME: \'value\' }, or leave it out for process.env.' })
+  problems.push({ path: 'env.source', message: 'Not an object of variables.', fix: 'Write { NAME: \'value\' }, or leave it out for process.env.' })
   return null
 }
 
@@ -97,7 +97,7 @@ export function complete ({ variables, production }: Reading, { texts, wrong }: 
       generated.push(name)
     } else if (!variable.hasDefault && (variable.required || (variable.requiredInProduction && production))) {
       const how = `Set ${name}, or ${name}_FILE to the path of a file that holds it${variable.hidden ? elsewhere : ''}.`
-      problems.push({ path: `env.${name}`, message: 'Missing.', mend: [variable.description, how, variable.secret ? SECRET_MEND : null].filter((part) => part !== null).join(' ') })
+      problems.push({ path: `env.${name}`, message: 'Missing.', fix: [variable.description, how, variable.secret ? SECRET_FIX : null].filter((part) => part !== null).join(' ') })
     }
   }
   return { data, generated }

@@ -1,4 +1,4 @@
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import { addSecretValue, type LoadedEnv } from './config.js'
 import { ask, codeOf, type SecretSource, type SourceProblem } from './secret-source.js'
 
@@ -86,11 +86,11 @@ class Refresher {
     const answer = await ask(state.source, [...state.texts.keys()], this.#settings.timeoutMs, this.#stop.signal)
     if ('problems' in answer) return answer.problems
     const gone = [...state.texts.keys()].filter((name) => !answer.texts.has(name))
-    if (gone.length > 0) return [{ message: `It no longer has ${gone.join(', ')}.`, mend: 'Store it again, or deploy without it.' }]
+    if (gone.length > 0) return [{ message: `It no longer has ${gone.join(', ')}.`, fix: 'Store it again, or deploy without it.' }]
     const changed = new Map([...answer.texts].filter(([name, text]) => state.texts.get(name) !== text))
     if (changed.size === 0) return null
     const { values, problems, accept } = this.#settings.judge(changed)
-    if (problems.length > 0) return problems.map(({ path, message, mend }) => ({ message: `The rotated value is refused: ${path}: ${message}`, mend }))
+    if (problems.length > 0) return problems.map(({ path, message, fix }) => ({ message: `The rotated value is refused: ${path}: ${message}`, fix }))
     for (const name of changed.keys()) {
       const failure = await this.#hand(name, values[name])
       if (failure !== null) return [failure]
@@ -108,13 +108,13 @@ class Refresher {
       await this.#settings.onRotate?.(name, value)
       return null
     } catch (error) {
-      return { message: `onRotate failed for ${name} (${codeOf(error)}).`, mend: 'It is called again at the next refresh.' }
+      return { message: `onRotate failed for ${name} (${codeOf(error)}).`, fix: 'It is called again at the next refresh.' }
     }
   }
 
   #tellFailure ({ source, failure }: State): void {
     if (failure === null) return
-    this.#log?.error({ source: source.name, problems: failure.map(({ message, mend }) => `${message} ${mend}`) }, 'the secrets could not be refreshed: the ones that were read before stay in use')
+    this.#log?.error({ source: source.name, problems: failure.map(({ message, fix }) => `${message} ${fix}`) }, 'the secrets could not be refreshed: the ones that were read before stay in use')
   }
 }
 

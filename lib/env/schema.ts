@@ -1,5 +1,5 @@
-import type { Problem } from '../errors.js'
-import { isPlainObject, nearest } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { isPlainObject, nearest } from '../options/check-options.js'
 
 /** One environment variable of the schema, checked. */
 export interface EnvVariable {
@@ -46,7 +46,7 @@ export function isEnvSchema (value: unknown): value is Readonly<Record<string, u
  */
 export function readEnvSchema (schema: unknown, problems: Problem[]): readonly EnvVariable[] {
   if (!isEnvSchema(schema)) {
-    problems.push({ path: 'env', message: 'Not a schema of environment variables.', mend: 'Write Type.Object({ PORT: Type.Integer({ default: 3000 }) }).' })
+    problems.push({ path: 'env', message: 'Not a schema of environment variables.', fix: 'Write Type.Object({ PORT: Type.Integer({ default: 3000 }) }).' })
     return []
   }
   checkKeywords(schema, OBJECT_KEYWORDS, 'env', problems)
@@ -60,9 +60,9 @@ function readVariable (name: string, property: unknown, required: boolean, probl
   const { secret, redact, generate, requiredIn, separator, message, ...rest } = written
   // Ajv would take what every object inherits for a value that is there.
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name in Object.prototype) {
-    problems.push({ path, message: 'Not a name for an environment variable.', mend: 'Use letters, digits and underscores, and no name that every object inherits.' })
+    problems.push({ path, message: 'Not a name for an environment variable.', fix: 'Use letters, digits and underscores, and no name that every object inherits.' })
   }
-  if (!isPlainObject(property)) problems.push({ path, message: 'Not a schema.', mend: 'Write a TypeBox schema, for example Type.String().' })
+  if (!isPlainObject(property)) problems.push({ path, message: 'Not a schema.', fix: 'Write a TypeBox schema, for example Type.String().' })
   checkKeywords(written, [...OWN_KEYWORDS, ...VALUE_KEYWORDS], path, problems)
   checkForm(rest, path, problems)
   checkOwnKeywords(written, required, path, problems)
@@ -88,7 +88,7 @@ function checkKeywords (schema: Readonly<Record<string, unknown>>, known: readon
     problems.push({
       path: `${path}.${keyword}`,
       message: 'Unknown keyword for an environment variable.',
-      mend: near === null ? `Known here: ${known.join(', ')}.` : `Did you mean "${near}"?`,
+      fix: near === null ? `Known here: ${known.join(', ')}.` : `Did you mean "${near}"?`,
     })
   }
 }
@@ -101,13 +101,13 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
       checkKeywords(items, VALUE_KEYWORDS, `${path}.items`, problems)
       checkForm(items, `${path}.items`, problems)
     } else {
-      problems.push({ path, message: 'A list of this kind cannot be read from text.', mend: 'Write Type.Array(Type.String(), { separator: \',\' }).' })
+      problems.push({ path, message: 'A list of this kind cannot be read from text.', fix: 'Write Type.Array(Type.String(), { separator: \',\' }).' })
     }
     return
   }
   const { type, anyOf } = schema
   if (type !== undefined && !SCALARS.has(type)) {
-    problems.push({ path, message: 'This type cannot be read from text.', mend: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.' })
+    problems.push({ path, message: 'This type cannot be read from text.', fix: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.' })
   }
   if (anyOf === undefined) return
   for (const [index, member] of (Array.isArray(anyOf) ? anyOf as unknown[] : [anyOf]).entries()) {
@@ -115,7 +115,7 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
       checkKeywords(member, VALUE_KEYWORDS, `${path}.anyOf[${index}]`, problems)
       checkForm(member, `${path}.anyOf[${index}]`, problems)
     } else {
-      problems.push({ path: `${path}.anyOf[${index}]`, message: 'This type cannot be read from text.', mend: 'Use literals, strings, numbers, integers or booleans.' })
+      problems.push({ path: `${path}.anyOf[${index}]`, message: 'This type cannot be read from text.', fix: 'Use literals, strings, numbers, integers or booleans.' })
     }
   }
 }
@@ -123,7 +123,7 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
 function checkOwnKeywords (schema: Readonly<Record<string, unknown>>, required: boolean, path: string, problems: Problem[]): void {
   const { secret, redact, generate, requiredIn, separator, message, items, type } = schema
   const isList = type === 'array'
-  const add = (message: string, mend: string): void => { problems.push({ path, message, mend }) }
+  const add = (message: string, fix: string): void => { problems.push({ path, message, fix }) }
   for (const [keyword, value] of [['secret', secret], ['redact', redact], ['generate', generate]] as const) {
     if (value !== undefined && typeof value !== 'boolean') add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)
   }

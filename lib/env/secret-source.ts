@@ -1,5 +1,5 @@
 /** One thing wrong with a secret source. Neither text may hold a value. */
-export interface SourceProblem { readonly message: string, readonly mend: string }
+export interface SourceProblem { readonly message: string, readonly fix: string }
 
 /** What a source is asked with. */
 export interface LoadContext {
@@ -9,7 +9,7 @@ export interface LoadContext {
 
 /**
  * Where secrets come from beside the environment. `load` gives the text of each name it has and leaves out the others; it
- * rejects when it cannot tell, with a `SecretSourceError` where a person can mend it. It is called again at each refresh.
+ * rejects when it cannot tell, with a `SecretSourceError` where a person can fix it. It is called again at each refresh.
  */
 export interface SecretSource {
   /** For messages: what and where, without credentials. */
@@ -36,7 +36,7 @@ export type Answer = { readonly texts: ReadonlyMap<string, string> } | { readonl
 export async function ask (source: SecretSource, names: readonly string[], timeoutMs: number, stop: AbortSignal | null = null): Promise<Answer> {
   const deadline = new AbortController()
   const late = new Promise<Answer>((resolve) => {
-    deadline.signal.addEventListener('abort', () => { resolve({ problems: [{ message: `No answer within ${timeoutMs} ms.`, mend: 'Check that it can be reached from here, or give it a longer `timeout`.' }] }) }, { once: true })
+    deadline.signal.addEventListener('abort', () => { resolve({ problems: [{ message: `No answer within ${timeoutMs} ms.`, fix: 'Check that it can be reached from here, or give it a longer `timeout`.' }] }) }, { once: true })
   })
   const abort = (): void => { deadline.abort() }
   const timer = setTimeout(abort, timeoutMs)
@@ -56,9 +56,9 @@ async function answerOf (source: SecretSource, names: readonly string[], signal:
   } catch (error) {
     if (error instanceof SecretSourceError) return { problems: error.problems }
     // A foreign message may quote what it could not read.
-    return { problems: [{ message: `It failed (${codeOf(error)}).`, mend: 'Check the source; its own message is not shown, because it may hold a value.' }] }
+    return { problems: [{ message: `It failed (${codeOf(error)}).`, fix: 'Check the source; its own message is not shown, because it may hold a value.' }] }
   }
-  if (typeof loaded !== 'object' || loaded === null) return { problems: [{ message: 'It did not answer with an object of texts.', mend: 'Let `load` resolve to { NAME: \'value\' }.' }] }
+  if (typeof loaded !== 'object' || loaded === null) return { problems: [{ message: 'It did not answer with an object of texts.', fix: 'Let `load` resolve to { NAME: \'value\' }.' }] }
   const texts = new Map<string, string>()
   const problems: SourceProblem[] = []
   for (const name of names) {
@@ -67,7 +67,7 @@ async function answerOf (source: SecretSource, names: readonly string[], signal:
       // An empty text counts as absent, as in the environment.
       if (text !== '') texts.set(name, text)
     } else if (text !== undefined) {
-      problems.push({ message: `${name} is something else than text.`, mend: 'Store it as a string.' })
+      problems.push({ message: `${name} is something else than text.`, fix: 'Store it as a string.' })
     }
   }
   return problems.length > 0 ? { problems } : { texts }

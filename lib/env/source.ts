@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
 import { parseEnv } from 'node:util'
-import type { Problem } from '../errors.js'
-import { isProduction } from './mode.js'
+import type { Problem } from '../response/errors.js'
+import { isProduction } from './is-production.js'
 
 /** Where variables come from: `process.env` or an object of the same shape. */
 export type EnvSource = Readonly<Record<string, string | undefined>>
@@ -17,7 +17,7 @@ export function readDotenv (dotenv: boolean | string | undefined, source: EnvSou
   if (dotenv === false) return {}
   const production = isProduction(source)
   if (production) {
-    if (dotenv !== undefined) problems.push({ path: 'env.dotenv', message: 'A .env file is never read in production.', mend: 'Remove the option, and set the variables in the environment or as files (NAME_FILE).' })
+    if (dotenv !== undefined) problems.push({ path: 'env.dotenv', message: 'A .env file is never read in production.', fix: 'Remove the option, and set the variables in the environment or as files (NAME_FILE).' })
     return {}
   }
   const path = typeof dotenv === 'string' ? dotenv : '.env'
@@ -26,12 +26,12 @@ export function readDotenv (dotenv: boolean | string | undefined, source: EnvSou
     text = readFileSync(path, 'utf8')
   } catch (error) {
     const code = codeOf(error)
-    if (dotenv !== undefined || code !== 'ENOENT') problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} cannot be read (${code}).`, mend: 'Create it, correct the path, or write dotenv: false.' })
+    if (dotenv !== undefined || code !== 'ENOENT') problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} cannot be read (${code}).`, fix: 'Create it, correct the path, or write dotenv: false.' })
     return {}
   }
   const parsed = parseEnv(text)
   if (isProduction(parsed)) {
-    problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} sets NODE_ENV to production, but it is only read outside production.`, mend: 'Set NODE_ENV in the process environment.' })
+    problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} sets NODE_ENV to production, but it is only read outside production.`, fix: 'Set NODE_ENV in the process environment.' })
   }
   return parsed
 }
@@ -52,7 +52,7 @@ export function readText (wanted: Wanted, layers: readonly EnvSource[], problems
   const file = mayBeFile ? lookUp(`${name}_FILE`, layers, false, problems) : undefined
   if (file === undefined) return direct
   if (direct !== undefined && direct !== '') {
-    problems.push({ path: `env.${name}`, message: `Both ${name} and ${name}_FILE are set.`, mend: 'Keep one of the two.' })
+    problems.push({ path: `env.${name}`, message: `Both ${name} and ${name}_FILE are set.`, fix: 'Keep one of the two.' })
     return undefined
   }
   return readValueFile(name, file, problems)
@@ -63,14 +63,14 @@ function lookUp (name: string, layers: readonly EnvSource[], emptyCounts: boolea
     const value: unknown = Object.hasOwn(layer, name) ? layer[name] : undefined
     if (value === undefined || (value === '' && !emptyCounts)) continue
     if (typeof value === 'string') return value
-    problems.push({ path: `env.${name}`, message: 'The source holds something else than text.', mend: 'Give each variable as a string, as process.env does.' })
+    problems.push({ path: `env.${name}`, message: 'The source holds something else than text.', fix: 'Give each variable as a string, as process.env does.' })
     return undefined
   }
   return undefined
 }
 
 function readValueFile (name: string, path: string, problems: Problem[]): string | undefined {
-  const add = (message: string, mend: string): void => { problems.push({ path: `env.${name}`, message: `${name}_FILE: ${message}`, mend }) }
+  const add = (message: string, fix: string): void => { problems.push({ path: `env.${name}`, message: `${name}_FILE: ${message}`, fix }) }
   let bytes: Buffer | null
   try {
     bytes = readSmallFile(path)

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { rememberRecent } from '../recent.js'
+import { rememberRecent } from '../common/recent.js'
 import { safeText } from './sanitize.js'
 
 export interface AccessLogSettings {

@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { isShort, rememberPrefixes } from '../address.js'
+import { isShort, rememberPrefixes } from '../net/address.js'
 import { EVENTS, type SecurityEvent } from './catalogue.js'
 import { SecurityEvents, type SecurityEventRecord } from './emitter.js'
 import { EventSampler, WINDOW_MILLISECONDS, type SamplerLimits, type Suppressed } from './sampler.js'

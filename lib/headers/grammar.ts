@@ -1,5 +1,5 @@
-import type { Problem } from '../errors.js'
-import { nearest } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { nearest } from '../options/check-options.js'
 import { DENIED_FEATURES } from './defaults.js'
 
 /** CSP Level 3, and the specifications that extend it. Browsers ignore any other name, and with it what it should have forbidden. */
@@ -17,9 +17,9 @@ export function checkDirectives (directives: WrittenDirectives, where: string, p
   for (const [name, sources] of Object.entries(directives ?? {})) {
     if (!CSP_DIRECTIVES.has(name)) {
       const near = nearest(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), [...CSP_DIRECTIVES])
-      problems.push({ path: `${where}.${name}`, message: 'No such directive, so browsers would ignore it.', mend: near === null ? 'Write the name as the CSP standard has it, such as \'img-src\'.' : `Did you mean '${near}'?` })
+      problems.push({ path: `${where}.${name}`, message: 'No such directive, so browsers would ignore it.', fix: near === null ? 'Write the name as the CSP standard has it, such as \'img-src\'.' : `Did you mean '${near}'?` })
     } else if (sources !== false && sources.includes('')) {
-      problems.push({ path: `${where}.${name}`, message: 'An empty source.', mend: 'Remove it; an empty list stands for a directive without a value.' })
+      problems.push({ path: `${where}.${name}`, message: 'An empty source.', fix: 'Remove it; an empty list stands for a directive without a value.' })
     }
   }
 }
@@ -32,9 +32,9 @@ export function checkFeatures (features: Readonly<Record<string, readonly string
   for (const [name, allowed] of Object.entries(features)) {
     // Browsers learn new features faster than this list does: only what is almost a known name is refused.
     const near = DENIED_FEATURES.includes(name) ? null : nearest(name, DENIED_FEATURES)
-    if (near !== null && isTypo(name, near)) problems.push({ path: `${where}.${name}`, message: 'No such feature.', mend: `Did you mean '${near}'?` })
+    if (near !== null && isTypo(name, near)) problems.push({ path: `${where}.${name}`, message: 'No such feature.', fix: `Did you mean '${near}'?` })
     for (const entry of allowed) {
-      if (!ALLOWED.test(entry)) problems.push({ path: `${where}.${name}`, message: `${JSON.stringify(entry)} is no entry of an allow-list.`, mend: 'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.' })
+      if (!ALLOWED.test(entry)) problems.push({ path: `${where}.${name}`, message: `${JSON.stringify(entry)} is no entry of an allow-list.`, fix: 'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.' })
     }
   }
 }

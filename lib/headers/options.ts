@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { NONCE_SOURCE } from './defaults.js'
 
 const OneOf = <const T extends readonly string[]>(...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { mend: `Write one of: ${names.join(', ')}.` }))
+  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { fix: `Write one of: ${names.join(', ')}.` }))
 
 const Off = Type.Literal(false)
 

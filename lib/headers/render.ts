@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet, { type HelmetOptions } from 'helmet'
 import { mergeDirectives, type Directives } from '../policy/merge.js'
-import { prepareHeaders, type PreparedHeaders } from '../prepared-headers.js'
+import { prepareHeaders, type PreparedHeaders } from '../response/prepared-headers.js'
 import { NONCE_SOURCE, UPGRADE_INSECURE_REQUESTS } from './defaults.js'
 import { renderEndpoints, withReporting, type Reporting } from './reporting.js'
 

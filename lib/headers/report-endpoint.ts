@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { refusal, type Problem } from '../errors.js'
-import { isPlainObject } from '../options.js'
+import { refusal, type Problem } from '../response/errors.js'
+import { isPlainObject } from '../options/check-options.js'
 import { compilePolicy, resolvePolicy } from '../policy/compile.js'
 import type { RouteRecord, SecurityRoot } from '../policy/scope.js'
 import type { RouteSecurityOptions } from '../policy/types.js'

@@ -1,4 +1,4 @@
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import type { Directives } from '../policy/merge.js'
 
 /** Where browsers send what a policy was violated by. */
@@ -28,12 +28,12 @@ export function resolveReporting (base: Reporting | null, input: ReportingInput 
   if (input === false) return null
   const { endpoint, group = DEFAULT_GROUP } = input
   if (!GROUP.test(group)) {
-    problems.push({ path: `${where}.reporting.group`, message: 'Not a name of a group.', mend: 'Begin with a lower-case letter, and go on with these, digits, - and _.' })
+    problems.push({ path: `${where}.reporting.group`, message: 'Not a name of a group.', fix: 'Begin with a lower-case letter, and go on with these, digits, - and _.' })
   }
   if (!isPath(endpoint)) {
-    if (!isHttpsUrl(endpoint)) problems.push({ path: `${where}.reporting.endpoint`, message: 'Neither a path nor an https URL.', mend: 'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.' })
+    if (!isHttpsUrl(endpoint)) problems.push({ path: `${where}.reporting.endpoint`, message: 'Neither a path nor an https URL.', fix: 'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.' })
   } else if (ownPath !== undefined && endpoint !== ownPath) {
-    problems.push({ path: `${where}.reporting.endpoint`, message: 'Nothing receives reports at this path.', mend: 'Write the path where the plugin is registered on the root instance (`headers.reporting` in the definition), or an absolute https URL.' })
+    problems.push({ path: `${where}.reporting.endpoint`, message: 'Nothing receives reports at this path.', fix: 'Write the path where the plugin is registered on the root instance (`headers.reporting` in the definition), or an absolute https URL.' })
   }
   return Object.freeze({ endpoint, group })
 }

@@ -1,4 +1,4 @@
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 
 /** What a report leaves behind: no URL, no sample and no text of the page, because all of these may hold personal data. */
 export interface Violation {

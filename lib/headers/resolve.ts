@@ -1,6 +1,6 @@
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
-import { prepareHeaders } from '../prepared-headers.js'
+import { prepareHeaders } from '../response/prepared-headers.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
 import { checkDirectives, checkFeatures } from './grammar.js'
 import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'
@@ -137,7 +137,7 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
     problems.push({
       path: `${where}.strictTransportSecurity.preload`,
       message: 'The preload list does not take this policy.',
-      mend: `Set maxAge to at least ${PRELOAD_MINIMUM_SECONDS} and includeSubDomains to true, or leave preload out.`,
+      fix: `Set maxAge to at least ${PRELOAD_MINIMUM_SECONDS} and includeSubDomains to true, or leave preload out.`,
     })
   }
   return Object.freeze(merged)
@@ -159,7 +159,7 @@ function render (values: HeaderValues, where: string, problems: Problem[]): Rend
       try {
         renderHeaders({ ...NOTHING, [name]: values[name], ...(name === 'contentSecurityPolicy' && { reportOnly: values.reportOnly, reporting: values.reporting }) })
       } catch (error) {
-        problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, mend: 'Write a value that the header can carry.' })
+        problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, fix: 'Write a value that the header can carry.' })
       }
     }
     return Object.freeze({ plain: prepareHeaders({}), secure: prepareHeaders({}), plainNonces: [], secureNonces: [] })

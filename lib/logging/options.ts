@@ -1,5 +1,5 @@
 import fastify, { type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 import { withoutSecrets } from './secrets.js'
 import { logSerializers } from './serializers.js'
 

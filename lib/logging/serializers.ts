@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 import { REDACTED, withoutSecrets } from './secrets.js'
 
 /** Headers that say who somebody is, or prove it. */

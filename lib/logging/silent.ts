@@ -1,4 +1,4 @@
-import { ServerNotes } from '../server-mark.js'
+import { ServerNotes } from '../options/server-notes.js'
 
 const SILENT = new ServerNotes<true>()
 

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import type * as Argon2 from '@node-rs/argon2'
-import { BulwarkConfigError } from '../errors.js'
+import { BulwarkConfigError } from '../response/errors.js'
 import type { Cost, ResolvedPasswords } from './options.js'
 
 /** What a stored Argon2 hash says of itself. */
@@ -75,7 +75,7 @@ async function importArgon2 (): Promise<typeof Argon2> {
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
     throw new BulwarkConfigError([missing
-      ? { path: 'passwords', message: 'The package @node-rs/argon2 is not installed.', mend: 'Run: npm install @node-rs/argon2' }
-      : { path: 'passwords', message: 'The package @node-rs/argon2 cannot be loaded.', mend: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2' }])
+      ? { path: 'passwords', message: 'The package @node-rs/argon2 is not installed.', fix: 'Run: npm install @node-rs/argon2' }
+      : { path: 'passwords', message: 'The package @node-rs/argon2 cannot be loaded.', fix: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2' }])
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { assertNoProblems, SecurityError, type Problem } from '../errors.js'
+import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
 import { loadEngine, type Engine, type Stored } from './engine.js'
 import { readMachine } from './machine.js'
 import { MOST, resolvePasswordsOptions, type Cost, type PasswordsOptions, type ResolvedPasswords } from './options.js'

@@ -1,4 +1,4 @@
-import { refusal } from '../errors.js'
+import { refusal } from '../response/errors.js'
 
 /** Runs an operation as soon as there is room. See `createSlots`. */
 export type Slots = <T>(operation: () => Promise<T>, signal?: AbortSignal) => Promise<T>

@@ -1,5 +1,5 @@
-import type { Problem } from '../errors.js'
-import { nearest, isPlainObject } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { nearest, isPlainObject } from '../options/check-options.js'
 import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
@@ -60,7 +60,7 @@ export function checkKeys (sections: ReadonlyMap<string, BoundSection>, input: u
     problems.push({
       path: `${where}.${key}`,
       message: 'No plugin loaded in this scope owns this key.',
-      mend: near === null ? `Known here: ${known.join(', ') || 'none'}.` : `Did you mean "${near}"?`,
+      fix: near === null ? `Known here: ${known.join(', ') || 'none'}.` : `Did you mean "${near}"?`,
     })
   }
 }
@@ -68,6 +68,6 @@ export function checkKeys (sections: ReadonlyMap<string, BoundSection>, input: u
 function readInput (input: unknown, where: string, problems: Problem[]): Record<string, unknown> {
   if (input === undefined) return {}
   if (isPlainObject(input)) return input
-  problems.push({ path: where, message: 'Not an object.', mend: 'Write an object with one key a plugin, for example { rateLimit: [\'search\'] }.' })
+  problems.push({ path: where, message: 'Not an object.', fix: 'Write an object with one key a plugin, for example { rateLimit: [\'search\'] }.' })
   return {}
 }

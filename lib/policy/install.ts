@@ -1,7 +1,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { isProduction } from '../env/mode.js'
-import { assertNoProblems, type Problem } from '../errors.js'
-import { installHandlerTimeouts } from '../handler-timeouts.js'
+import { isProduction } from '../env/is-production.js'
+import { assertNoProblems, type Problem } from '../response/errors.js'
+import { installHandlerTimeouts } from '../response/handler-timeouts.js'
 import { checkKeys, compilePolicy, resolvePolicy } from './compile.js'
 import { declaredRoutes, isRootInstance } from './early-routes.js'
 import { addOptionalHook, addPipelineHooks } from './pipeline.js'
@@ -24,7 +24,7 @@ export function claimRegistration (app: FastifyInstance, key: string): void {
     assertNoProblems([{
       path: key,
       message: 'Registered twice in the same scope.',
-      mend: 'Register it once, and override in a child scope (app.secureScope) or on a route (its `security` key).',
+      fix: 'Register it once, and override in a child scope (app.secureScope) or on a route (its `security` key).',
     }])
   }
   const scope = own ?? childScope(app, securityOf(app))
@@ -70,7 +70,7 @@ export function turnOff (app: FastifyInstance, key: string, isHarmless: (input: 
     off: true,
     resolve (_base, input, where, problems) {
       if (input !== false && !isHarmless(input)) {
-        problems.push({ path: where, message: `The plugin "${key}" is turned off, so this would have no effect.`, mend: `Turn it on (\`${key}\` in the definition), or remove this key.` })
+        problems.push({ path: where, message: `The plugin "${key}" is turned off, so this would have no effect.`, fix: `Turn it on (\`${key}\` in the definition), or remove this key.` })
       }
       return false
     },
@@ -84,7 +84,7 @@ export function overrideScope (app: FastifyInstance, input: unknown, where: stri
   const { problems } = parent.root
   const scope = ownScope(app) ?? childScope(app, parent)
   if (scope.firstRoute !== null) {
-    problems.push({ path: where, message: `The route ${scope.firstRoute} was declared before this override and would escape it.`, mend: 'Override the scope before its first route.' })
+    problems.push({ path: where, message: `The route ${scope.firstRoute} was declared before this override and would escape it.`, fix: 'Override the scope before its first route.' })
   }
   checkKeys(scope.sections, input, where, problems)
   const resolved = resolvePolicy(scope.sections, input, where, problems) as Record<string, unknown>
@@ -182,7 +182,7 @@ function checkBeforeListening (root: SecurityRoot): void {
   const problems: Problem[] = [...root.problems]
   if (root.strict) {
     for (const route of root.earlyRoutes) {
-      problems.push({ path: route, message: 'This route was declared before the suite was loaded, so no policy protects it.', mend: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.' })
+      problems.push({ path: route, message: 'This route was declared before the suite was loaded, so no policy protects it.', fix: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.' })
     }
   }
   for (const check of root.readyChecks) check(problems)

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { SecurityError } from '../errors.js'
+import { SecurityError } from '../response/errors.js'
 import type { CompiledPolicy } from './compile.js'
 import { carryHeadersOnHijack } from './hijack.js'
 import { ANSWERED, type OptionalHook, type Step, type Verdict } from './section.js'

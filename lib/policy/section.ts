@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 
 /** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
 export const PIPELINE = {

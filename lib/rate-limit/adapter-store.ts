@@ -1,5 +1,5 @@
-import { assertNoProblems, SecurityError, type Problem } from '../errors.js'
-import { isPlainObject } from '../options.js'
+import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
+import { isPlainObject } from '../options/check-options.js'
 import { storeUnavailable } from './answers.js'
 import type { Decision, LimitEngine, LimitSet } from './engine.js'
 import type { OnOutage } from './limits.js'
@@ -209,10 +209,10 @@ function isWindow (windowMs: unknown): boolean {
 function problemsOf (timeWindow: unknown, skipOnError: unknown, onOutage: OnOutage, where: string): Problem[] {
   const problems: Problem[] = []
   if (typeof timeWindow !== 'function' && !isWindow(timeWindow)) {
-    problems.push({ path: `${where} timeWindow`, message: 'No window in which anything could be counted.', mend: 'Write milliseconds from 1 to a year, or a text such as \'1 minute\'.' })
+    problems.push({ path: `${where} timeWindow`, message: 'No window in which anything could be counted.', fix: 'Write milliseconds from 1 to a year, or a text such as \'1 minute\'.' })
   }
   if (skipOnError === true && onOutage === 'closed') {
-    problems.push({ path: `${where} skipOnError`, message: 'It would let through what onOutage \'closed\' refuses.', mend: 'Leave skipOnError out, or write onOutage: \'open\'.' })
+    problems.push({ path: `${where} skipOnError`, message: 'It would let through what onOutage \'closed\' refuses.', fix: 'Leave skipOnError out, or write onOutage: \'open\'.' })
   }
   return problems
 }

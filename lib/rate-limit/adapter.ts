@@ -1,14 +1,14 @@
 import { createHmac } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import type { Redis } from 'ioredis'
-import { DURATION_PATTERN, type Duration } from '../duration.js'
-import { assertNoProblems, type Problem } from '../errors.js'
-import { checkOptions, readableOptions } from '../options.js'
+import { DURATION_PATTERN, type Duration } from '../options/duration.js'
+import { assertNoProblems, type Problem } from '../response/errors.js'
+import { checkOptions, readableOptions } from '../options/check-options.js'
 import { Adapter, type AdapterContext, type RateLimitStore } from './adapter-store.js'
 import { LimitEngine } from './engine.js'
 import { deriveKeySecret } from './keys.js'
 import type { OnOutage } from './limits.js'
-import { rememberRecent } from '../recent.js'
+import { rememberRecent } from '../common/recent.js'
 import { resolveSettings } from './settings.js'
 import { MemoryStore } from './stores/memory.js'
 import { openStore } from './stores/open.js'
@@ -61,7 +61,7 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
     { redis: redis ?? false, ...keySecret !== undefined && { keySecret }, ...keyPrefix !== undefined && { keyPrefix }, ...deadline !== undefined && { deadline } },
     { production: false, config: {} }, path, problems,
   )
-  assertNoProblems(problems.map((problem) => problem.path === `${path}.keySecret` ? { ...problem, mend: 'Set keySecret: at least 32 characters, the same in all instances.' } : problem))
+  assertNoProblems(problems.map((problem) => problem.path === `${path}.keySecret` ? { ...problem, fix: 'Set keySecret: at least 32 characters, the same in all instances.' } : problem))
   const opened = await openStore(settings)
   const engine = new LimitEngine(opened.store, new MemoryStore(), checked?.onTransition ?? (() => {}))
   const digest = hasher(settings.keySecret)

@@ -1,4 +1,4 @@
-import { refusal, type SecurityError } from '../errors.js'
+import { refusal, type SecurityError } from '../response/errors.js'
 import type { Decision } from './engine.js'
 import type { ResolvedLimit } from './limits.js'
 

@@ -1,4 +1,4 @@
-import { isPlainObject } from '../options.js'
+import { isPlainObject } from '../options/check-options.js'
 
 /**
  * Whether a body that fits this JSON schema may carry the field as text. False only when the schema surely says otherwise: behind a

@@ -1,15 +1,15 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
-import { assertNoProblems, SecurityError, type Problem } from '../errors.js'
-import { checkOptions } from '../options.js'
-import { sourceOf, type Caller } from './caller.js'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
+import { checkOptions } from '../options/check-options.js'
+import { sourceOf, type Caller } from './caller-key.js'
 import type { LimiterCounts } from './counters.js'
 import type { Decision, LimitSet } from './engine.js'
 import { resolvePolicies, type Limit, type Policies, type ResolvedLimit } from './limits.js'
 import type { LivePolicies } from './live.js'
 import type { Quota, Reading } from './quota.js'
 
-export type { Caller } from './caller.js'
+export type { Caller } from './caller-key.js'
 
 export type { LimiterCounts as LimitCounters } from './counters.js'
 

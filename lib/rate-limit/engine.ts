@@ -1,5 +1,5 @@
-import { SecurityError } from '../errors.js'
-import { DeadlineExceeded } from '../redis.js'
+import { SecurityError } from '../response/errors.js'
+import { DeadlineExceeded } from '../redis/connection.js'
 import { NO_ENTRY, type CircuitBreaker } from './breaker.js'
 import { Breakers } from './breakers.js'
 import { Latency, PolicyCounters, type LimiterCounts } from './counters.js'

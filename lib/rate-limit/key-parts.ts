@@ -1,10 +1,10 @@
-import type { Problem } from '../errors.js'
-import { isPlainObject, nearest } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { isPlainObject, nearest } from '../options/check-options.js'
 
 /** What a caller is told apart by. */
 export type KeyPart = 'ip' | 'user' | 'apiKey' | { readonly body: string } | { readonly header: string }
 
-export const PART_MEND = 'Write \'ip\', \'user\', \'apiKey\', { body: \'email\' }, { header: \'x-tenant\' } or a list of these.'
+export const PART_FIX = 'Write \'ip\', \'user\', \'apiKey\', { body: \'email\' }, { header: \'x-tenant\' } or a list of these.'
 
 /** RFC 9110, section 5.6.2: the characters of a header's name. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
@@ -29,8 +29,8 @@ export function isBodyPart (part: KeyPart): part is { readonly body: string } {
 /** Resolves one part or a list of parts; what cannot be read is a problem and left out. */
 export function resolveParts (input: unknown, where: string, problems: Problem[]): readonly KeyPart[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
-  if (list.length === 0) problems.push({ path: where, message: 'Nobody is told apart.', mend: PART_MEND })
-  if (list.length > MAX_PARTS) problems.push({ path: where, message: 'More parts than any caller has.', mend: `Write at most ${MAX_PARTS} parts.` })
+  if (list.length === 0) problems.push({ path: where, message: 'Nobody is told apart.', fix: PART_FIX })
+  if (list.length > MAX_PARTS) problems.push({ path: where, message: 'More parts than any caller has.', fix: `Write at most ${MAX_PARTS} parts.` })
   const parts: KeyPart[] = []
   const seen = new Set<string>()
   for (const [index, written] of list.slice(0, MAX_PARTS).entries()) {
@@ -38,7 +38,7 @@ export function resolveParts (input: unknown, where: string, problems: Problem[]
     const part = resolvePart(written, at, problems)
     if (part === null) continue
     const name = nameOfPart(part)
-    if (seen.has(name)) problems.push({ path: at, message: 'The same part twice.', mend: 'Name each part once.' })
+    if (seen.has(name)) problems.push({ path: at, message: 'The same part twice.', fix: 'Name each part once.' })
     seen.add(name)
     parts.push(part)
   }
@@ -50,7 +50,7 @@ function resolvePart (part: unknown, where: string, problems: Problem[]): KeyPar
   if (known !== undefined) return known
   if (typeof part === 'string') {
     const near = nearest(part, NAMED_PARTS)
-    problems.push({ path: where, message: 'Unknown key part.', mend: near === null ? PART_MEND : `Did you mean '${near}'?` })
+    problems.push({ path: where, message: 'Unknown key part.', fix: near === null ? PART_FIX : `Did you mean '${near}'?` })
     return null
   }
   if (isPlainObject(part)) {
@@ -61,10 +61,10 @@ function resolvePart (part: unknown, where: string, problems: Problem[]): KeyPar
     }
     const near = more.length === 0 && kind !== 'body' && kind !== 'header' ? nearest(kind, ['body', 'header']) : null
     if (near !== null) {
-      problems.push({ path: where, message: 'Unknown key part.', mend: `Did you mean { ${near}: … }?` })
+      problems.push({ path: where, message: 'Unknown key part.', fix: `Did you mean { ${near}: … }?` })
       return null
     }
   }
-  problems.push({ path: where, message: 'Unknown key part.', mend: PART_MEND })
+  problems.push({ path: where, message: 'Unknown key part.', fix: PART_FIX })
   return null
 }

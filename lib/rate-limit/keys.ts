@@ -1,5 +1,5 @@
 import { hash, hkdfSync, randomBytes } from 'node:crypto'
-import { addressPrefix, isShort, LONGEST_PREFIX, rememberPrefixes, writePrefix } from '../address.js'
+import { addressPrefix, isShort, LONGEST_PREFIX, rememberPrefixes, writePrefix } from '../net/address.js'
 import { isBodyPart, type KeyPart } from './key-parts.js'
 import type { ResolvedLimit } from './limits.js'
 

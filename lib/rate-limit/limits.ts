@@ -1,8 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../duration.js'
-import type { Problem } from '../errors.js'
-import { checkOptions, isPlainObject } from '../options.js'
+import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import type { Problem } from '../response/errors.js'
+import { checkOptions, isPlainObject } from '../options/check-options.js'
 import { isBodyPart, resolveParts, type KeyPart } from './key-parts.js'
 import { createQuota, type Algorithm, type Penalty, type Quota } from './quota.js'
 
@@ -117,7 +117,7 @@ export function resolvePolicies (written: Readonly<Record<string, unknown>>, pat
   for (const [name, limits] of Object.entries({ ...BUILT_IN, ...written })) {
     const where = `${path}.${name}`
     if (!POLICY_NAME.test(name)) {
-      problems.push({ path: where, message: 'This name cannot stand in a header.', mend: 'Begin with a letter; then letters, digits, - and _, at most 64 characters.' })
+      problems.push({ path: where, message: 'This name cannot stand in a header.', fix: 'Begin with a letter; then letters, digits, - and _, at most 64 characters.' })
       continue
     }
     if (!Array.isArray(limits)) {
@@ -125,7 +125,7 @@ export function resolvePolicies (written: Readonly<Record<string, unknown>>, pat
       policies.set(name, Object.freeze(limit === null ? [] : [limit]))
       continue
     }
-    if (limits.length === 0) problems.push({ path: where, message: 'A policy without a limit limits nothing.', mend: 'Write at least one limit, or leave the policy out.' })
+    if (limits.length === 0) problems.push({ path: where, message: 'A policy without a limit limits nothing.', fix: 'Write at least one limit, or leave the policy out.' })
     const list = limits.map((limit: unknown, index) => resolveLimit(limit, name, index, `${where}[${index}]`, problems))
     policies.set(name, Object.freeze(list.filter((limit) => limit !== null)))
   }
@@ -163,35 +163,35 @@ type CheckedLimit = Static<typeof LimitSchema>
 
 function checkNumbers (limit: CheckedLimit, algorithm: Algorithm, where: string, problems: Problem[]): void {
   if (algorithm === 'exact' && limit.limit > MAX_EXACT_LIMIT) {
-    problems.push({ path: `${where}.algorithm`, message: `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`, mend: 'Leave algorithm out, or write \'sliding\'.' })
+    problems.push({ path: `${where}.algorithm`, message: `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`, fix: 'Leave algorithm out, or write \'sliding\'.' })
   }
   const { burst, cost = 1 } = limit
   if (burst !== undefined && algorithm !== 'gcra') {
-    problems.push({ path: `${where}.burst`, message: `${algorithm} has no burst.`, mend: 'Write algorithm: \'gcra\', or leave burst out.' })
+    problems.push({ path: `${where}.burst`, message: `${algorithm} has no burst.`, fix: 'Write algorithm: \'gcra\', or leave burst out.' })
   } else if (burst !== undefined && burst > limit.limit) {
-    problems.push({ path: `${where}.burst`, message: 'More at once than the limit admits in a window.', mend: `Write at most the limit, ${limit.limit}.` })
+    problems.push({ path: `${where}.burst`, message: 'More at once than the limit admits in a window.', fix: `Write at most the limit, ${limit.limit}.` })
   } else if (cost > (burst ?? limit.limit)) {
     // Such a request would be refused for ever.
     const roof = burst === undefined ? `the limit, ${limit.limit}` : `the burst, ${burst}`
-    problems.push({ path: `${where}.cost`, message: 'No request could ever pass.', mend: `Write at most ${roof}.` })
+    problems.push({ path: `${where}.cost`, message: 'No request could ever pass.', fix: `Write at most ${roof}.` })
   }
 }
 
 function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: string, problems: Problem[]): void {
   const shadow = limit.mode === 'shadow'
   if (shadow && limit.onOutage === 'closed') {
-    problems.push({ path: `${where}.onOutage`, message: 'A shadow limit never refuses, so it cannot be closed.', mend: 'Leave onOutage out, or set mode to \'enforce\'.' })
+    problems.push({ path: `${where}.onOutage`, message: 'A shadow limit never refuses, so it cannot be closed.', fix: 'Leave onOutage out, or set mode to \'enforce\'.' })
   }
   if (shadow && limit.penalty !== undefined) {
-    problems.push({ path: `${where}.penalty`, message: 'A shadow limit never refuses, so it never bans.', mend: 'Leave penalty out, or set mode to \'enforce\'.' })
+    problems.push({ path: `${where}.penalty`, message: 'A shadow limit never refuses, so it never bans.', fix: 'Leave penalty out, or set mode to \'enforce\'.' })
   }
   if (limit.expose === true && parts.some(isBodyPart)) {
-    problems.push({ path: `${where}.expose`, message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.', mend: 'Leave expose out: a limit with a body part stays hidden.' })
+    problems.push({ path: `${where}.expose`, message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.', fix: 'Leave expose out: a limit with a body part stays hidden.' })
   } else if (limit.expose === true && shadow) {
-    problems.push({ path: `${where}.expose`, message: 'A shadow limit refuses nobody, so a client has nothing to heed.', mend: 'Leave expose out, or set mode to \'enforce\'.' })
+    problems.push({ path: `${where}.expose`, message: 'A shadow limit refuses nobody, so a client has nothing to heed.', fix: 'Leave expose out, or set mode to \'enforce\'.' })
   }
   if (limit.algorithm === 'gcra' && limit.count === 'failures') {
-    problems.push({ path: `${where}.count`, message: 'gcra keeps one stamp for all requests, so it cannot tell which one to give back.', mend: 'Write algorithm: \'exact\' or \'sliding\' to count failures.' })
+    problems.push({ path: `${where}.count`, message: 'gcra keeps one stamp for all requests, so it cannot tell which one to give back.', fix: 'Write algorithm: \'exact\' or \'sliding\' to count failures.' })
   }
   checkSkip(limit.skip, `${where}.skip`, problems)
 }
@@ -202,7 +202,7 @@ function checkSkip (skip: unknown, where: string, problems: Problem[]): void {
   const kind = Object.prototype.toString.call(skip)
   if (kind === '[object Function]') return
   const message = typeof skip === 'function' ? 'It is asynchronous or a generator, and is asked for each request.' : 'Not a function.'
-  problems.push({ path: where, message, mend: 'Write a synchronous function (request) => boolean.' })
+  problems.push({ path: where, message, fix: 'Write a synchronous function (request) => boolean.' })
 }
 
 function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems: Problem[]): Penalty | null {
@@ -211,14 +211,14 @@ function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems
   const bansMs = input.bans.map((ban, index) => checkedDuration(ban, `${where}.bans[${index}]`, problems))
   for (const [index, ban] of bansMs.entries()) {
     if (ban >= (bansMs[index - 1] ?? 0)) continue
-    problems.push({ path: `${where}.bans[${index}]`, message: 'Shorter than the ban before it.', mend: 'Write the bans from the shortest to the longest.' })
+    problems.push({ path: `${where}.bans[${index}]`, message: 'Shorter than the ban before it.', fix: 'Write the bans from the shortest to the longest.' })
   }
   return Object.freeze({ after: input.after, withinMs, bansMs: Object.freeze(bansMs) })
 }
 
 function checkedDuration (text: Duration, where: string, problems: Problem[]): number {
   const milliseconds = parseDuration(text)
-  if (milliseconds > MAX_WINDOW_MS) problems.push({ path: where, message: 'Longer than a year.', mend: 'Write at most \'366d\'.' })
+  if (milliseconds > MAX_WINDOW_MS) problems.push({ path: where, message: 'Longer than a year.', fix: 'Write at most \'366d\'.' })
   return milliseconds
 }
 

@@ -1,5 +1,5 @@
-import { BulwarkConfigError, type Problem } from '../errors.js'
-import { nearest } from '../options.js'
+import { BulwarkConfigError, type Problem } from '../response/errors.js'
+import { nearest } from '../options/check-options.js'
 import { compileKeys, type RequestKey } from './keys.js'
 import type { Policies, ResolvedLimit } from './limits.js'
 import { PHASES, planPhase, type PhasePlan } from './plan.js'
@@ -92,12 +92,12 @@ export class LivePolicies {
   }
 
   #problemsWith (policies: Policies, path: string): Problem[] {
-    const mend = 'Only numbers, windows, algorithms, modes, penalties and skip may change while the server runs; restart it for more.'
+    const fix = 'Only numbers, windows, algorithms, modes, penalties and skip may change while the server runs; restart it for more.'
     return [...this.#used].flatMap((name) => {
       const now = this.#policies.get(name) ?? []
       const then = policies.get(name)
-      if (then === undefined) return [{ path: `${path}.${name}`, message: 'Routes use this policy, and it is gone.', mend }]
-      return shapeOf(now) === shapeOf(then) ? [] : [{ path: `${path}.${name}`, message: 'Routes use this policy, and it would have other limits, count other callers or count at another time.', mend }]
+      if (then === undefined) return [{ path: `${path}.${name}`, message: 'Routes use this policy, and it is gone.', fix }]
+      return shapeOf(now) === shapeOf(then) ? [] : [{ path: `${path}.${name}`, message: 'Routes use this policy, and it would have other limits, count other callers or count at another time.', fix }]
     })
   }
 }

@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { refusal, type Problem, type SecurityError } from '../errors.js'
-import { isShort, unmappedAddress } from '../address.js'
-import { rememberRecent } from '../recent.js'
+import { refusal, type Problem, type SecurityError } from '../response/errors.js'
+import { isShort, unmappedAddress } from '../net/address.js'
+import { rememberRecent } from '../common/recent.js'
 
 export type Standing = 'allowed' | 'denied' | 'limited'
 
@@ -10,7 +10,7 @@ export type Standing = 'allowed' | 'denied' | 'limited'
 export type Networks = (address: string | undefined) => Standing
 
 const RECENT_ADDRESSES = 2048
-export const CIDR_MEND = 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.'
+export const CIDR_FIX = 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.'
 
 /** Compiles both lists; null when they are empty, so that nobody pays for them. */
 export function resolveNetworks (allow: readonly string[], deny: readonly string[], path: string, problems: Problem[]): Networks | null {
@@ -36,17 +36,17 @@ export function resolveNetworks (allow: readonly string[], deny: readonly string
 function addRange (list: BlockList, entry: string, name: 'allow' | 'deny', where: string, seen: Map<string, string>, problems: Problem[]): void {
   const range = parseRange(entry)
   if (range === null) {
-    problems.push({ path: where, message: 'Not an address range.', mend: CIDR_MEND })
+    problems.push({ path: where, message: 'Not an address range.', fix: CIDR_FIX })
     return
   }
   if (name === 'allow' && range.bits === 0) {
-    problems.push({ path: where, message: 'This lets every caller past all limits.', mend: 'List the ranges of your own machines, or turn the limiter off with rateLimit: false.' })
+    problems.push({ path: where, message: 'This lets every caller past all limits.', fix: 'List the ranges of your own machines, or turn the limiter off with rateLimit: false.' })
     return
   }
   const text = `${range.address}/${range.bits}`
   const earlier = seen.get(text)
   if (earlier !== undefined) {
-    problems.push({ path: where, message: `The same range stands at ${earlier}.`, mend: 'Write it once, in one of the two lists.' })
+    problems.push({ path: where, message: `The same range stands at ${earlier}.`, fix: 'Write it once, in one of the two lists.' })
     return
   }
   seen.set(text, where)

@@ -1,5 +1,5 @@
-import type { Problem } from '../errors.js'
-import { isPlainObject, nearest } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { isPlainObject, nearest } from '../options/check-options.js'
 import { mergeNames } from '../policy/merge.js'
 import type { RouteInfo } from '../policy/section.js'
 import { renderItemHead, renderPolicyField } from './answers.js'
@@ -31,7 +31,7 @@ export type RouteInput = readonly string[] | { readonly only: readonly string[] 
 /** Resolves what a route or a scope wrote: names are added to the base's, `{ only }` replaces them, `false` empties them. */
 export function resolveNames (policies: Policies, base: readonly string[], input: unknown, where: string, problems: Problem[]): readonly string[] {
   if (!isRouteInput(input)) {
-    problems.push({ path: where, message: 'Not a list of policies.', mend: 'Write a list of names, { only: [names] } to drop the scope\'s, or false.' })
+    problems.push({ path: where, message: 'Not a list of policies.', fix: 'Write a list of names, { only: [names] } to drop the scope\'s, or false.' })
     return base
   }
   const names = mergeNames(base, input)
@@ -42,7 +42,7 @@ export function resolveNames (policies: Policies, base: readonly string[], input
     problems.push({
       path: where,
       message: `There is no rate-limit policy "${name}".`,
-      mend: near === null ? `Known: ${known.join(', ')}.` : `Did you mean "${near}"?`,
+      fix: near === null ? `Known: ${known.join(', ')}.` : `Did you mean "${near}"?`,
     })
   }
   return Object.freeze(names.filter((name) => policies.has(name)))
@@ -96,9 +96,9 @@ function checkBody (limit: ResolvedLimit, route: RouteInfo, problems: Problem[])
     if (typeof part === 'string' || !('body' in part)) continue
     const path = `${route.label} security.rateLimit`
     if (route.method.split('|').every((method) => BODYLESS_METHODS.has(method))) {
-      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", and this route has no body.`, mend: 'Name the policy on routes with a body only.' })
+      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", and this route has no body.`, fix: 'Name the policy on routes with a body only.' })
     } else if (!mayCarryText(route.schema['body'], part.body)) {
-      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", which the body schema of this route does not have as text.`, mend: 'Add the field to the schema as a string, or choose another policy.' })
+      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", which the body schema of this route does not have as text.`, fix: 'Add the field to the schema as a string, or choose another policy.' })
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { SecurityEvent } from '../events/catalogue.js'
 import { exceeded } from './answers.js'
-import { sourceOf, type Caller } from './caller.js'
+import { sourceOf, type Caller } from './caller-key.js'
 import { roofOf, type LimitsPort } from './control.js'
 import { compileTally, type PolicyCounters } from './counters.js'
 import type { Decision } from './engine.js'

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import type { PlacedStep, RouteInfo, Step } from '../policy/section.js'
 import type { LivePolicies } from './live.js'
 import { addressDenied, isUndeclaredProxy, type Networks } from './networks.js'

@@ -1,6 +1,6 @@
-import { parseDuration, type Duration } from '../duration.js'
-import type { Problem } from '../errors.js'
-import { resolveRedisSource, type RedisSource } from '../redis.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import type { Problem } from '../response/errors.js'
+import { resolveRedisSource, type RedisSource } from '../redis/connection.js'
 import { isHeaderName } from './key-parts.js'
 import { resolvePolicies, type Policies } from './limits.js'
 import { resolveNetworks, type Networks } from './networks.js'
@@ -55,12 +55,12 @@ export function resolveSettings (input: RateLimitInput, boot: BootContext, path:
     problems.push({
       path: `${path}.redis`,
       message: 'In production the memory store would count in each process on its own, and forget at each restart.',
-      mend: 'Set REDIS_URL or rateLimit.redis; or, if one process serves alone, write allowMemoryStore: true.',
+      fix: 'Set REDIS_URL or rateLimit.redis; or, if one process serves alone, write allowMemoryStore: true.',
     })
   }
   const deadlineMs = parseDuration(input.deadline ?? '50ms')
   if (deadlineMs > MAX_DEADLINE_MS) {
-    problems.push({ path: `${path}.deadline`, message: 'Every request would wait that long while Redis is silent.', mend: 'Write at most \'10s\'; \'50ms\' is the default.' })
+    problems.push({ path: `${path}.deadline`, message: 'Every request would wait that long while Redis is silent.', fix: 'Write at most \'10s\'; \'50ms\' is the default.' })
   }
   return Object.freeze({
     policies,
@@ -76,7 +76,7 @@ export function resolveSettings (input: RateLimitInput, boot: BootContext, path:
 }
 
 function resolveApiKeyHeader (name: string, path: string, problems: Problem[]): string {
-  if (!isHeaderName(name)) problems.push({ path, message: 'Not the name of a header.', mend: 'Write the header that carries the API key: \'x-api-key\'.' })
+  if (!isHeaderName(name)) problems.push({ path, message: 'Not the name of a header.', fix: 'Write the header that carries the API key: \'x-api-key\'.' })
   return name.toLowerCase()
 }
 
@@ -93,7 +93,7 @@ function resolveSecret (written: string | undefined, shared: boolean, { config }
     problems.push({
       path: `${path}.keySecret`,
       message: 'With Redis the limiter needs a secret, the same in all instances, to hide who is counted.',
-      mend: `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
+      fix: `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
     })
   }
   return null

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { BulwarkConfigError, type Problem } from '../errors.js'
+import { BulwarkConfigError, type Problem } from '../response/errors.js'
 import { addSection, publish, securityOf } from '../policy/install.js'
 import type { SecurityRoot } from '../policy/scope.js'
 import { defineSection } from '../policy/section.js'
@@ -68,7 +68,7 @@ async function openEngine (app: FastifyInstance, settings: RateLimitSettings, ro
     throw new BulwarkConfigError([{
       path: 'rateLimit.redis',
       message: `${error instanceof Error ? error.message : 'no connection to Redis'}.`,
-      mend: 'Start Redis, correct the URL, or write redis: false to count in memory.',
+      fix: 'Start Redis, correct the URL, or write redis: false to count in memory.',
     }])
   })
   const engine = new LimitEngine(opened.store, new MemoryStore(), function reportTransition (available) {
@@ -94,6 +94,6 @@ function problemsWithoutAuth (policies: Policies): Problem[] {
   return limits.map(({ policy }) => ({
     path: `rateLimit.policies.${policy}`,
     message: 'It counts by user, and no auth plugin says who the user is.',
-    mend: 'Register the auth plugin, or count by \'ip\' or { header }.',
+    fix: 'Register the auth plugin, or count by \'ip\' or { header }.',
   }))
 }

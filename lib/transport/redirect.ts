@@ -1,4 +1,4 @@
-import { SecurityError } from '../errors.js'
+import { SecurityError } from '../response/errors.js'
 
 /** Nobody owns it (RFC 2606), so a target that leaves its own origin shows. */
 const NOWHERE = 'https://redirect.invalid'

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { BlockList } from 'node:net'
-import { createRandomSource } from '../random.js'
+import { createRandomSource } from '../common/random.js'
 
 /** 128 random bits in hexadecimal. */
 export const createRequestId = createRandomSource('hex')

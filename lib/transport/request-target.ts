@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { rememberLast } from '../recent.js'
+import { rememberLast } from '../common/recent.js'
 
 /** A name or an address with an optional port (RFC 9112, section 3.2), and nothing that a URL would read as user, path or query. */
 const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i

@@ -2,10 +2,10 @@ import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstan
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { SecurityError, type ErrorCode } from '../errors.js'
-import { fieldsOf, PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../prepared-headers.js'
-import { PROBLEM_MEDIA_TYPE, renderProblem } from '../problem.js'
-import { ServerNotes } from '../server-mark.js'
+import { SecurityError, type ErrorCode } from '../response/errors.js'
+import { fieldsOf, PreparedResponse, setPreparedHeaders, type PreparedHeaders } from '../response/prepared-headers.js'
+import { PROBLEM_MEDIA_TYPE, renderProblem } from '../response/problem.js'
+import { ServerNotes } from '../options/server-notes.js'
 import { createForwardedFilter, filteredRewrite, type RewriteUrl } from './forwarded.js'
 import { createRequestId, createRequestIdGenerator } from './request-id.js'
 import type { ResolvedTransport } from './resolve.js'
@@ -51,7 +51,7 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
     requestIdHeader: false,
     bodyLimit: SERVER_DEFAULTS.bodyLimit,
     requestTimeout: SERVER_DEFAULTS.requestTimeout,
-    // The suite's own takes its place; lib/handler-timeouts.ts says why.
+    // The suite's own takes its place; lib/response/handler-timeouts.ts says why.
     handlerTimeout: 0,
     connectionTimeout: SERVER_DEFAULTS.connectionTimeout,
     // The transport plugin answers both itself: Fastify's 503 and Node's 400 would leave without security headers.

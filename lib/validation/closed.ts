@@ -7,7 +7,7 @@
  * Nothing below `not`, `if` and `contains` is changed: to close a condition would turn it into another one.
  */
 
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './walk.js'
+import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './json-schema.js'
 
 /** `closed`: the object at this place ends here. `open`: a part of a composed object, which is closed around it. */
 type Place = 'closed' | 'open'

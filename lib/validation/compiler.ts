@@ -1,10 +1,10 @@
 import { Ajv, type Format, type Options as AjvOptions, type ValidateFunction } from 'ajv'
 import unevaluated from 'ajv/dist/vocabularies/unevaluated/index.js'
-import type { Problem, SecurityError } from '../errors.js'
+import type { Problem, SecurityError } from '../response/errors.js'
 import { closedCopy, targetCopy } from './closed.js'
 import { addFormats } from './formats.js'
 import { guardedCopy, type Guarding } from './guarded.js'
-import { inspectSchema, withoutQuadratic } from './inspect.js'
+import { inspectSchema, withoutQuadratic } from './check-schema.js'
 import { addKeywords } from './keywords.js'
 import type { Finding } from './messages.js'
 import { reject } from './rejections.js'
@@ -31,7 +31,7 @@ export interface CompilerHooks {
 
 const THROWING: CompilerHooks = {
   unknownOf: () => 'reject',
-  report ({ path, message, mend }) { throw new TypeError(`${path}: ${message} ${mend}`) },
+  report ({ path, message, fix }) { throw new TypeError(`${path}: ${message} ${fix}`) },
   later () {},
 }
 

@@ -48,7 +48,7 @@ function emailOf (label: string): RegExp {
 }
 
 function isUrl (text: string): boolean {
-  // `\` and a missing slash are mended by URL parsers, each in its own way.
+  // `\` and a missing slash are fixed by URL parsers, each in its own way.
   if (text.length > 2048 || !/^https?:\/\/[^/?#\\@]/.test(text) || /[^\x21-\x7e]|\\/.test(text) || !URL.canParse(text)) return false
   const { username, password, hostname } = new URL(text)
   return username === '' && password === '' && hostname !== '' && !/^https?:\/\/[^/?#]*@/.test(text)

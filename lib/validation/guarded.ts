@@ -5,7 +5,7 @@
  */
 import { PLAIN_FORMATS } from './formats.js'
 import type { Described } from './keywords.js'
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './walk.js'
+import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './json-schema.js'
 
 export interface Guarding {
   /** Whether keys and list entries that no schema describes are looked at too. */

@@ -3,7 +3,7 @@ import { not, or } from 'ajv/dist/compile/codegen/index.js'
 import { useFunc } from 'ajv/dist/compile/util.js'
 import ucs2length from 'ajv/dist/runtime/ucs2length.js'
 import { usePattern } from 'ajv/dist/vocabularies/code.js'
-import { isSchema } from './walk.js'
+import { isSchema } from './json-schema.js'
 
 export type CharacterKind = 'lower' | 'upper' | 'digit' | 'special'
 

@@ -1,7 +1,7 @@
 import type { FastifySchema } from 'fastify'
-import type { Problem } from '../errors.js'
+import type { Problem } from '../response/errors.js'
 import { MEDIA_TYPE, type ResolvedValidationPolicy } from './policy.js'
-import { isSchema } from './walk.js'
+import { isSchema } from './json-schema.js'
 
 interface BodyRoute { readonly method: string | readonly string[], readonly schema?: FastifySchema | undefined }
 
@@ -43,13 +43,13 @@ export function mediaTypeProblems (route: BodyRoute & { readonly url: string }, 
   const label = `${methods.join('|')} ${route.url}`
   const named = Object.keys(contentOf(route.schema?.body) ?? {})
   for (const type of named) {
-    if (!MEDIA_TYPE.test(type)) problems.push({ path: `${label} body.content`, message: `"${type.slice(0, 100)}" is no media type that a request is known by.`, mend: 'Write type and subtype in lower case, without parameters or wildcards: application/json.' })
+    if (!MEDIA_TYPE.test(type)) problems.push({ path: `${label} body.content`, message: `"${type.slice(0, 100)}" is no media type that a request is known by.`, fix: 'Write type and subtype in lower case, without parameters or wildcards: application/json.' })
   }
   if (own === undefined || own.length === 0) return problems
   if (methods.every((method) => BODYLESS.has(method))) {
-    problems.push({ path: `${label} security.validation.contentTypes`, message: 'This method has no body.', mend: 'Remove contentTypes.' })
+    problems.push({ path: `${label} security.validation.contentTypes`, message: 'This method has no body.', fix: 'Remove contentTypes.' })
   } else if (named.length > 0 && !named.some((type) => own.includes(type))) {
-    problems.push({ path: `${label} security.validation.contentTypes`, message: 'None of these types has a schema, so every body would be refused.', mend: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.` })
+    problems.push({ path: `${label} security.validation.contentTypes`, message: 'None of these types has a schema, so every body would be refused.', fix: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.` })
   }
   return problems
 }

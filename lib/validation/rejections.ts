@@ -1,4 +1,4 @@
-import { refusal, type SecurityError } from '../errors.js'
+import { refusal, type SecurityError } from '../response/errors.js'
 import { eventPaths, fieldErrors, type Finding } from './messages.js'
 
 /** What a refused request part was, for the security event. */

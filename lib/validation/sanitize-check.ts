@@ -1,6 +1,6 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import type { Problem } from '../errors.js'
-import { isPlainObject } from '../options.js'
+import type { Problem } from '../response/errors.js'
+import { isPlainObject } from '../options/check-options.js'
 import { routeInfo, securityOf } from '../policy/install.js'
 import { loadClean } from './sanitize.js'
 import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
@@ -10,10 +10,10 @@ type Schema = Readonly<Record<string, unknown>>
 /** A use of the keyword: where, and what is wrong with it. */
 export interface SanitizeUse { readonly path: string, readonly fault: Fault | null }
 
-const CONDITION: Fault = { message: '`sanitize` stands in a condition (not, if, contains, propertyNames), which changes nothing.', mend: 'Put it on the schema of the field, in properties, items or a branch of a union.' }
-const WHOLE_PART: Fault = { message: '`sanitize` stands on the whole part, which has no place to put the cleaned value.', mend: 'Put it on a field of an object.' }
-const HEADER: Fault = { message: 'Headers are not sanitized.', mend: 'Remove `sanitize`, and restrict the header by a pattern.' }
-const RESPONSE: Fault = { message: 'A response is not sanitized.', mend: 'Remove `sanitize` from the answer\'s schema: what came in was cleaned, and what is shown is encoded by the page.' }
+const CONDITION: Fault = { message: '`sanitize` stands in a condition (not, if, contains, propertyNames), which changes nothing.', fix: 'Put it on the schema of the field, in properties, items or a branch of a union.' }
+const WHOLE_PART: Fault = { message: '`sanitize` stands on the whole part, which has no place to put the cleaned value.', fix: 'Put it on a field of an object.' }
+const HEADER: Fault = { message: 'Headers are not sanitized.', fix: 'Remove `sanitize`, and restrict the header by a pattern.' }
+const RESPONSE: Fault = { message: 'A response is not sanitized.', fix: 'Remove `sanitize` from the answer\'s schema: what came in was cleaned, and what is shown is encoded by the page.' }
 
 const PARTS: readonly [key: string, name: string, fault: Fault | null][] = [
   ['body', 'body', null], ['querystring', 'query', null], ['query', 'query', null], ['params', 'params', null], ['headers', 'headers', HEADER], ['response', 'response', RESPONSE],
@@ -36,7 +36,7 @@ export function checkSanitizedRoutes (app: FastifyInstance): void {
 
 /** Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is right. */
 export function checkRoute (label: string, schemas: Schema, added: Schema, problems: Problem[]): void {
-  const report = (path: string, { message, mend }: Fault): void => { problems.push({ path: `${label} ${path}`, message, mend }) }
+  const report = (path: string, { message, fix }: Fault): void => { problems.push({ path: `${label} ${path}`, message, fix }) }
   for (const [key, name, fault] of PARTS) {
     for (const [place, schema] of placesOf(name, schemas[key])) {
       for (const use of usesOf(place, schema, added)) {
@@ -49,7 +49,7 @@ export function checkRoute (label: string, schemas: Schema, added: Schema, probl
 }
 
 function unavailable (): Fault {
-  return { message: `\`sanitize\` needs the package sanitize-html, which is ${String(loadClean())}.`, mend: 'Run: npm install sanitize-html' }
+  return { message: `\`sanitize\` needs the package sanitize-html, which is ${String(loadClean())}.`, fix: 'Run: npm install sanitize-html' }
 }
 
 /** A body or an answer can have a schema for each content type, an answer one for each status. */

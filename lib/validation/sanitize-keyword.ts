@@ -48,7 +48,7 @@ export function addSanitize (ajv: Ajv): void {
       const fault = faultOf(schema)
       return function note (_value: string, at) {
         // The boot check names the route and the field; what it cannot see (validateInput) must not pass unclean either.
-        if (fault !== null || !isMode(mode) || at === undefined) throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.mend ?? ''}`)
+        if (fault !== null || !isMode(mode) || at === undefined) throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.fix ?? ''}`)
         const parent: unknown = at.parentData
         if (typeof parent !== 'object' || parent === null) throw new TypeError('the keyword sanitize stands on a whole request part: put it on a field')
         places.push({ parent, key: at.parentDataProperty, mode, path: at.instancePath })

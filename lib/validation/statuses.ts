@@ -1,4 +1,4 @@
-import { isSchema } from './walk.js'
+import { isSchema } from './json-schema.js'
 
 /**
  * Whether a route's response schemas say what a success of this status holds; null where they describe no success at all.

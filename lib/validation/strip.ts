@@ -4,7 +4,7 @@
  * this validates the result again, closed, so that an ambiguous choice refuses instead of guessing.
  */
 import type { Ajv } from 'ajv'
-import { isSchema, type Schema } from './walk.js'
+import { isSchema, type Schema } from './json-schema.js'
 
 interface Node { readonly schema: Schema, readonly ref: string }
 

@@ -7,7 +7,7 @@ import { test } from 'tap'
 import { UsageError } from '../../cli/command.js'
 import { keygen } from '../../cli/keygen.js'
 import { importKey } from '../../lib/auth/key-import.js'
-import { secretProblems } from '../../lib/secrets.js'
+import { secretProblems } from '../../lib/options/secret-strength.js'
 import { ROOT } from '../helpers/root.js'
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { bin: Readonly<Record<string, string>>, version: string }

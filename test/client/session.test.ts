@@ -18,7 +18,7 @@ function problem (status: number, code: string, headers: Readonly<Record<string,
 
 type Answer = (request: Request) => Response | Promise<Response>
 
-/** A browser's cookies and the service behind: the access token is good or has run out, a refresh mends it. */
+/** A browser's cookies and the service behind: the access token is good or has run out, a refresh fixes it. */
 class World {
   readonly origin = newOrigin()
   expired = false

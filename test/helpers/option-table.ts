@@ -1,7 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../lib/response/errors.js'
 
 /** What a test knows of one option. */
 export interface Row {
@@ -63,20 +63,20 @@ export async function checkRefusals (t: Test, door: Door, rows: Readonly<Record<
       const problems = await problemsOf(door, nested(path, value, beside))
       const [first] = problems
       if (first?.path !== top && first?.path.startsWith(`${top}.`) !== true && first?.path.startsWith(`${top}[`) !== true) passed.push({ value, problems })
-      else if (problems.some(({ message, mend }) => mend.trim() === '' || message.trim() === '')) passed.push({ value, problems })
+      else if (problems.some(({ message, fix }) => fix.trim() === '' || message.trim() === '')) passed.push({ value, problems })
     }
     t.strictSame(passed, [], `${door.name}: ${path} refuses ${wrong.length} values`)
   }
 }
 
-/** A misspelt name is refused with the right one, or, inside an option, with a mend that lists the names. */
+/** A misspelt name is refused with the right one, or, inside an option, with a fix that lists the names. */
 export async function checkMisspelt (t: Test, door: Door, rows: Readonly<Record<string, Row>>): Promise<void> {
   for (const [path, { good: [value], beside }] of Object.entries(rows)) {
     const name = path.split('.').at(-1) ?? ''
     for (const typo of [`${name}s`, name.slice(0, -1), `${name.slice(0, 1)}${name.slice(2, 3)}${name.slice(1, 2)}${name.slice(3)}`].filter((text) => !(text in rows)).slice(0, door.thorough === true ? 3 : 1)) {
       const isTop = !path.includes('.')
       const [problem] = await problemsOf(door, nested(`${path.slice(0, path.length - name.length)}${typo}`, value, beside))
-      t.match(problem?.mend, isTop ? `Did you mean "${name}"?` : name, `${door.name}: ${typo}`)
+      t.match(problem?.fix, isTop ? `Did you mean "${name}"?` : name, `${door.name}: ${typo}`)
       t.ok(problem?.path.startsWith(`${door.where}.${isTop ? typo : path.split('.')[0] ?? ''}`), `${door.name}: ${typo} is named`)
     }
   }

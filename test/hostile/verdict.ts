@@ -1,5 +1,5 @@
 import type { LightMyRequestResponse } from 'fastify'
-import { ERROR_CATALOGUE } from '../../lib/errors.js'
+import { ERROR_CATALOGUE } from '../../lib/response/errors.js'
 import { API_HEADERS } from '../helpers/headers.js'
 
 /** What a client sent, as far as it must not come back. */

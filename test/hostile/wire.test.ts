@@ -1,5 +1,5 @@
 import root, { test } from 'tap'
-import { ERROR_CATALOGUE } from '../../lib/errors.js'
+import { ERROR_CATALOGUE } from '../../lib/response/errors.js'
 import { API_HEADERS } from '../helpers/headers.js'
 import { exchange, parseResponse } from '../helpers/raw-http.js'
 import { CANARY, findSecret, startHostile } from './app.js'

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import fp from 'fastify-plugin'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError } from '../../lib/errors.js'
+import { BulwarkConfigError } from '../../lib/response/errors.js'
 import { defineSection } from '../../lib/policy/section.js'
 import { addSection } from '../../lib/policy/install.js'
 import defaultExport, { auth, checkAuth, publicRoute, type AuthOptions } from '../../plugins/auth.js'
@@ -55,7 +55,7 @@ test('wrong options refuse to boot with one error that lists all of them', async
   t.same(problems.map((line) => line.split(':')[0]), ['auth.authentcate', 'auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
   const next = Fastify()
   t.same((await problemsOf(() => next.register(auth, { ...minimal(), refreshSecret: 'changeme', grace: '2m' }))).map((line) => line.split(':')[0]), ['auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
-  const found: { path: string, message: string, mend: string }[] = []
+  const found: { path: string, message: string, fix: string }[] = []
   checkAuth({ ...minimal(), redis: undefined }, { production: true, config: {} }, found)
   t.match(found, [{ path: 'auth.redis' }])
 })

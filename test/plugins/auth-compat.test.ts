@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import Fastify, { type FastifyInstance, type LightMyRequestResponse, type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
 import { test } from 'tap'
 import type { AccessPayload } from '../../jwt.js'
-import { BulwarkConfigError, type SecurityError } from '../../lib/errors.js'
+import { BulwarkConfigError, type SecurityError } from '../../lib/response/errors.js'
 import type { SecurityTypeProvider } from '../../lib/policy/types.js'
 import { auth, publicRoute } from '../../plugins/auth.js'
 import { build, codeOf, secret, type WorldSettings } from '../lib/auth/support.js'
@@ -217,13 +217,13 @@ const OPTIONS = (): Parameters<typeof auth>[1] => ({ roles: ['user'], redis: fal
 const problemsOf = async (app: FastifyInstance, jwtDecorators: unknown): Promise<unknown> =>
   await app.register(auth, { ...OPTIONS(), jwtDecorators: jwtDecorators as never }).then(() => null, (found: unknown) => found)
 
-test('@fastify/jwt with its usual names is refused, and the mend names the option', async (t) => {
+test('@fastify/jwt with its usual names is refused, and the fix names the option', async (t) => {
   for (const jwtDecorators of [false, true]) {
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(fastifyJwt, { secret: 'x' })
     const error = await problemsOf(app, jwtDecorators)
-    t.match(error, { code: 'BULWARK_CONFIG', problems: [{ path: 'auth', mend: /jwtDecorators: true/ }] })
+    t.match(error, { code: 'BULWARK_CONFIG', problems: [{ path: 'auth', fix: /jwtDecorators: true/ }] })
     t.type(error, BulwarkConfigError)
   }
   const after = Fastify()
@@ -255,7 +255,7 @@ test('with the option, names that are taken are a problem, and a namespace is no
   const before = Fastify()
   t.teardown(() => before.close())
   await before.register(fastifyJwt, legacy)
-  t.match(await problemsOf(before, true), { problems: [{ path: 'auth.jwtDecorators', message: /app\.jwt/, mend: /namespace/ }] })
+  t.match(await problemsOf(before, true), { problems: [{ path: 'auth.jwtDecorators', message: /app\.jwt/, fix: /namespace/ }] })
   const after = Fastify()
   t.teardown(() => after.close())
   await after.register(auth, { ...OPTIONS(), jwtDecorators: true })

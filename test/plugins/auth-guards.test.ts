@@ -226,8 +226,8 @@ test('a service without scopes shows none, and a route that asks for one does no
   const me = (await call('GET', '/me', await login())).json<{ user: object, auth: object }>()
   t.notOk('scopes' in me.user)
   t.match(me.auth, { scopes: [] })
-  await t.rejects(build(t, { routes: (app) => { app.get('/x', { security: { auth: { scopes: ['read'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.auth.scopes', message: 'Unknown scope "read".', mend: 'Declare it in auth.scopes.' }] })
-  await t.rejects(build(t, { options: { scopes: ['read'] }, routes: (app) => { app.get('/x', { security: { auth: { scopes: ['raed'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ mend: 'Did you mean "read"?' }] })
+  await t.rejects(build(t, { routes: (app) => { app.get('/x', { security: { auth: { scopes: ['read'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.auth.scopes', message: 'Unknown scope "read".', fix: 'Declare it in auth.scopes.' }] })
+  await t.rejects(build(t, { options: { scopes: ['read'] }, routes: (app) => { app.get('/x', { security: { auth: { scopes: ['raed'] } } }, async () => 1) } }), { code: 'BULWARK_CONFIG', problems: [{ fix: 'Did you mean "read"?' }] })
 })
 
 test('a token whose session has ended is an event, and one that is outdated must be refreshed', async (t) => {
@@ -264,7 +264,7 @@ test('sessions in cookies need the csrf plugin in production, and elsewhere a wa
   t.teardown(() => { if (env === undefined) Reflect.deleteProperty(process.env, 'NODE_ENV'); else process.env['NODE_ENV'] = env })
   const options = { allowMemoryStore: true }
   for (const sources of [undefined, ['cookie'], ['bearer', 'cookie']] as const) {
-    await t.rejects(build(t, { options: { ...options, ...(sources !== undefined && { sources }) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'auth.sources', mend: /`csrf` in the definition.*sources: \['bearer'\]/ }] })
+    await t.rejects(build(t, { options: { ...options, ...(sources !== undefined && { sources }) } }), { code: 'BULWARK_CONFIG', problems: [{ path: 'auth.sources', fix: /`csrf` in the definition.*sources: \['bearer'\]/ }] })
   }
   logged.length = 0
   await build(t, { server, options: { ...options, sources: ['bearer'] } })

@@ -45,7 +45,7 @@ class Cable {
   }
 
   cut (): void { this.#cut = true; for (const socket of this.#sockets) socket.destroy() }
-  mend (): void { this.#cut = false; this.#mute = false }
+  fix (): void { this.#cut = false; this.#mute = false }
   mute (): void { this.#mute = true }
 }
 
@@ -164,7 +164,7 @@ test('while Redis is gone everything that needs it is a 503 that leaves the cook
   cable.cut()
   await reads('503 STORE_UNAVAILABLE')
   t.equal(one.names().filter((name) => name === 'store_unavailable').length, 1, 'told once')
-  cable.mend()
+  cable.fix()
   await eventually(async () => (await one.call('GET', '/me', jar)).statusCode === 200)
   t.equal(one.names().filter((name) => name === 'store_recovered').length, 1)
   t.equal((await one.call('POST', '/auth/refresh', jar)).statusCode, 200, 'and nothing was counted as reuse')
@@ -180,7 +180,7 @@ test('a rotation whose answer was lost is answered again', async (t) => {
   t.equal(codeOf(await one.call('POST', '/auth/refresh', jar)), '503 STORE_UNAVAILABLE')
   t.ok(Date.now() - started < 1500, 'after the deadline and not later')
   cable.cut()
-  cable.mend()
+  cable.fix()
   await eventually(async () => (await one.call('GET', '/me', jar)).statusCode === 200)
   const again = await one.call('POST', '/auth/refresh', jar)
   t.equal(again.statusCode, 200, 'the store had rotated; the grace answers with the same successor')

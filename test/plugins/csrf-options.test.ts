@@ -55,7 +55,7 @@ test('every option of the csrf plugin and of its routes has a row here', async (
 
 test('a route that is neither a mode nor options is refused by name', async (t) => {
   for (const value of [5, 'x', true, null, '', 'Cookie']) {
-    await t.rejects(async () => route.build(value), { code: 'BULWARK_CONFIG', problems: [{ path: /^GET \/ security\.csrf/, mend: /'cookie', 'always' or false/ }] }, String(value))
+    await t.rejects(async () => route.build(value), { code: 'BULWARK_CONFIG', problems: [{ path: /^GET \/ security\.csrf/, fix: /'cookie', 'always' or false/ }] }, String(value))
   }
 })
 

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import type { Problem } from '../../lib/errors.js'
+import type { Problem } from '../../lib/response/errors.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { checkEnv, env, generatedSecrets, loadEnv, readEnv, resolveEnv, type EnvInput } from '../../plugins/env.js'
 

@@ -2,7 +2,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { PassThrough, Readable } from 'node:stream'
 import { test, type Test } from 'tap'
 import { bulwark, SecurityError, serverOptions, defineSecurity, publicRoute } from '../../index.js'
-import { ERROR_CATALOGUE } from '../../lib/errors.js'
+import { ERROR_CATALOGUE } from '../../lib/response/errors.js'
 import { errors } from '../../plugins/errors.js'
 import { API_HEADERS, assertHeaders } from '../helpers/headers.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import { SecurityError } from '../../lib/errors.js'
+import { SecurityError } from '../../lib/response/errors.js'
 import { errors, type ErrorsOptions } from '../../plugins/errors.js'
 import { assertHeaders } from '../helpers/headers.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'

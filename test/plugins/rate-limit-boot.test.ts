@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { test } from 'tap'
-import type { Problem } from '../../lib/errors.js'
+import type { Problem } from '../../lib/response/errors.js'
 import type { LooseShape, SecurityTypeProvider } from '../../lib/policy/types.js'
 import { checkRateLimit, rateLimit, type BuiltInPolicy } from '../../plugins/rate-limit.js'
 import { bootProblems, build } from '../lib/rate-limit/app.js'
@@ -21,8 +21,8 @@ test('boot names every route whose policies cannot work', async (t) => {
   }
   const problems = await bootProblems(() => app.ready())
   const of = (path: string): Problem[] => problems.filter((problem) => problem.path === path)
-  t.match(of('GET /typo security.rateLimit'), [{ mend: 'Did you mean "tiny"?' }])
-  t.match(of('GET /unknown security.rateLimit'), [{ mend: /Known: global, auth, login, reports, tiny/ }])
+  t.match(of('GET /typo security.rateLimit'), [{ fix: 'Did you mean "tiny"?' }])
+  t.match(of('GET /unknown security.rateLimit'), [{ fix: /Known: global, auth, login, reports, tiny/ }])
   t.match(of('GET /bodyless security.rateLimit'), [{ message: /"login".*"email".*no body/ }])
   t.match(of('POST /no-email security.rateLimit'), [{ message: /body schema/ }])
   t.match(of('POST /not-text security.rateLimit'), [{ message: /as text/ }])
@@ -32,7 +32,7 @@ test('boot names every route whose policies cannot work', async (t) => {
 
 test('a limit by user without an auth plugin stops the boot', async (t) => {
   const { app } = await build(t, { policies: { mine: { limit: 2, window: '1h', by: ['user', { header: 'x-tenant' }] } } })
-  t.match(await bootProblems(() => app.ready()), [{ path: 'rateLimit.policies.mine', mend: /auth plugin/ }])
+  t.match(await bootProblems(() => app.ready()), [{ path: 'rateLimit.policies.mine', fix: /auth plugin/ }])
 })
 
 test('one server has one limiter', async (t) => {
@@ -43,7 +43,7 @@ test('one server has one limiter', async (t) => {
     other.app.register(async (child) => { resolve(await bootProblems(() => child.register(rateLimit))) })
   })
   await bootProblems(() => other.app.ready())
-  t.match(await inChild, [{ path: 'rateLimit', mend: /secureScope/ }])
+  t.match(await inChild, [{ path: 'rateLimit', fix: /secureScope/ }])
 })
 
 test('every option is checked, in all its forms', (t) => {
@@ -95,11 +95,11 @@ test('every option is checked, in all its forms', (t) => {
     ['deny[0]', { allow: ['10.0.0.0/8'], deny: ['::ffff:10.0.0.0/104'] }, /one of the two/],
     ['policies.a.expose', { policies: { a: { limit: 1, window: '1m', by: { body: 'email' }, expose: true } } }, /stays hidden/],
   ]
-  for (const [path, options, mend] of wrong) {
+  for (const [path, options, fix] of wrong) {
     const problems: Problem[] = []
     checkRateLimit(options, development, problems)
     t.same(problems.map((problem) => problem.path), [`rateLimit.${path}`], `${path}: ${JSON.stringify(problems)}`)
-    t.match(problems[0]?.mend, mend)
+    t.match(problems[0]?.fix, fix)
     t.notMatch(JSON.stringify(problems), /never shown/)
   }
   const shared = { redis: 'redis://127.0.0.1:6379' as const }

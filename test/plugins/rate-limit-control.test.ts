@@ -1,7 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import { test } from 'tap'
-import { BulwarkConfigError } from '../../lib/errors.js'
-import type { Duration } from '../../lib/duration.js'
+import { BulwarkConfigError } from '../../lib/response/errors.js'
+import type { Duration } from '../../lib/options/duration.js'
 import type { Limit } from '../../lib/rate-limit/limits.js'
 import type { LimitStore } from '../../lib/rate-limit/stores/store.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
@@ -167,7 +167,7 @@ test('a reload with anything wrong in it throws all of it and changes nothing', 
   for (const [path, policies] of table) {
     const found = await bootProblems(async () => { app.security.limits.reload(policies as never) })
     t.same(found.map((problem) => problem.path), [path], JSON.stringify(policies))
-    t.ok(found.every(({ mend }) => mend.length > 0))
+    t.ok(found.every(({ fix }) => fix.length > 0))
   }
   t.throws(() => { app.security.limits.reload({ ...good, own: { ...good.own, limit: -1 }, pair: [] }) }, BulwarkConfigError)
   t.equal((await bootProblems(async () => { app.security.limits.reload({ own: { limit: 0, window: 'x' as never, by: 'ip' } }) })).length, 2)

@@ -162,7 +162,7 @@ test('a request without a host is refused in HTTP/1.1', async (t) => {
 })
 
 test('an instance that was not built for the options is refused', async (t) => {
-  await t.rejects(async () => Fastify().register(transport, { proxies: ['10.0.0.0/8'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', mend: /serverOptions/ }] })
+  await t.rejects(async () => Fastify().register(transport, { proxies: ['10.0.0.0/8'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', fix: /serverOptions/ }] })
   const other = Fastify(buildServerOptions({ transport: resolveTransport({ proxies: ['10.0.0.0/8'] }, false, []), headers: null, typeBase: null }))
   await t.rejects(async () => other.register(transport, { proxies: ['10.0.0.0/16'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', message: /Differs/ }] })
 })
@@ -184,7 +184,7 @@ test('on a plain instance it works in development and is refused in production',
   app.get('/', async () => 1)
   assertHeaders(t, (await app.inject('/')).headers, { 'x-request-id': ID })
   setEnv(t, { NODE_ENV: 'production' })
-  await t.rejects(async () => Fastify().register(transport, { proxies: 'none' }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', mend: /serverOptions/ }] })
+  await t.rejects(async () => Fastify().register(transport, { proxies: 'none' }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', fix: /serverOptions/ }] })
 })
 
 test('wrong options stop the boot and name the option', async (t) => {
@@ -352,7 +352,7 @@ test('a route that could never be served stops the boot', async (t) => {
   const app = await build(t, { methods: ['GET'] })
   app.post('/x', async () => 1)
   app.route({ method: ['GET', 'PUT'], url: '/both', handler: async () => 1 })
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x method', mend: /transport\.methods/ }] })
+  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x method', fix: /transport\.methods/ }] })
   const tracing = await build(t)
   tracing.route({ method: 'TRACE', url: '/x', handler: async () => 1 })
   await t.rejects(async () => tracing.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'TRACE /x method' }] })

@@ -80,7 +80,7 @@ test('production asks for the decisions that nobody can guess, all in one error'
 test('in production an instance that was not built with serverOptions is refused', async (t) => {
   setEnv(t, { NODE_ENV: 'production' })
   const app = closing(t, Fastify())
-  await t.rejects(async () => app.register(bulwark, defineSecurity({ transport: { proxies: 'none' }, rateLimit: false, auth: false })), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', mend: /serverOptions/ }] })
+  await t.rejects(async () => app.register(bulwark, defineSecurity({ transport: { proxies: 'none' }, rateLimit: false, auth: false })), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', fix: /serverOptions/ }] })
 })
 
 test('everything wrong in a definition is listed at once, for every plugin', async (t) => {
@@ -189,11 +189,11 @@ test('all wrong routes are listed together, with the route and the nearest name'
   await t.rejects(async () => app.ready(), {
     code: 'BULWARK_CONFIG',
     problems: [
-      { path: 'GET /a security.auth.roles', mend: /admin/ },
-      { path: /^GET \/b security\.rateLimit/, mend: /global/ },
-      { path: 'GET /d security.auth', mend: /publicRoute/ },
+      { path: 'GET /a security.auth.roles', fix: /admin/ },
+      { path: /^GET \/b security\.rateLimit/, fix: /global/ },
+      { path: 'GET /d security.auth', fix: /publicRoute/ },
       { path: 'GET /e security.cors.credentials' },
-      { path: 'POST /c security.rateLimt', mend: 'Did you mean "rateLimit"?' },
+      { path: 'POST /c security.rateLimt', fix: 'Did you mean "rateLimit"?' },
     ],
   })
 })

@@ -1,7 +1,7 @@
 import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError } from '../../lib/errors.js'
+import { BulwarkConfigError } from '../../lib/response/errors.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { posture } from '../../plugins/posture.js'
 import { Type, validation, type ValidationOptions } from '../../plugins/validation.js'

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../lib/response/errors.js'
 import { Html, PlainText } from '../../lib/validation/sanitize-types.js'
 import { Type, validation } from '../../plugins/validation.js'
 import { ROOT } from '../helpers/root.js'
@@ -177,7 +177,7 @@ test('a keyword that cannot hold stops the boot, with the route and the field', 
   for (const [name, schema, paths, added] of cases) {
     const problems = await problemsOf(t, schema, added)
     t.same(problems.map(({ path }) => path), paths.map((path) => `POST /notes ${path}`), name)
-    for (const { message, mend } of problems) t.ok(message.length > 10 && mend.length > 10, name)
+    for (const { message, fix } of problems) t.ok(message.length > 10 && fix.length > 10, name)
   }
 })
 

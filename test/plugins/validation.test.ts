@@ -1,7 +1,7 @@
 import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
-import type { Problem } from '../../lib/errors.js'
+import type { Problem } from '../../lib/response/errors.js'
 import type { SecurityEvent } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { checkValidation, Type, validation, type TypeBoxTypeProvider, type ValidationOptions } from '../../plugins/validation.js'

@@ -1,12 +1,12 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options.js'
+import { isPlainObject } from '../../options/check-options.js'
 import { SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
-import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './keys.js'
+import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
 
 const AwsSecretsSchema = Type.Object({
-  secretId: Type.String({ minLength: 1, maxLength: 2048, mend: 'Write the name or the ARN of the secret.' }),
-  region: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Default: AWS_REGION or the profile, as the client finds it.', mend: 'Write a region such as eu-central-1.' })),
-  endpoint: Type.Optional(Type.String({ minLength: 1, mend: 'Write the URL of a VPC endpoint, or leave it out.' })),
+  secretId: Type.String({ minLength: 1, maxLength: 2048, fix: 'Write the name or the ARN of the secret.' }),
+  region: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Default: AWS_REGION or the profile, as the client finds it.', fix: 'Write a region such as eu-central-1.' })),
+  endpoint: Type.Optional(Type.String({ minLength: 1, fix: 'Write the URL of a VPC endpoint, or leave it out.' })),
   keys: KeysSchema,
   unsafeHttp: Type.Optional(Type.Boolean({ description: 'Allows an http:// endpoint that is not on this machine.' })),
 }, { additionalProperties: false })
@@ -41,7 +41,7 @@ export function awsSecrets (options: AwsSecretsOptions): SecretSource {
         const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
         if (value === undefined || value === null) continue
         // The secrets that AWS makes for databases hold their port as a number.
-        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, mend: 'Store it as a string.' })
+        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, fix: 'Store it as a string.' })
         values[name] = String(value)
       }
       return values
@@ -52,7 +52,7 @@ export function awsSecrets (options: AwsSecretsOptions): SecretSource {
 async function createClient ({ secretId, region, endpoint }: AwsSecretsOptions): Promise<Client> {
   // Loaded only here: the client is large, and most services have another source.
   const sdk = await import('@aws-sdk/client-secrets-manager').catch(() => {
-    throw new SecretSourceError({ message: 'The package @aws-sdk/client-secrets-manager is not installed.', mend: 'Run: npm install @aws-sdk/client-secrets-manager' })
+    throw new SecretSourceError({ message: 'The package @aws-sdk/client-secrets-manager is not installed.', fix: 'Run: npm install @aws-sdk/client-secrets-manager' })
   })
   const manager = new sdk.SecretsManagerClient({ ...(region !== undefined && { region }), ...(endpoint !== undefined && { endpoint }) })
   return { read: async (signal) => await manager.send(new sdk.GetSecretValueCommand({ SecretId: secretId }), { abortSignal: signal }) }
@@ -64,34 +64,34 @@ async function read (client: Client, signal: AbortSignal): ReturnType<Client['re
   } catch (error) {
     const name = error instanceof Error ? error.name : ''
     // Its message is not shown: AWS and proxies in between write into it whatever they like.
-    throw new SecretSourceError(REASONS[name] ?? { message: `The request failed (${/^[A-Za-z]{1,60}$/.test(name) ? name : 'unknown error'}).`, mend: 'Check the region, the network and the credentials.' })
+    throw new SecretSourceError(REASONS[name] ?? { message: `The request failed (${/^[A-Za-z]{1,60}$/.test(name) ? name : 'unknown error'}).`, fix: 'Check the region, the network and the credentials.' })
   }
 }
 
 const MAY_READ = 'Give the role of this service secretsmanager:GetSecretValue on this secret.'
-const CREDENTIALS: SourceProblem = { message: 'There are no valid credentials.', mend: 'Give the service a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.' }
+const CREDENTIALS: SourceProblem = { message: 'There are no valid credentials.', fix: 'Give the service a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.' }
 
 const REASONS: Readonly<Partial<Record<string, SourceProblem>>> = {
-  ResourceNotFoundException: { message: 'There is no such secret in this region.', mend: 'Check `secretId` and `region`.' },
-  AccessDeniedException: { message: 'Access is denied.', mend: MAY_READ },
-  DecryptionFailure: { message: 'The secret cannot be decrypted.', mend: 'Give the role of this service kms:Decrypt on the key of the secret.' },
-  InvalidRequestException: { message: 'The secret is not readable in its state; it may be scheduled for deletion.', mend: 'Restore it, or name another.' },
+  ResourceNotFoundException: { message: 'There is no such secret in this region.', fix: 'Check `secretId` and `region`.' },
+  AccessDeniedException: { message: 'Access is denied.', fix: MAY_READ },
+  DecryptionFailure: { message: 'The secret cannot be decrypted.', fix: 'Give the role of this service kms:Decrypt on the key of the secret.' },
+  InvalidRequestException: { message: 'The secret is not readable in its state; it may be scheduled for deletion.', fix: 'Restore it, or name another.' },
   CredentialsProviderError: CREDENTIALS,
   UnrecognizedClientException: CREDENTIALS,
   InvalidSignatureException: CREDENTIALS,
   ExpiredTokenException: CREDENTIALS,
-  ThrottlingException: { message: 'AWS limits the rate of requests.', mend: 'Refresh less often.' },
+  ThrottlingException: { message: 'AWS limits the rate of requests.', fix: 'Refresh less often.' },
 }
 
 function parse (text: string | undefined): Readonly<Record<string, unknown>> {
-  const mend = 'Store the variables as keys and values: {"JWT_ACCESS_SECRET":"..."}.'
-  if (text === undefined) throw new SecretSourceError({ message: 'The secret is binary.', mend })
+  const fix = 'Store the variables as keys and values: {"JWT_ACCESS_SECRET":"..."}.'
+  if (text === undefined) throw new SecretSourceError({ message: 'The secret is binary.', fix })
   let data: unknown
   try {
     data = JSON.parse(text)
   } catch {
     data = null
   }
-  if (!isPlainObject(data)) throw new SecretSourceError({ message: 'The secret is not a JSON object.', mend })
+  if (!isPlainObject(data)) throw new SecretSourceError({ message: 'The secret is not a JSON object.', fix })
   return data
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { codeOf, SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
 import { MAX_FILE_BYTES } from '../source.js'
-import { checkSourceOptions, keyOf, KeysSchema } from './keys.js'
+import { checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
 
 const FileSecretsSchema = Type.Object({
   directory: Type.String({ minLength: 1, description: 'Write the path of a directory with one file a secret.' }),
@@ -26,7 +26,7 @@ const ATTEMPTS = 3
 export function fileSecrets (directory: string, options: FileSecretsOptions = {}): SecretSource {
   const checked = checkSourceOptions(FileSecretsSchema, { ...options, directory }, 'fileSecrets')
   for (const [name, key] of Object.entries(checked.options?.keys ?? {})) {
-    if (/[/\\\0]/.test(key) || key.startsWith('..')) checked.problems.push({ message: `fileSecrets.keys.${name}: Not the name of a file.`, mend: 'Write a name without slashes that does not begin with two dots.' })
+    if (/[/\\\0]/.test(key) || key.startsWith('..')) checked.problems.push({ message: `fileSecrets.keys.${name}: Not the name of a file.`, fix: 'Write a name without slashes that does not begin with two dots.' })
   }
   return {
     name: `files in ${typeof directory === 'string' ? JSON.stringify(directory) : 'a directory'}`,
@@ -62,16 +62,16 @@ async function placeOf (directory: string): Promise<string> {
     // Not a Kubernetes volume: the files are in the directory itself.
   }
   const found = await stat(directory).catch((error: unknown) => {
-    throw new SecretSourceError({ message: `The directory cannot be read (${codeOf(error)}).`, mend: 'Mount it, or correct the path.' })
+    throw new SecretSourceError({ message: `The directory cannot be read (${codeOf(error)}).`, fix: 'Mount it, or correct the path.' })
   })
-  if (!found.isDirectory()) throw new SecretSourceError({ message: 'It is not a directory.', mend: 'Name the directory that holds the files; NAME_FILE names a single one.' })
+  if (!found.isDirectory()) throw new SecretSourceError({ message: 'It is not a directory.', fix: 'Name the directory that holds the files; NAME_FILE names a single one.' })
   return directory
 }
 
 /** Null when there is no such file. */
 async function readSecret (path: string, where: string, problems: SourceProblem[]): Promise<string | null> {
-  const add = (message: string, mend: string): null => {
-    problems.push({ message: where + message, mend })
+  const add = (message: string, fix: string): null => {
+    problems.push({ message: where + message, fix })
     return null
   }
   try {

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options.js'
+import { isPlainObject } from '../../options/check-options.js'
 import { codeOf, SecretSourceError } from '../secret-source.js'
 import { VaultRefusal, type VaultClient } from './vault-client.js'
 
 export const KubernetesSchema = Type.Object({
-  role: Type.String({ minLength: 1, mend: 'Write the name of the role that the auth method has for this service.' }),
+  role: Type.String({ minLength: 1, fix: 'Write the name of the role that the auth method has for this service.' }),
   mount: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$', description: 'Where the auth method is mounted. Default `kubernetes`.' })),
   tokenFile: Type.Optional(Type.String({ minLength: 1, description: 'The service account\'s token. Default: where Kubernetes mounts it.' })),
-}, { additionalProperties: false, mend: 'Write { role: \'my-service\' }.' })
+}, { additionalProperties: false, fix: 'Write { role: \'my-service\' }.' })
 
 interface TokenOptions {
   readonly token?: string
@@ -57,11 +57,11 @@ async function logIn ({ role, mount = 'kubernetes', tokenFile = SERVICE_ACCOUNT_
     token: null,
     body: { role, jwt },
     signal,
-    missing: { message: 'The auth method is not there (404).', mend: 'Check kubernetes.mount and `namespace`.' },
+    missing: { message: 'The auth method is not there (404).', fix: 'Check kubernetes.mount and `namespace`.' },
   })
   const auth = isPlainObject(body) ? body['auth'] : undefined
   if (!isPlainObject(auth) || typeof auth['client_token'] !== 'string' || typeof auth['lease_duration'] !== 'number') {
-    throw new SecretSourceError({ message: 'The answer to the sign-in holds no token.', mend: 'Check that kubernetes.mount is a Kubernetes auth method.' })
+    throw new SecretSourceError({ message: 'The answer to the sign-in holds no token.', fix: 'Check that kubernetes.mount is a Kubernetes auth method.' })
   }
   // 0 is a token without an end.
   const seconds = auth['lease_duration'] === 0 ? Infinity : auth['lease_duration']
@@ -70,7 +70,7 @@ async function logIn ({ role, mount = 'kubernetes', tokenFile = SERVICE_ACCOUNT_
 
 async function readToken (path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new SecretSourceError({ message: `The file of the token cannot be read (${codeOf(error)}).`, mend: 'Mount it, or correct its path and permissions.' })
+    throw new SecretSourceError({ message: `The file of the token cannot be read (${codeOf(error)}).`, fix: 'Mount it, or correct its path and permissions.' })
   })
   return checked(text.trim(), 'The file of the token')
 }
@@ -78,5 +78,5 @@ async function readToken (path: string): Promise<string> {
 /** In a header anything else would fail with a message that quotes it. */
 function checked (token: string, what: string): string {
   if (/^[\x21-\x7e]{1,16384}$/.test(token)) return token
-  throw new SecretSourceError({ message: `${what} is empty or holds what no token has.`, mend: 'Give the token alone, without spaces and line breaks.' })
+  throw new SecretSourceError({ message: `${what} is empty or holds what no token has.`, fix: 'Give the token alone, without spaces and line breaks.' })
 }

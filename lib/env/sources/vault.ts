@@ -1,21 +1,21 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options.js'
+import { isPlainObject } from '../../options/check-options.js'
 import { SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
-import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './keys.js'
+import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
 import { createVaultClient, type VaultClient } from './vault-client.js'
 import { createVaultToken, KubernetesSchema } from './vault-token.js'
 
 /** Segments of a path, each one or more characters; Vault's own names have no others. */
 const PATH = '^[A-Za-z0-9_.@=+ -]+(/[A-Za-z0-9_.@=+ -]+)*$'
-const PATH_MEND = 'Write it without a slash at either end, without `data/` and without dots as a segment: team/app.'
+const PATH_FIX = 'Write it without a slash at either end, without `data/` and without dots as a segment: team/app.'
 
 const VaultSecretsSchema = Type.Object({
-  address: Type.String({ minLength: 1, mend: 'Write https://vault.example.com:8200.' }),
-  path: Type.String({ pattern: PATH, maxLength: 1024, mend: PATH_MEND }),
-  mount: Type.Optional(Type.String({ pattern: PATH, maxLength: 1024, mend: PATH_MEND, description: 'Where the KV version 2 engine is mounted. Default `secret`.' })),
-  namespace: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_./-]{1,256}$', mend: 'Write a namespace such as team-a/.' })),
-  token: Type.Optional(Type.String({ minLength: 1, mend: 'Give the token, or tokenFile or kubernetes instead.' })),
-  tokenFile: Type.Optional(Type.String({ minLength: 1, mend: 'Write the path of the file that Vault Agent keeps the token in; it is read again at each load.' })),
+  address: Type.String({ minLength: 1, fix: 'Write https://vault.example.com:8200.' }),
+  path: Type.String({ pattern: PATH, maxLength: 1024, fix: PATH_FIX }),
+  mount: Type.Optional(Type.String({ pattern: PATH, maxLength: 1024, fix: PATH_FIX, description: 'Where the KV version 2 engine is mounted. Default `secret`.' })),
+  namespace: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_./-]{1,256}$', fix: 'Write a namespace such as team-a/.' })),
+  token: Type.Optional(Type.String({ minLength: 1, fix: 'Give the token, or tokenFile or kubernetes instead.' })),
+  tokenFile: Type.Optional(Type.String({ minLength: 1, fix: 'Write the path of the file that Vault Agent keeps the token in; it is read again at each load.' })),
   kubernetes: Type.Optional(KubernetesSchema),
   keys: KeysSchema,
   unsafeHttp: Type.Optional(Type.Boolean({ description: 'Allows an http:// address that is not on this machine.' })),
@@ -47,7 +47,7 @@ export function vaultSecrets (options: VaultSecretsOptions): SecretSource {
         const key = keyOf(checked.keys, name)
         const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
         if (value === undefined || value === null) continue
-        if (typeof value !== 'string') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, mend: 'Store it as a string.' })
+        if (typeof value !== 'string') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, fix: 'Store it as a string.' })
         values[name] = value
       }
       return values
@@ -60,10 +60,10 @@ function contradictions ({ address, path, mount = 'secret', token, tokenFile, ku
   const wrongAddress = addressProblem(address, 'vaultSecrets.address', unsafeHttp)
   if (wrongAddress !== null) problems.push(wrongAddress)
   for (const [option, text] of [['path', path], ['mount', mount]] as const) {
-    if (text.split('/').some((segment) => segment === '.' || segment === '..')) problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, mend: PATH_MEND })
+    if (text.split('/').some((segment) => segment === '.' || segment === '..')) problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, fix: PATH_FIX })
   }
   if ([token, tokenFile, kubernetes].filter((way) => way !== undefined).length !== 1) {
-    problems.push({ message: 'vaultSecrets: Exactly one of token, tokenFile and kubernetes is needed.', mend: 'Write the one that this service signs in with.' })
+    problems.push({ message: 'vaultSecrets: Exactly one of token, tokenFile and kubernetes is needed.', fix: 'Write the one that this service signs in with.' })
   }
   return problems
 }
@@ -87,7 +87,7 @@ function createReader (client: VaultClient, path: string): (token: string, signa
     const metadata = isPlainObject(outer) ? outer['metadata'] : undefined
     // KV version 1 answers with the keys themselves.
     if (!isPlainObject(data) || !isPlainObject(metadata) || typeof metadata['version'] !== 'number') {
-      throw new SecretSourceError({ message: 'The answer is not one of a KV version 2 engine.', mend: 'Check `mount` and `path`: version 1 engines are not read (vault kv enable-versioning).' })
+      throw new SecretSourceError({ message: 'The answer is not one of a KV version 2 engine.', fix: 'Check `mount` and `path`: version 1 engines are not read (vault kv enable-versioning).' })
     }
     const found = { version: metadata['version'], createdAt: Date.parse(String(metadata['created_time'])), data }
     if (newest !== null && found.version < newest.version && !(found.createdAt > newest.createdAt)) return newest.data
@@ -96,4 +96,4 @@ function createReader (client: VaultClient, path: string): (token: string, signa
   }
 }
 
-const NO_SECRET: SourceProblem = { message: 'There is no such secret, or its present version was deleted (404).', mend: 'Check `mount`, `path` and `namespace`; write the path without `data/`.' }
+const NO_SECRET: SourceProblem = { message: 'There is no such secret, or its present version was deleted (404).', fix: 'Check `mount`, `path` and `namespace`; write the path without `data/`.' }

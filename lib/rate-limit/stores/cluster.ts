@@ -1,4 +1,4 @@
-import { DeadlineExceeded, withDeadline } from '../../redis.js'
+import { DeadlineExceeded, withDeadline } from '../../redis/connection.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
 import { slotOf } from './slot.js'
 import type { LimitStore, Verdict } from './store.js'

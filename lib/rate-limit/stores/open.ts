@@ -1,5 +1,5 @@
 import type { Cluster } from 'ioredis'
-import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection, type RedisSource } from '../../redis.js'
+import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection, type RedisSource } from '../../redis/connection.js'
 import { ClusterStore } from './cluster.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { DeadlineExceeded, withDeadline } from '../../redis.js'
+import { DeadlineExceeded, withDeadline } from '../../redis/connection.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
 import { ADMITTED, BAN, CONSUME, encodeQuotas, GIVE_BACK, NO_QUOTAS, NUMBERS_BEFORE_READINGS, NUMBERS_PER_READING, PEEK, REDIS_CLOCK, RESET, STALE, type Script } from './scripts.js'
 import { ServerClock, WITHOUT_END } from './server-clock.js'
@@ -81,7 +81,7 @@ export class RedisStore implements LimitStore {
       const numbers = numbersOf(answer)
       const estimateWasLow = this.#serverClock.observe(sentAt, performance.now(), numbers[1] ?? NaN)
       if (numbers[0] !== STALE) return { admitted: numbers[0] === ADMITTED, readings: readingsOf(numbers, quotas) }
-      // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has mended the
+      // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has fixed the
       // estimate, so that this comes to an end.
       if (estimateWasLow) return this.#consume(quotas, keys, startedAt, performance.now())
       throw new DeadlineExceeded('Redis got to the command after its time')

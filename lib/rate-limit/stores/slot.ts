@@ -1,1 +1,1 @@
-export { slotOf } from '../../redis-slot.js'
+export { slotOf } from '../../redis/slot.js'

@@ -2,7 +2,7 @@ import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { calculateJwkThumbprint, createLocalJWKSet, exportJWK, importPKCS8, jwtVerify, SignJWT, type JSONWebKeySet } from 'jose'
 import { test } from 'tap'
 import { publicKeySet, resolveKeyring, secretKeyring, shareKeys, type Keyring } from '../../../lib/auth/keyring.js'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { encode, newPems, newSecret, NOW, payloadOf, ring, sessionsWith, type AsymmetricAlgorithm } from './token-workshop.js'
 
 const UNTIL = '2030-01-31T12:00:00Z'
@@ -138,7 +138,7 @@ test('what is not a keyring is refused with its path, and no problem holds the t
     const problems = problemsOf(input)
     t.same([...new Set(problems.map((problem) => problem.path))], [path], what)
     t.match(problems[0]?.message, message, what)
-    t.ok(problems.every(({ mend }) => mend !== ''), `${what}: has a mend`)
+    t.ok(problems.every(({ fix }) => fix !== ''), `${what}: has a fix`)
     const said = JSON.stringify(problems)
     for (const text of [secret, body, jwk.slice(1, -1), 'change-me-please']) t.notOk(said.includes(text), `${what}: keeps the key to itself`)
   }
@@ -162,7 +162,7 @@ test('a random secret is never taken for a key', async (t) => {
 test('refresh keys are secrets, and the problem says why', async (t) => {
   for (const alg of ALGORITHMS) {
     const current = problemsOf({ current: { alg, key: pems[alg].privateKey } }, 'refresh')
-    t.match(current, [{ path: 'keys.current.alg', message: /HS256 only/, mend: /derived from the secret/ }])
+    t.match(current, [{ path: 'keys.current.alg', message: /HS256 only/, fix: /derived from the secret/ }])
     t.match(problemsOf({ current: { alg: 'HS256', key: newSecret() }, verifyOnly: [{ alg, key: pems[alg].publicKey, until: UNTIL }] }, 'refresh'), [{ path: 'keys.verifyOnly[0].alg' }])
   }
   t.same(problemsOf({ current: { alg: 'HS256', key: newSecret() } }, 'refresh'), [])

@@ -5,7 +5,7 @@ import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
 import { AuthOptionsSchema, checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
 
@@ -20,9 +20,9 @@ function minimal (): Record<string, unknown> {
 function problemsOf (options: unknown, boot: AuthBoot = DEV): string[] {
   const problems: Problem[] = []
   checkAuth(options, boot, problems)
-  for (const { path, message, mend } of problems) {
-    if (path === '' || message === '' || mend === '') throw new Error('a problem names its path, what is wrong, and the mend')
-    if (`${message}${mend}`.includes(ACCESS) || `${message}${mend}`.includes(REFRESH)) throw new Error('a problem holds a secret')
+  for (const { path, message, fix } of problems) {
+    if (path === '' || message === '' || fix === '') throw new Error('a problem names its path, what is wrong, and the fix')
+    if (`${message}${fix}`.includes(ACCESS) || `${message}${fix}`.includes(REFRESH)) throw new Error('a problem holds a secret')
   }
   return problems.map(({ path, message }) => `${path}: ${message}`)
 }
@@ -110,7 +110,7 @@ test('a wrong option is one problem, said in words, and nothing that was given i
   for (const name of Object.keys(AuthOptionsSchema.properties)) {
     const problems: Problem[] = []
     checkAuth({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
-    t.match(problems, [{ path: `auth.${name}x`, message: 'Unknown option.', mend: `Did you mean "${name}"?` }])
+    t.match(problems, [{ path: `auth.${name}x`, message: 'Unknown option.', fix: `Did you mean "${name}"?` }])
   }
 })
 
@@ -136,7 +136,7 @@ test('weak, equal and mistaken secrets are refused without being shown', async (
       const problems: Problem[] = []
       checkAuth({ ...minimal(), [name]: weak }, DEV, problems)
       t.ok(problems.length > 0 && problems.every(({ path }) => path === `auth.${name}`), `${name} ${weak.slice(0, 20)}`)
-      t.notOk(problems.some(({ message, mend }) => `${message}${mend}`.includes(weak)))
+      t.notOk(problems.some(({ message, fix }) => `${message}${fix}`.includes(weak)))
     }
   }
   t.same(problemsOf({ ...minimal(), refreshSecret: ACCESS }), ['auth.refreshSecret: It equals the access secret.'])

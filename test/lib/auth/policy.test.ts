@@ -1,14 +1,14 @@
 import { test } from 'tap'
 import { baseAuthPolicy, PublicRoute, publicRoute, resolveAuthPolicy, type KnownNames, type ResolvedAuthPolicy } from '../../../lib/auth/policy.js'
-import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 
 const NAMES = { roles: new Set(['user', 'admin']), scopes: new Set(['read', 'write']) }
 const BASE = baseAuthPolicy('strict')
 
-function resolve (input: unknown, base: ResolvedAuthPolicy = BASE, names: KnownNames = NAMES): { policy: ResolvedAuthPolicy, problems: string[], mends: string[] } {
+function resolve (input: unknown, base: ResolvedAuthPolicy = BASE, names: KnownNames = NAMES): { policy: ResolvedAuthPolicy, problems: string[], fixes: string[] } {
   const problems: Problem[] = []
   const policy = resolveAuthPolicy(names, base, input, 'GET /x security.auth', problems)
-  return { policy, problems: problems.map(({ path, message }) => `${path}: ${message}`), mends: problems.map(({ mend }) => mend) }
+  return { policy, problems: problems.map(({ path, message }) => `${path}: ${message}`), fixes: problems.map(({ fix }) => fix) }
 }
 
 test('a public route says why', async (t) => {
@@ -40,10 +40,10 @@ test('what is no policy is a problem that names the route', async (t) => {
     t.match(resolve(input).policy, BASE, 'and the base stays')
   }
   for (const fresh of ['500ms', '1500ms']) t.same(resolve({ fresh }).problems, ['GET /x security.auth.fresh: Not whole seconds.'], fresh)
-  t.match(resolve(false).mends, [/publicRoute\('why'\)/])
-  t.match(resolve({ roles: [] }).mends, [/at least one role/])
-  t.same(resolve({ roles: ['admn'] }), { policy: resolve({ roles: ['admn'] }).policy, problems: ['GET /x security.auth.roles: Unknown role "admn".'], mends: ['Did you mean "admin"?'] })
-  t.match(resolve({ roles: ['superintendent'] }).mends, ['Known roles: user, admin.'])
+  t.match(resolve(false).fixes, [/publicRoute\('why'\)/])
+  t.match(resolve({ roles: [] }).fixes, [/at least one role/])
+  t.same(resolve({ roles: ['admn'] }), { policy: resolve({ roles: ['admn'] }).policy, problems: ['GET /x security.auth.roles: Unknown role "admn".'], fixes: ['Did you mean "admin"?'] })
+  t.match(resolve({ roles: ['superintendent'] }).fixes, ['Known roles: user, admin.'])
 })
 
 test('scopes are replaced as roles are, and unknown ones are problems', async (t) => {
@@ -55,7 +55,7 @@ test('scopes are replaced as roles are, and unknown ones are problems', async (t
   t.match(resolve({ scopes: ['read'] }, policy).policy, { roles: ['user'], scopes: ['read'] })
   t.match(resolve({ scopes: undefined }, policy).policy, { scopes: ['read', 'write'] })
   for (const word of ['required', 'optional', publicRoute('x')]) t.same(resolve(word, policy).policy.scopes, [])
-  t.match(resolve({ scopes: ['raed'] }), { problems: ['GET /x security.auth.scopes: Unknown scope "raed".'], mends: ['Did you mean "read"?'] })
-  t.match(resolve({ scopes: ['administer-everything'] }), { mends: ['Known scopes: read, write.'] })
-  t.match(resolve({ scopes: ['read'] }, BASE, { ...NAMES, scopes: new Set() }), { problems: ['GET /x security.auth.scopes: Unknown scope "read".'], mends: ['Declare it in auth.scopes.'] })
+  t.match(resolve({ scopes: ['raed'] }), { problems: ['GET /x security.auth.scopes: Unknown scope "raed".'], fixes: ['Did you mean "read"?'] })
+  t.match(resolve({ scopes: ['administer-everything'] }), { fixes: ['Known scopes: read, write.'] })
+  t.match(resolve({ scopes: ['read'] }, BASE, { ...NAMES, scopes: new Set() }), { problems: ['GET /x security.auth.scopes: Unknown scope "read".'], fixes: ['Declare it in auth.scopes.'] })
 })

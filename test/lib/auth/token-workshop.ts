@@ -6,7 +6,7 @@ import type { SessionPolicy, SessionStore } from '../../../lib/auth/session-stor
 import { createSessions, type Sessions } from '../../../lib/auth/sessions.js'
 import type { TokenCodec, TokenTimes } from '../../../lib/auth/tokens.js'
 import { createUserModel } from '../../../lib/auth/users.js'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 
 export const NOW = 1_800_000_000
 export type Claims = Record<string, unknown>

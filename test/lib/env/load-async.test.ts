@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type, type TObject } from '@sinclair/typebox'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 import { generatedSecrets, loadEnv, loadEnvAsync, secretValuesOf, SecretSourceError, stopRefresh, type LoadEnvAsyncOptions, type LoadedEnv, type SecretSource } from '../../../plugins/env.js'
 
 const STRONG = 'Zk3vQ9xTf7Lw2Rb8Yc5Nh1Jd6Gs4Mp0Ua-Xe'
@@ -57,7 +57,7 @@ test('every source that fails and every variable that is wrong is listed at once
     source: { PORT: 'sup3r-port', NODE_ENV: 'production' },
     timeout: '50ms',
     sources: [
-      { name: 'safe', load: async () => { throw new SecretSourceError([{ message: 'Sealed.', mend: 'Unseal it.' }, { message: 'And more.', mend: 'Do it.' }]) } },
+      { name: 'safe', load: async () => { throw new SecretSourceError([{ message: 'Sealed.', fix: 'Unseal it.' }, { message: 'And more.', fix: 'Do it.' }]) } },
       { name: 'foreign', load: async () => { throw Object.assign(new Error(`could not parse ${OTHER}`), { code: 'ECONNREFUSED' }) } },
       { name: 'no error', load: () => Promise.reject(Object.assign(new Error(OTHER), { name: OTHER, code: 5 })) },
       { name: 'synchronous', load: () => { throw new TypeError(OTHER) } },
@@ -82,10 +82,10 @@ test('every source that fails and every variable that is wrong is listed at once
   t.notMatch(JSON.stringify(problems), /sup3r|q7Tn2/)
 })
 
-test('what is in no source is missing, and the mend says where it may be put', async (t) => {
+test('what is in no source is missing, and the fix says where it may be put', async (t) => {
   const problems = await problemsOf(t, { source: { NODE_ENV: 'production' }, sources: [source({ A: '' }, 'Vault secret/app')] })
   t.same(problems.map(({ path, message }) => [path, message]), [['env.A', 'Missing.'], ['env.URL', 'Missing.']], 'an empty text counts as absent')
-  t.match(problems[0]?.mend, /or store it in Vault secret\/app/)
+  t.match(problems[0]?.fix, /or store it in Vault secret\/app/)
 })
 
 test('the signal of a source is aborted at its deadline', async (t) => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 import { generatedSecrets, loadEnv, type EnvOf, type LoadedEnv, type LoadEnvOptions } from '../../../plugins/env.js'
 
 const STRONG = 'Zk3vQ9xTf7Lw2Rb8Yc5Nh1Jd6Gs4Mp0Ua-Xe'
@@ -52,7 +52,7 @@ test('a variable that the schema does not declare is not taken over', async (t) 
   t.same(Object.keys(config), ['A'])
 })
 
-test('all problems are listed at once, each with the variable and a mend, and none with a value', async (t) => {
+test('all problems are listed at once, each with the variable and a fix, and none with a value', async (t) => {
   const source = { PORT: 'sup3r-port', MODE: 'sup3r-mode', WEAK: 'sup3r-weak', TWIN: STRONG, TWIN2: STRONG, URL: 'sup3r url', NUMBERS: '1,sup3r', SHORT: 'x' }
   const problems = problemsOf(t, Type.Object({
     MISSING: Type.String({ description: 'The name of the thing.' }),
@@ -67,15 +67,15 @@ test('all problems are listed at once, each with the variable and a mend, and no
     SHORT: Type.String({ minLength: 2 }),
   }), { source })
   t.same(problems.map(({ path }) => path).sort(), ['env.MISSING', 'env.MISSING_SECRET', 'env.MODE', 'env.NUMBERS', 'env.PORT', 'env.SHORT', 'env.TWIN2', 'env.URL', 'env.WEAK'])
-  for (const { path, message, mend } of problems) {
-    t.ok(message !== '' && mend !== '', path)
-    for (const value of Object.values(source)) if (value.length > 1) t.notOk(`${message} ${mend}`.includes(value), `${path} shows no value`)
-    t.notMatch(`${message} ${mend}`, /sup3r/)
+  for (const { path, message, fix } of problems) {
+    t.ok(message !== '' && fix !== '', path)
+    for (const value of Object.values(source)) if (value.length > 1) t.notOk(`${message} ${fix}`.includes(value), `${path} shows no value`)
+    t.notMatch(`${message} ${fix}`, /sup3r/)
   }
   const find = (name: string): Problem | undefined => problems.find(({ path }) => path === `env.${name}`)
-  t.match(find('MISSING')?.mend, /The name of the thing\. Set MISSING, or MISSING_FILE/)
-  t.match(find('MISSING_SECRET')?.mend, /npx fastify-bulwark keygen/)
-  t.match(find('MODE')?.mend, /a, b/)
+  t.match(find('MISSING')?.fix, /The name of the thing\. Set MISSING, or MISSING_FILE/)
+  t.match(find('MISSING_SECRET')?.fix, /npx fastify-bulwark keygen/)
+  t.match(find('MODE')?.fix, /a, b/)
   t.match(find('TWIN2')?.message, /same secret as TWIN/)
 })
 
@@ -106,7 +106,7 @@ test('the caller\'s schema is never changed, frozen or not', async (t) => {
   t.not(first, loadEnv(plain, { source: {} })['A'], 'a default is copied for each configuration')
 })
 
-test('a wrong schema is refused with the keyword and its mend', async (t) => {
+test('a wrong schema is refused with the keyword and its fix', async (t) => {
   const cases: [string, TObject, string, RegExp][] = [
     ['misspelt keyword', Type.Object({ A: Type.String({ secrte: true }) }), 'env.A.secrte', /Did you mean "secret"\?/],
     ['misspelt JSON Schema keyword', Type.Object({ A: Type.String({ minLenght: 1 }) }), 'env.A.minLenght', /"minLength"/],
@@ -131,9 +131,9 @@ test('a wrong schema is refused with the keyword and its mend', async (t) => {
     ['name that no shell can set', Type.Object({ 'a-b': Type.String() }), 'env.a-b', /letters/],
     ['unknown format', Type.Object({ A: Type.String({ format: 'nonsense' }) }), 'env', /Correct the schema/],
   ]
-  for (const [name, schema, path, mend] of cases) {
+  for (const [name, schema, path, fix] of cases) {
     const problem = problemsOf(t, schema, { source: { A: STRONG, 'a-b': 'x' } }).find((each) => each.path === path)
-    t.match(problem?.mend, mend, name)
+    t.match(problem?.fix, fix, name)
   }
 })
 

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { inspect } from 'node:util'
 import { Type, type TObject } from '@sinclair/typebox'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 import { addSecretValue } from '../../../lib/env/config.js'
 import { loadEnv, secretValuesOf } from '../../../plugins/env.js'
 
@@ -37,7 +37,7 @@ test('redact is refused where it says nothing or cannot hold', async (t) => {
     ['a message that is no text', Type.Object({ A: Type.String({ message: 1 }) }), /one sentence/],
     ['an empty message', Type.Object({ A: Type.String({ message: '' }) }), /one sentence/],
   ]
-  for (const [name, schema, mend] of cases) t.match(problemsOf(t, schema, { A: STRONG })[0]?.mend, mend, name)
+  for (const [name, schema, fix] of cases) t.match(problemsOf(t, schema, { A: STRONG })[0]?.fix, fix, name)
   t.doesNotThrow(() => loadEnv(Type.Object({ A: Type.String({ redact: undefined, message: undefined }) }), { source: { A: 'a' } }))
 })
 
@@ -52,7 +52,7 @@ test('a value that does not fit is answered with the declared message and descri
   t.same(problems.map(({ path, message }) => [path, message]), [
     ['env.URL', 'Not a Postgres URL.'], ['env.SITE', 'Not an address.'], ['env.MODE', 'No such mode.'], ['env.PLAIN', 'The value must match pattern "^x".'],
   ])
-  t.equal(problems[0]?.mend, 'A postgres:// URL.')
+  t.equal(problems[0]?.fix, 'A postgres:// URL.')
   t.notMatch(JSON.stringify(problems), /sup3r/)
 })
 

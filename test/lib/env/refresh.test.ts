@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { createConfig, secretValuesOf } from '../../../lib/env/config.js'
 import { logRefresh, startRefresh, stopRefresh, type Judge, type OnRotate } from '../../../lib/env/refresh.js'
 import type { SecretSource } from '../../../lib/env/secret-source.js'
@@ -35,7 +35,7 @@ function bench (t: Test, options: { onRotate?: OnRotate, weak?: string, attach?:
     },
   }
   const judge: Judge = (changed) => {
-    const problems: Problem[] = [...changed].filter(([, text]) => text === options.weak).map(([name]) => ({ path: `env.${name}`, message: 'Too weak.', mend: 'Make another.' }))
+    const problems: Problem[] = [...changed].filter(([, text]) => text === options.weak).map(([name]) => ({ path: `env.${name}`, message: 'Too weak.', fix: 'Make another.' }))
     return { values: Object.fromEntries(changed), problems, accept: () => { made.accepted.push(...changed.keys()) } }
   }
   const source: SecretSource = { name: 'bench', load: async (names, context) => { made.loads++; return await made.load(names, context) } }
@@ -71,7 +71,7 @@ test('a value that did not change is not handed over, one that did is, once', as
 
 test('a source that fails is told of once, keeps the old values, and is told of once when it is back', async (t) => {
   const made = bench(t)
-  made.load = async () => { throw new SecretSourceError({ message: 'Sealed.', mend: 'Unseal it.' }) }
+  made.load = async () => { throw new SecretSourceError({ message: 'Sealed.', fix: 'Unseal it.' }) }
   await made.until(() => made.loads > 4)
   t.same(made.lines.map(([level]) => level), ['error'])
   t.match(made.lines[0]?.[1], { source: 'bench', problems: ['Sealed. Unseal it.'] })
@@ -123,7 +123,7 @@ test('a callback that throws gets the value again, and nobody logs it meanwhile'
 
 test('a failure before there was a log is told when there is one', async (t) => {
   const made = bench(t, { attach: false })
-  made.load = async () => { throw new SecretSourceError({ message: 'Sealed.', mend: 'Unseal it.' }) }
+  made.load = async () => { throw new SecretSourceError({ message: 'Sealed.', fix: 'Unseal it.' }) }
   await made.until(() => made.loads > 2)
   t.equal(logRefresh(made.config, logOf(made.lines)), true)
   t.same(made.lines.map(([level]) => level), ['error'])

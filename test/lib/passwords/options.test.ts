@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { readMachine } from '../../../lib/passwords/machine.js'
 import { PasswordsSchema, resolvePasswordsOptions, type ResolvedPasswords } from '../../../lib/passwords/options.js'
 import { ROOT } from '../../helpers/root.js'
@@ -54,7 +54,7 @@ test('each option takes what is within its bounds and refuses everything else by
       const { resolved, problems } = resolve({ [name]: value })
       t.equal(resolved, null, `${name} ${String(value)}`)
       t.equal(problems[0]?.path, `passwords.${name}`)
-      t.ok(problems.every(({ message, mend }) => message !== '' && mend !== ''))
+      t.ok(problems.every(({ message, fix }) => message !== '' && fix !== ''))
     }
   }
 })
@@ -64,7 +64,7 @@ test('every choice of OWASP starts, and one step less does not', async (t) => {
     t.same(resolve({ passes, memoryKiB: least }).problems, [], `${passes} passes`)
     const [problem] = resolve({ passes, memoryKiB: least - 1 }).problems
     t.equal(problem?.path, 'passwords.memoryKiB', `${passes} passes`)
-    t.match(problem?.mend, /7168/)
+    t.match(problem?.fix, /7168/)
   }
 })
 
@@ -93,7 +93,7 @@ test('peppers are a list without repetitions, each as strong as a single one', a
 
 test('a misspelt option is refused with the right name, and no list or text is taken for options', async (t) => {
   for (const [typo, name] of [['memoryKib', 'memoryKiB'], ['pases', 'passes'], ['lane', 'lanes'], ['concurency', 'concurrency'], ['queu', 'queue'], ['peper', 'pepper'], ['legasy', 'legacy']]) {
-    t.match(resolve({ [typo ?? '']: 2 }).problems, [{ path: `passwords.${typo ?? ''}`, mend: `Did you mean "${name ?? ''}"?` }])
+    t.match(resolve({ [typo ?? '']: 2 }).problems, [{ path: `passwords.${typo ?? ''}`, fix: `Did you mean "${name ?? ''}"?` }])
   }
   for (const input of [null, [], 'x', 5]) t.equal(resolve(input).problems.length, 1)
 })

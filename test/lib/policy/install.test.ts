@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import { SecurityError } from '../../../lib/errors.js'
+import { SecurityError } from '../../../lib/response/errors.js'
 import { addSection, claimRegistration, overrideScope, securityOf, turnOff } from '../../../lib/policy/install.js'
 import { ANSWERED, defineSection, type Phase, type PlacedStep, type Step } from '../../../lib/policy/section.js'
 
@@ -10,7 +10,7 @@ function wordSection (key: string, trace: string[], phase: Phase<'onRequest'>): 
     key,
     resolve (base, input, where, problems) {
       if (typeof input === 'string') return input
-      problems.push({ path: where, message: 'Not a word.', mend: 'Write a word.' })
+      problems.push({ path: where, message: 'Not a word.', fix: 'Write a word.' })
       return base
     },
     compile: (word) => [{ hook: 'onRequest', phase, run: function record () { trace.push(`${key}=${word}`); return undefined } }],
@@ -130,8 +130,8 @@ test('all problems of all routes are thrown together when the server gets ready'
     problems: [
       { path: 'GET /a security.word' },
       { path: 'GET /d security' },
-      { path: 'POST /b security.wrod', mend: 'Did you mean "word"?' },
-      { path: 'GET /c security.completely', mend: 'Known here: word.' },
+      { path: 'POST /b security.wrod', fix: 'Did you mean "word"?' },
+      { path: 'GET /c security.completely', fix: 'Known here: word.' },
     ],
   })
 })

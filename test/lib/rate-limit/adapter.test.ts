@@ -4,7 +4,7 @@ import rateLimitPlugin, { type RateLimitPluginOptions } from '@fastify/rate-limi
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError } from '../../../lib/errors.js'
+import { BulwarkConfigError } from '../../../lib/response/errors.js'
 import { createRateLimitStore, type RateLimitStoreOptions } from '../../../lib/rate-limit/adapter.js'
 import { Adapter, type AdapterContext } from '../../../lib/rate-limit/adapter-store.js'
 import { LimitEngine } from '../../../lib/rate-limit/engine.js'
@@ -353,7 +353,7 @@ test('a foreign ioredis client stays open, and their store\'s plain client is re
   t.equal(await client.ping(), 'PONG')
   await client.del(...await client.keys(`${prefix}*`))
   const queueing = new Redis(redisUrl(), { lazyConnect: true })
-  await t.rejects(createRateLimitStore({ redis: queueing, keySecret: SECRET }), { code: 'BULWARK_CONFIG', problems: [{ path: 'createRateLimitStore.redis', mend: /enableOfflineQueue: false/ }] })
+  await t.rejects(createRateLimitStore({ redis: queueing, keySecret: SECRET }), { code: 'BULWARK_CONFIG', problems: [{ path: 'createRateLimitStore.redis', fix: /enableOfflineQueue: false/ }] })
 })
 
 test('a silent Redis holds nobody up: local limits, closed refuses, open lets through', async (t) => {

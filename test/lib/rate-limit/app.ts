@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import type { Test } from 'tap'
-import { BulwarkConfigError, type Problem } from '../../../lib/errors.js'
+import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 import type { SecurityEvent } from '../../../lib/events/catalogue.js'
 import { securityOf } from '../../../lib/policy/install.js'
 import { rateLimit, type RateLimitOptions } from '../../../plugins/rate-limit.js'

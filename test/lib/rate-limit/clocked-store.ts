@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
-import { assertNoProblems, type Problem } from '../../../lib/errors.js'
+import { assertNoProblems, type Problem } from '../../../lib/response/errors.js'
 import type { SecurityEvent } from '../../../lib/events/catalogue.js'
 import { securityOf } from '../../../lib/policy/install.js'
 import type { Quota, Reading } from '../../../lib/rate-limit/quota.js'

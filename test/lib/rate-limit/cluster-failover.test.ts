@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { slotOf } from '../../../lib/rate-limit/stores/slot.js'
-import { connectRedis, resolveRedisSource } from '../../../lib/redis.js'
+import { connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
 import { startCluster } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
 

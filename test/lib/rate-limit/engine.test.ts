@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { DeadlineExceeded } from '../../../lib/redis.js'
+import { DeadlineExceeded } from '../../../lib/redis/connection.js'
 import { isExposed, renderPolicyField, tooManyRequests } from '../../../lib/rate-limit/answers.js'
 import { compileTally, Latency, PolicyCounters } from '../../../lib/rate-limit/counters.js'
 import { LimitEngine, type Decision, type LimitSet, type LocalStore } from '../../../lib/rate-limit/engine.js'

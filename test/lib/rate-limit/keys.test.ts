@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { compileKeys, deriveKeySecret, normalize } from '../../../lib/rate-limit/keys.js'
 import { resolvePolicies, type KeyPart } from '../../../lib/rate-limit/limits.js'
-import { rememberRecent } from '../../../lib/recent.js'
+import { rememberRecent } from '../../../lib/common/recent.js'
 
 interface Caller { ip?: string | undefined, body?: unknown, headers?: Record<string, string>, auth?: { userId: unknown } | null, method?: string }
 

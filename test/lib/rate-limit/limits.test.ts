@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { mayCarryText } from '../../../lib/rate-limit/body-schema.js'
 import { resolvePolicies } from '../../../lib/rate-limit/limits.js'
 
@@ -11,7 +11,7 @@ function problemsOf (written: Record<string, unknown>): Problem[] {
   return problems
 }
 
-test('a wrong limit is one problem with its path and a mend', (t) => {
+test('a wrong limit is one problem with its path and a fix', (t) => {
   const table: readonly (readonly [string, Record<string, unknown>, RegExp])[] = [
     ['limit', { limit: 0 }, /whole number/],
     ['limit', { limit: -1 }, /whole number/],
@@ -87,10 +87,10 @@ test('a wrong limit is one problem with its path and a mend', (t) => {
     ['bursts', { bursts: 5 }, /Did you mean "burst"/],
     ['windw', { windw: '1m' }, /Did you mean "window"/],
   ]
-  for (const [key, change, mend] of table) {
+  for (const [key, change, fix] of table) {
     const alone = problemsOf({ mine: { ...fine, ...change } })
     t.same(alone.map(({ path }) => path), [`rateLimit.policies.mine.${key}`], JSON.stringify(change))
-    t.match(alone[0]?.mend, mend)
+    t.match(alone[0]?.fix, fix)
     const listed = problemsOf({ mine: [fine, { ...fine, ...change }] })
     t.same(listed.map(({ path }) => path), [`rateLimit.policies.mine[1].${key}`], `listed ${JSON.stringify(change)}`)
   }
@@ -101,7 +101,7 @@ test('a policy that is no limit, no list, empty, or named so that no header can 
   for (const wrong of [null, 7, 'ip', true, [], [null]]) {
     const problems = problemsOf({ mine: wrong })
     t.equal(problems.length, 1, JSON.stringify(wrong))
-    t.match(problems[0]?.mend, /^Write /)
+    t.match(problems[0]?.fix, /^Write /)
   }
   for (const name of ['a b', 'a"', 'login:2', '', '1', 'ä', 'x'.repeat(65), '__proto__']) {
     const written = JSON.parse(`{${JSON.stringify(name)}: ${JSON.stringify(fine)}}`) as Record<string, unknown>

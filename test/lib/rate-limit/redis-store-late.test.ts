@@ -90,7 +90,7 @@ test('after a failover to a Redis whose clock is ahead, a fresh command is asked
   const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
   t.equal((await store.consume([hour], ['k'])).admitted, true)
   t.equal((await store.consume([hour], ['k'])).admitted, true)
-  t.equal(asked.length, 3, 'the stale answer mended the estimate')
+  t.equal(asked.length, 3, 'the stale answer fixed the estimate')
   t.equal(asked[0], WITHOUT_END)
   t.ok((asked[2] ?? 0) >= Date.now() && (asked[2] ?? 0) < Date.now() + 1000 + 100, 'valid until its deadline and a little more')
   t.equal((await store.consume([hour], ['k'])).admitted, true)

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
-import { assertScriptsRun, connectRedis, resolveRedisSource } from '../../../lib/redis.js'
+import { assertScriptsRun, connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
 import { startSentinels } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
 

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { DEFAULT_METHODS, resolveMethods } from '../../../lib/transport/methods.js'
 
 function pathsOf (list: readonly string[]): string[] {

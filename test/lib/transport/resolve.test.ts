@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import type { Problem } from '../../../lib/errors.js'
+import type { Problem } from '../../../lib/response/errors.js'
 import { isTrustedAddress } from '../../../lib/transport/request-id.js'
 import { resolveTransport, type TransportInput } from '../../../lib/transport/resolve.js'
 

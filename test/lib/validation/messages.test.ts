@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
-import type { SecurityError } from '../../../lib/errors.js'
+import type { SecurityError } from '../../../lib/response/errors.js'
 import { createValidatorFactory } from '../../../lib/validation/compiler.js'
 import { takeRejection } from '../../../lib/validation/rejections.js'
 import type { FieldError } from '../../../lib/validation/messages.js'

@@ -1,0 +1,120 @@
+import type { Static, TSchema } from '@sinclair/typebox'
+import { Errors, ValueErrorType, type ValueError } from '@sinclair/typebox/errors'
+import type { Problem } from '../response/errors.js'
+
+/**
+ * Checks untrusted options against their TypeBox schema and adds one problem per finding, with the option's path and
+ * its fix (`fix` in the schema, else its `description`). A misspelt key gets the nearest known one as a suggestion.
+ * Explicitly `undefined` keys count as absent: they never override a default.
+ *
+ * Returns a copy without the undefined keys, or `null` when something was wrong. Never changes `input`.
+ */
+export function checkOptions<S extends TSchema> (schema: S, input: unknown, path: string, problems: Problem[]): Static<S> | null {
+  const value = withoutUndefined(input)
+  const before = problems.length
+  const seen = new Set<string>()
+  for (const error of Errors(schema, value)) {
+    const problem = problemOf(error, path)
+    // TypeBox reports a wrong value several times (type, then each constraint): the first says it best.
+    if (seen.has(problem.path)) continue
+    seen.add(problem.path)
+    problems.push(problem)
+  }
+  return problems.length === before ? value : null
+}
+
+/**
+ * What can still be read of options that `checkOptions` refused: the keys without a problem. It lets a plugin go on and
+ * report everything else that is wrong, so that one boot shows all of it; the result is never used to run anything.
+ */
+export function readableOptions (input: unknown, path: string, problems: readonly Problem[]): Readonly<Record<string, unknown>> {
+  if (!isPlainObject(input)) return {}
+  const wrong = problems.map((problem) => problem.path)
+  const isWrong = (key: string): boolean => wrong.some((at) => at === `${path}.${key}` || at.startsWith(`${path}.${key}.`) || at.startsWith(`${path}.${key}[`))
+  return Object.fromEntries(Object.entries(input).filter(([key, value]) => value !== undefined && !isWrong(key)))
+}
+
+function problemOf (error: ValueError, path: string): Problem {
+  const where = joinPath(path, error.path)
+  if (error.type === ValueErrorType.ObjectAdditionalProperties) {
+    const known = knownKeys(error.schema)
+    const name = error.path.slice(error.path.lastIndexOf('/') + 1)
+    const near = nearest(name, known)
+    return {
+      path: where,
+      message: 'Unknown option.',
+      fix: near === null ? `Known here: ${known.join(', ') || 'none'}.` : `Did you mean "${near}"?`,
+    }
+  }
+  if (error.type === ValueErrorType.ObjectRequiredProperty) {
+    return { path: where, message: 'Missing.', fix: fixOf(error.schema) }
+  }
+  // TypeBox says "Expected union value", which tells a reader nothing.
+  const message = error.type === ValueErrorType.Union ? 'Not an accepted value' : error.type === ValueErrorType.StringPattern ? 'Not written as it should be' : error.message
+  return { path: where, message: `${message}.`, fix: fixOf(error.schema) }
+}
+
+function fixOf (schema: TSchema): string {
+  const fix: unknown = schema['fix'] ?? schema.description
+  return typeof fix === 'string' ? fix : 'See the option in the docs.'
+}
+
+function knownKeys (schema: TSchema): string[] {
+  const properties: unknown = schema['properties']
+  return typeof properties === 'object' && properties !== null ? Object.keys(properties) : []
+}
+
+/** `('transport', '/proxies/0')` → `transport.proxies[0]` */
+function joinPath (base: string, pointer: string): string {
+  let path = base
+  for (const part of pointer.split('/').slice(1)) {
+    const name = part.replaceAll('~1', '/').replaceAll('~0', '~')
+    if (/^\d+$/.test(name)) path += `[${name}]`
+    else path += path === '' ? name : `.${name}`
+  }
+  return path === '' ? 'options' : path
+}
+
+/** The known name within edit distance 2 (or a third of its length), or null. */
+export function nearest (name: string, known: readonly string[]): string | null {
+  let best: string | null = null
+  let bestDistance = Infinity
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) { best = candidate; bestDistance = distance }
+  }
+  return best !== null && bestDistance <= Math.max(2, Math.floor(best.length / 3)) ? best : null
+}
+
+function editDistance (a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+/** Copies plain objects and arrays without undefined members; class instances and functions stay as they are. */
+function withoutUndefined (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
+  if (!isPlainObject(value)) return value
+  const copy: Record<string | symbol, unknown> = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string | symbol, unknown>
+  // Symbols too: a TypeBox schema inside the options keeps its kind in one.
+  for (const key of Reflect.ownKeys(value)) {
+    const member = (value as Record<string | symbol, unknown>)[key]
+    // defineProperty, because assigning `__proto__` would set the prototype instead of reporting the key.
+    if (member !== undefined) Object.defineProperty(copy, key, { value: withoutUndefined(member), enumerable: true, writable: true, configurable: true })
+  }
+  return copy
+}
+
+export function isPlainObject (value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
