@@ -13,7 +13,8 @@ import type { Profile } from './lib/headers/defaults.js'
 import type { RouteSecurityOptions, SecurityShape } from './lib/policy/types.js'
 
 /** The vocabulary that a definition spells out. */
-export interface ShapeFrom<R extends string, P extends string, E, C extends TObject, N extends string = never> extends SecurityShape {
+export interface ShapeFrom<R extends string, P extends string, E, C extends TObject, N extends string = never>
+  extends SecurityShape {
   roles: R
   scopes: N
   policies: P | BuiltInPolicy
@@ -25,7 +26,8 @@ export interface ShapeFrom<R extends string, P extends string, E, C extends TObj
  * A service's security in one object: one key a plugin, `false` turns a plugin off, an absent key means its safe
  * defaults. Role, scope and policy names that are written here are the ones that routes may use.
  */
-export interface SecurityConfig<R extends string = string, P extends string = string, E = unknown, C extends TObject = TObject, N extends string = string> {
+export interface SecurityConfig<R extends string = string, P extends string = string, E = unknown,
+  C extends TObject = TObject, N extends string = string> {
   /** `'api'` (default): JSON only. `'document'`: HTML pages under a CSP with nonces. */
   profile?: Profile
   /** A TypeBox object schema, `{ schema, ... }`, or what `loadEnv` returned; gives the typed, frozen `app.config`. */
@@ -45,14 +47,18 @@ export interface SecurityConfig<R extends string = string, P extends string = st
 }
 
 /** A definition that carries its vocabulary for the compiler. */
-export type SecurityDefinition<S extends SecurityShape = SecurityShape> = Readonly<Omit<SecurityConfig<never, never>, 'defaults' | 'auth' | 'rateLimit'>> & {
+export type SecurityDefinition<S extends SecurityShape = SecurityShape> = Readonly<
+  Omit<SecurityConfig<never, never>, 'defaults' | 'auth' | 'rateLimit'>
+> & {
   readonly auth?: unknown
   readonly rateLimit?: unknown
   readonly defaults?: unknown
   readonly '~shape'?: S
 }
 
-/** The vocabulary of a definition: `app.withTypeProvider<SecurityTypeProvider<ShapeOfDefinition<typeof security>>>()`. */
+/**
+ * The vocabulary of a definition: `app.withTypeProvider<SecurityTypeProvider<ShapeOfDefinition<typeof security>>>()`.
+ */
 export type ShapeOfDefinition<D> = D extends SecurityDefinition<infer S> ? S : never
 
 /** What a definition without variables or claims of its own has. */

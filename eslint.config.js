@@ -12,9 +12,17 @@ export default tseslint.config(
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/explicit-module-boundary-types': 'error',
-      '@typescript-eslint/ban-ts-comment': ['error', { 'ts-ignore': true, 'ts-nocheck': true, 'ts-expect-error': 'allow-with-description' }],
+      '@typescript-eslint/ban-ts-comment': ['error', {
+        'ts-ignore': true,
+        'ts-nocheck': true,
+        'ts-expect-error': 'allow-with-description',
+      }],
       // An augmentation must repeat every type parameter of the interface, used or not.
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^(S|Raw(Server|Request|Reply)|RouteGeneric|ContextConfig|SchemaCompiler|Logger|TypeProvider)$' }],
+      '@typescript-eslint/no-unused-vars': ['error', {
+        argsIgnorePattern: '^_',
+        varsIgnorePattern:
+          '^(S|Raw(Server|Request|Reply)|RouteGeneric|ContextConfig|SchemaCompiler|Logger|TypeProvider)$',
+      }],
       // Augmented interfaces start empty: each plugin adds its own key.
       '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'always' }],
       '@typescript-eslint/no-generated-empty-object-type': 'off',
@@ -26,6 +34,7 @@ export default tseslint.config(
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
       'no-console': 'error',
       eqeqeq: 'error',
+      curly: ['error', 'multi-line'],
     },
   },
   {
@@ -40,7 +49,13 @@ export default tseslint.config(
   {
     // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
     files: ['example-server/public/**/*.js'],
-    languageOptions: { globals: Object.fromEntries(['confirm', 'document', 'fetch', 'FormData', 'history', 'location', 'URLSearchParams'].map((name) => [name, 'readonly'])) },
+    languageOptions: {
+      globals: Object.fromEntries(
+        ['confirm', 'document', 'fetch', 'FormData', 'history', 'location', 'URLSearchParams'].map((
+          name,
+        ) => [name, 'readonly']),
+      ),
+    },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       'no-undef': 'error',

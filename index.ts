@@ -11,4 +11,5 @@ export type { Posture, RoutePosture } from './plugins/posture.js'
 export { BulwarkConfigError, ERROR_CATALOGUE, SecurityError } from './lib/response/errors.js'
 export type { ErrorCode, Problem, SecurityErrorOptions } from './lib/response/errors.js'
 export type { EventName, SecurityEvent } from './lib/events/catalogue.js'
-export type { RouteSecurityOptions, SecureInstance, SecurityShape, SecurityTypeProvider, ShapeOf } from './lib/policy/types.js'
+export type { RouteSecurityOptions, SecureInstance, SecurityShape, SecurityTypeProvider,
+  ShapeOf } from './lib/policy/types.js'

@@ -1,12 +1,12 @@
 /** Types of the decorators that the auth option `jwtDecorators` turns on. Import it once, where they are used. */
-import type {
-  ContextConfigDefault, FastifyBaseLogger, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault, RawReplyDefaultExpression,
-  RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface,
-} from 'fastify'
+import type { ContextConfigDefault, FastifyBaseLogger, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+  RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
+  RouteGenericInterface } from 'fastify'
 import type { JwtApi, JwtDecode, JwtSign, JwtVerify } from './lib/auth/jwt-types.js'
 import type { ShapeOf } from './lib/policy/types.js'
 
-export type { AccessPayload, JwtApi, JwtCallback, JwtDecode, JwtDecodeOptions, JwtSign, JwtSignOptions, JwtSignPayload, JwtVerify, JwtVerifyOptions } from './lib/auth/jwt-types.js'
+export type { AccessPayload, JwtApi, JwtCallback, JwtDecode, JwtDecodeOptions, JwtSign, JwtSignOptions, JwtSignPayload,
+  JwtVerify, JwtVerifyOptions } from './lib/auth/jwt-types.js'
 
 declare module 'fastify' {
   interface FastifyInstance<
@@ -25,7 +25,9 @@ declare module 'fastify' {
     SchemaCompiler extends FastifySchema = FastifySchema,
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
   > {
-    /** Verifies the access token of this request as the guards do, signs the request in, and gives the token's payload. */
+    /**
+     * Verifies the access token of this request as the guards do, signs the request in, and gives the token's payload.
+     */
     readonly jwtVerify: JwtVerify<ShapeOf<TypeProvider>>
     /** The payload of this request's access token, also when it has expired or its session has ended. */
     readonly jwtDecode: JwtDecode<ShapeOf<TypeProvider>>

@@ -1,6 +1,7 @@
 /**
  * Prometheus metrics of the suite through prom-client, an optional peer: security events by name, requests by route,
- * method and class of status, what the limiter did, and whether its store answers. Every label has a bounded set of values.
+ * method and class of status, what the limiter did, and whether its store answers. Every label has a bounded set of
+ * values.
  */
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -11,7 +12,9 @@ import type { LimitCounters } from './plugins/rate-limit.js'
 import type {} from './plugins/events.js'
 
 export interface MetricsOptions {
-  /** Where the metrics are registered. Default: a registry of their own, so that two servers in a process do not meet. */
+  /**
+   * Where the metrics are registered. Default: a registry of their own, so that two servers in a process do not meet.
+   */
   readonly register?: Registry
   /** Begins every name. Default: `bulwark_`. */
   readonly prefix?: string
@@ -21,7 +24,10 @@ export interface MetricsOptions {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Metrics for the service's own `/metrics` route: `reply.type(register.contentType).send(await register.metrics())`. */
+    /**
+     * Metrics for the service's own `/metrics` route: `reply.type(register.contentType).send(await
+     * register.metrics())`.
+     */
     readonly metrics: { readonly register: Registry }
   }
 }
@@ -31,7 +37,10 @@ const BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 /** Any other is a client's own word: as a label it would make a time series of its own. */
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { register = new Registry(), prefix = 'bulwark_', buckets = BUCKETS }) => {
+const plugin: FastifyPluginAsync<MetricsOptions> = async (
+  app,
+  { register = new Registry(), prefix = 'bulwark_', buckets = BUCKETS },
+) => {
   const security = securityApi(app, 'metrics')
   app.decorate('metrics', Object.freeze({ register }))
   countEvents(security, register, prefix)
@@ -44,16 +53,37 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { register = new 
 }
 
 function countEvents (security: SecurityApi, register: Registry, prefix: string): void {
-  const events = new Counter({ name: `${prefix}security_events_total`, help: 'Security events by name.', labelNames: ['event'], registers: [register] })
-  security.events.on('*', ({ name }) => { events.inc({ event: name }) })
+  const events = new Counter({
+    name: `${prefix}security_events_total`,
+    help: 'Security events by name.',
+    labelNames: ['event'],
+    registers: [register],
+  })
+  security.events.on('*', ({ name }) => {
+    events.inc({ event: name })
+  })
 }
 
 function observeRequests (app: FastifyInstance, register: Registry, prefix: string, buckets: readonly number[]): void {
   const labelNames = ['route', 'method', 'status'] as const
-  const durations = new Histogram({ name: `${prefix}http_request_duration_seconds`, help: 'Answered requests by route pattern, method and class of status.', labelNames, buckets: [...buckets], registers: [register] })
-  const aborted = new Counter({ name: `${prefix}http_requests_aborted_total`, help: 'Requests whose client was gone before it was answered.', labelNames: ['route', 'method'], registers: [register] })
+  const durations = new Histogram({
+    name: `${prefix}http_request_duration_seconds`,
+    help: 'Answered requests by route pattern, method and class of status.',
+    labelNames,
+    buckets: [...buckets],
+    registers: [register],
+  })
+  const aborted = new Counter({
+    name: `${prefix}http_requests_aborted_total`,
+    help: 'Requests whose client was gone before it was answered.',
+    labelNames: ['route', 'method'],
+    registers: [register],
+  })
   app.addHook('onResponse', function observeRequest (request: FastifyRequest, reply: FastifyReply, done) {
-    durations.observe({ ...routeLabels(request), status: `${Math.floor(reply.statusCode / 100)}xx` }, reply.elapsedTime / 1000)
+    durations.observe(
+      { ...routeLabels(request), status: `${Math.floor(reply.statusCode / 100)}xx` },
+      reply.elapsedTime / 1000,
+    )
     done()
   })
   app.addHook('onRequestAbort', function countAborted (request, done) {
@@ -79,7 +109,8 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
     registers,
     collect () {
       this.reset()
-      for (const [policy, counts] of Object.entries(read().policies)) for (const outcome of OUTCOMES) this.inc({ policy, outcome }, counts[outcome])
+      for (const [policy, counts] of Object.entries(read().policies))
+        {for (const outcome of OUTCOMES) this.inc({ policy, outcome }, counts[outcome])}
     },
   })
   new Gauge({
@@ -113,7 +144,11 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
 function securityApi (app: FastifyInstance, path: string): SecurityApi {
   const security = (app as { readonly security?: SecurityApi }).security
   if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{ path, message: 'There are no security events to count.', fix: 'Register it after the suite, with the events plugin turned on.' }])
+    throw new BulwarkConfigError([{
+      path,
+      message: 'There are no security events to count.',
+      fix: 'Register it after the suite, with the events plugin turned on.',
+    }])
   }
   return security
 }

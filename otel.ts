@@ -1,7 +1,7 @@
 /**
- * Security events for OpenTelemetry through @opentelemetry/api, an optional peer: a counter by event name, an event on the
- * span that is active when it happens, and what the limiter did. Without an SDK all of it does nothing. Requests are measured
- * by OpenTelemetry's own instrumentation of HTTP.
+ * Security events for OpenTelemetry through @opentelemetry/api, an optional peer: a counter by event name, an event on
+ * the span that is active when it happens, and what the limiter did. Without an SDK all of it does nothing. Requests
+ * are measured by OpenTelemetry's own instrumentation of HTTP.
  */
 import { metrics, trace, type Attributes, type Meter, type ObservableResult } from '@opentelemetry/api'
 import type { FastifyPluginAsync } from 'fastify'
@@ -19,7 +19,11 @@ export interface OtelOptions {
 const plugin: FastifyPluginAsync<OtelOptions> = async (app, { meter = metrics.getMeter('fastify-bulwark') }) => {
   const security = (app as { readonly security?: SecurityApi }).security
   if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{ path: 'otel', message: 'There are no security events to report.', fix: 'Register it after the suite, with the events plugin turned on.' }])
+    throw new BulwarkConfigError([{
+      path: 'otel',
+      message: 'There are no security events to report.',
+      fix: 'Register it after the suite, with the events plugin turned on.',
+    }])
   }
   let stopObserving = (): void => {}
   const counter = meter.createCounter('bulwark.security.events', { description: 'Security events by name.' })
@@ -53,8 +57,12 @@ const OUTCOMES = ['allowed', 'denied', 'shadow', 'nearLimit', 'fallback', 'denyC
 
 /** The limiter counts by itself; its numbers are read when they are collected. */
 function observeLimits (meter: Meter, read: () => LimitCounters): () => void {
-  const requests = meter.createObservableCounter('bulwark.rate_limit.requests', { description: 'What happened to the requests that a policy applied to.' })
-  const open = meter.createObservableGauge('bulwark.rate_limit.store.open', { description: '1 while the shared store is not asked, because it does not answer.' })
+  const requests = meter.createObservableCounter('bulwark.rate_limit.requests', {
+    description: 'What happened to the requests that a policy applied to.',
+  })
+  const open = meter.createObservableGauge('bulwark.rate_limit.store.open', {
+    description: '1 while the shared store is not asked, because it does not answer.',
+  })
   const observeRequests = (result: ObservableResult): void => {
     for (const [policy, counts] of Object.entries(read().policies)) for (const outcome of OUTCOMES) result.observe(counts[outcome], { policy, outcome })
   }

@@ -16,18 +16,20 @@ export type { ServerInput, ServerOutput } from './lib/transport/tls.js'
 
 /** Constructor options that the suite must own to keep what it promises. */
 const OWNED: Readonly<Record<string, string>> = {
-  trustProxy: 'Declare the proxies in transport.proxies: `true` and hop counts believe whatever a client writes into X-Forwarded-For.',
+  trustProxy:
+    'Declare the proxies in transport.proxies: `true` and hop counts believe whatever a client writes into X-Forwarded-For.',
   genReqId: 'The suite makes request ids, and takes one from a declared proxy.',
   requestIdHeader: 'The suite takes X-Request-Id from a declared proxy only.',
   frameworkErrors: 'The suite answers bad URLs, so that they carry the security headers.',
   clientErrorHandler: 'The suite answers malformed HTTP, so that it carries the security headers.',
-  serverFactory: 'A server of your own would have none of the suite\'s limits: minimum TLS version, timeouts, header size. Give its options under `http` or `https`.',
+  serverFactory:
+    "A server of your own would have none of the suite's limits: minimum TLS version, timeouts, header size. Give its options under `http` or `https`.",
   return503OnClosing: 'The suite answers while closing, so that the answer carries the security headers.',
 }
 
 /**
- * Fastify constructor options for a definition: declared proxies, timeouts, limits, request ids, a logger that leaves out
- * queries and headers, and safe answers to what reaches no hook.
+ * Fastify constructor options for a definition: declared proxies, timeouts, limits, request ids, a logger that leaves
+ * out queries and headers, and safe answers to what reaches no hook.
  *
  * @param definition what `defineSecurity` returned
  * @param options further Fastify options; those the suite owns are refused
@@ -37,7 +39,8 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   const problems: Problem[] = []
   const { production } = checkDefinition(definition, problems)
   for (const [name, fix] of Object.entries(OWNED)) {
-    if (options[name as keyof FastifyServerOptions] !== undefined) problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })
+    if (options[name as keyof FastifyServerOptions] !== undefined)
+      {problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })}
   }
   checkServerInput(options, problems)
   const transport = resolveTransportOptions(definition.transport ?? {}, production, [])
@@ -48,16 +51,21 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
 
   const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
   const { http, https, rewriteUrl, handlerTimeout = SERVER_DEFAULTS.handlerTimeout, ...rest } = options
-  const built = buildServerOptions({ transport, headers: headers === false ? null : headers.rendered, typeBase }, rewriteUrl)
+  const built = buildServerOptions(
+    { transport, headers: headers === false ? null : headers.rendered, typeBase },
+    rewriteUrl,
+  )
   limitHandlers(built, handlerTimeout)
   // A factory may give requests a logger where the server has none.
-  if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined) markSilent(built)
+  if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined)
+    {markSilent(built)}
   return {
     ...built,
     ...withoutUndefined(rest),
     http: { ...built.http, ...http },
     // Node's TLS server parses HTTP too, and takes the same limits.
-    ...(https !== undefined && https !== null && { https: { ...built.http, ...TLS_DEFAULTS, ...withoutUndefined(https) } }),
+    ...(https !== undefined && https !== null &&
+      { https: { ...built.http, ...TLS_DEFAULTS, ...withoutUndefined(https) } }),
     ...loggerOptions(options, accessLog),
   }
 }
@@ -71,7 +79,10 @@ function withoutUndefined<T extends object> (options: T): T {
  * A ready server: Fastify with `serverOptions`, the suite registered, and the definition's names known to the compiler.
  * @throws BulwarkConfigError listing everything wrong with the definition and the options
  */
-export async function createServer<S extends SecurityShape> (definition: SecurityDefinition<S>, options: ServerInput = {}): Promise<SecureInstance<S>> {
+export async function createServer<S extends SecurityShape> (
+  definition: SecurityDefinition<S>,
+  options: ServerInput = {},
+): Promise<SecureInstance<S>> {
   const app = fastify(serverOptions(definition, options))
   try {
     await app.register(bulwark, definition)

@@ -2,10 +2,8 @@
  * For tests of services: a signed-in visitor whose requests pass every guard for real. The session is opened in the
  * app's own store and its tokens are signed with the app's own keys; only the password is not asked for.
  */
-import type {
-  FastifyBaseLogger, FastifyInstance, FastifyTypeProvider, InjectOptions, LightMyRequestResponse, RawReplyDefaultExpression,
-  RawRequestDefaultExpression, RawServerBase,
-} from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyTypeProvider, InjectOptions, LightMyRequestResponse,
+  RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase } from 'fastify'
 import type { SecurityUser } from './lib/auth/context.js'
 import type { CredentialSource } from './lib/auth/credentials.js'
 import { partsOf, type AuthParts } from './lib/auth/test-access.js'
@@ -22,15 +20,28 @@ export interface SignInOptions {
   readonly label?: string
   /** Where the tokens go; default the first source that the app declares. */
   readonly source?: CredentialSource
-  /** The https origin that the visitor sees; default `https://app.test`. Name a host of `transport.hosts` where those are declared. */
+  /**
+   * The https origin that the visitor sees; default `https://app.test`. Name a host of `transport.hosts` where those
+   * are declared.
+   */
   readonly origin?: string
-  /** Sent with every request; those of a request win. Behind declared proxies for example `{ 'x-forwarded-proto': 'https' }`. */
+  /**
+   * Sent with every request; those of a request win. Behind declared proxies for example `{ 'x-forwarded-proto':
+   * 'https' }`.
+   */
   readonly headers?: Readonly<Record<string, string>>
   /** The address that requests come from. */
   readonly remoteAddress?: string
 }
 
-const OPTION_NAMES: ReadonlySet<string> = new Set<keyof SignInOptions>(['methods', 'label', 'source', 'origin', 'headers', 'remoteAddress'])
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof SignInOptions>([
+  'methods',
+  'label',
+  'source',
+  'origin',
+  'headers',
+  'remoteAddress',
+])
 
 /** A visitor who is signed in. */
 export interface SignedIn {
@@ -49,7 +60,8 @@ export interface SignedIn {
 
 /**
  * Signs a user in.
- * @throws Error when the app has no auth plugin, when a user does not fit its roles and claims, or when the store refuses
+ * @throws Error when the app has no auth plugin, when a user does not fit its roles and claims, or when the store
+ * refuses
  */
 export async function signIn<
   RawServer extends RawServerBase,
@@ -64,16 +76,38 @@ export async function signIn<
 ): Promise<SignedIn> {
   await app.ready()
   const parts = partsOf(app)
-  if (parts === null) throw new Error('signIn: this app has no auth plugin. Register it (`auth` in the definition) on this instance or above it.')
-  for (const name of Object.keys(options)) if (!OPTION_NAMES.has(name)) throw new TypeError(`signIn: there is no option "${name}"; there are ${[...OPTION_NAMES].join(', ')}.`)
+  if (parts === null)
+    {throw new Error(
+      'signIn: this app has no auth plugin. Register it (`auth` in the definition) on this instance or above it.',
+    )}
+  for (const name of Object.keys(options))
+    {if (!OPTION_NAMES.has(name)) {throw new TypeError(
+        `signIn: there is no option "${name}"; there are ${[...OPTION_NAMES].join(', ')}.`,
+      )}}
   const { methods = ['pwd'], label = '' } = options
   const origin = originOf(options)
   const source = options.source ?? parts.sources[0] ?? 'cookie'
-  if (!parts.sources.includes(source)) throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)
-  if (!areMethods(methods) || methods.length === 0) throw new TypeError(`signIn: methods are 1 to ${MAX_METHODS} texts of at most ${MAX_METHOD_LENGTH} letters, digits and ._:-`)
-  if (typeof label !== 'string' || label.length > 256) throw new TypeError('signIn: the label is not a text of at most 256 characters.')
-  const opened = await parts.sessions.open(parts.users.fromApp(user, 'signIn'), { clientContext: hashContext(userAgentOf(options)), label, methods, ageMs: 0, replaces: [] })
-  if ('refused' in opened) throw new Error(`signIn: the store refused the session: ${opened.refused === 'full' ? 'the user has as many as maxSessions allows' : 'the user was revoked meanwhile'}.`)
+  if (!parts.sources.includes(source))
+    {throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)}
+  if (!areMethods(methods) || methods.length === 0)
+    {throw new TypeError(
+      `signIn: methods are 1 to ${MAX_METHODS} texts of at most ${MAX_METHOD_LENGTH} letters, digits and ._:-`,
+    )}
+  if (typeof label !== 'string' || label.length > 256)
+    {throw new TypeError('signIn: the label is not a text of at most 256 characters.')}
+  const opened = await parts.sessions.open(parts.users.fromApp(user, 'signIn'), {
+    clientContext: hashContext(userAgentOf(options)),
+    label,
+    methods,
+    ageMs: 0,
+    replaces: [],
+  })
+  if ('refused' in opened)
+    {throw new Error(
+      `signIn: the store refused the session: ${
+        opened.refused === 'full' ? 'the user has as many as maxSessions allows' : 'the user was revoked meanwhile'
+      }.`,
+    )}
   const { tokens } = opened
   return createVisitor({
     send: (request) => app.inject(request),
@@ -134,7 +168,10 @@ function createVisitor ({ send, hasRoute, parts, options, origin, source, sessio
 
   async function post (name: 'refresh' | 'logout'): Promise<LightMyRequestResponse> {
     const url = `${authPath}/${name}`
-    if (!hasRoute(url)) throw new Error(`signIn: the app has no route POST ${url}. The auth option routes: false leaves the built-in ones out.`)
+    if (!hasRoute(url))
+      {throw new Error(
+        `signIn: the app has no route POST ${url}. The auth option routes: false leaves the built-in ones out.`,
+      )}
     const response = await inject({ method: 'POST', url }, bearer.refresh)
     if (source === 'bearer' && name === 'refresh' && response.statusCode === 200) {
       const answer: { readonly access_token?: unknown, readonly refresh_token?: unknown } = response.json()
@@ -157,7 +194,8 @@ function createVisitor ({ send, hasRoute, parts, options, origin, source, sessio
 /** Of another origin, the app would look for cookies of other names: every request would be a 401 without a reason. */
 function originOf ({ origin = 'https://app.test' }: SignInOptions): URL {
   const url = URL.canParse(origin) ? new URL(origin) : null
-  if (url?.protocol !== 'https:' || isLoopbackName(url.hostname)) throw new TypeError('signIn: the origin is no https origin, or a loopback name.')
+  if (url?.protocol !== 'https:' || isLoopbackName(url.hostname))
+    {throw new TypeError('signIn: the origin is no https origin, or a loopback name.')}
   return url
 }
 

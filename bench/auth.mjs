@@ -1,5 +1,5 @@
-// CPU µs a request of a guarded route, against an open one of the same app and against `request.jwtVerify()` of @fastify/jwt in
-// a hook (in-process.mjs). `npm run build && node bench/auth.mjs [rounds] [requests a round]`.
+// CPU µs a request of a guarded route, against an open one of the same app and against `request.jwtVerify()` of
+// @fastify/jwt in a hook (in-process.mjs). `npm run build && node bench/auth.mjs [rounds] [requests a round]`.
 import Fastify from 'fastify'
 import fastifyCookie from '@fastify/cookie'
 import fastifyJwt from '@fastify/jwt'
@@ -18,7 +18,17 @@ const ACCESS = randomBytes(32).toString('base64url')
 
 const claims = () => {
   const now = Math.floor(Date.now() / 1000)
-  return { sub: createId(), sid: createId(), roles: ['user'], tv: 0, auth_time: now, amr: ['pwd'], iat: now, exp: now + 900, jti: createId() }
+  return {
+    sub: createId(),
+    sid: createId(),
+    roles: ['user'],
+    tv: 0,
+    auth_time: now,
+    amr: ['pwd'],
+    iat: now,
+    exp: now + 900,
+    jti: createId(),
+  }
 }
 const broken = (token) => token.slice(0, -4) + (token.endsWith('AAAA') ? 'BBBA' : 'AAAA')
 
@@ -27,11 +37,26 @@ async function suite (revocation = 'stateless') {
   await app.register(errors)
   await app.register(csrf)
   const refresh = randomBytes(32).toString('base64url')
-  await app.register(auth, { roles: ['user'], redis: false, accessSecret: ACCESS, refreshSecret: refresh, revocation, loadUser: async (id) => ({ id, roles: ['user'] }) })
+  await app.register(auth, {
+    roles: ['user'],
+    redis: false,
+    accessSecret: ACCESS,
+    refreshSecret: refresh,
+    revocation,
+    loadUser: async (id) => ({ id, roles: ['user'] }),
+  })
   app.get('/open', { security: { auth: publicRoute('bench') } }, async () => ({ ok: true }))
   app.get('/', async (request) => ({ ok: request.user.id !== '' }))
   await app.ready()
-  const codec = createTokenCodec({ typ: 'at+jwt', keyring: secretKeyring(ACCESS), issuer: 'bulwark', audience: 'bulwark-api', lifetimeSeconds: 900, cache: 0, parse: () => null })
+  const codec = createTokenCodec({
+    typ: 'at+jwt',
+    keyring: secretKeyring(ACCESS),
+    issuer: 'bulwark',
+    audience: 'bulwark-api',
+    lifetimeSeconds: 900,
+    cache: 0,
+    parse: () => null,
+  })
   return { app, name: '__Host-access', mint: () => codec.sign(claims()) }
 }
 
@@ -52,12 +77,20 @@ async function peer (options = {}) {
 
 const ok = (text) => text === '{"ok":true}'
 const host = { host: 'api.example.com' }
-/** As Node's parser makes it of what came in: a new text of one piece. The open route gets one as long that it does not read. */
+/**
+ * As Node's parser makes it of what came in: a new text of one piece. The open route gets one as long that it does not
+ * read.
+ */
 const header = (name, text) => {
   const bytes = Buffer.from(text, 'latin1')
   return () => ({ ...host, [name]: bytes.latin1Slice() })
 }
-const open = async () => ({ app: (await suite()).app, url: '/open', headers: header('x-other', 'x'.repeat(520)), body: ok })
+const open = async () => ({
+  app: (await suite()).app,
+  url: '/open',
+  headers: header('x-other', 'x'.repeat(520)),
+  body: ok,
+})
 const seen = ({ app, name, mint }) => ({ app, headers: header('cookie', `theme=dark; ${name}=${mint()}`), body: ok })
 const each = ({ app, name, mint }, change = (token) => token, rest = { body: ok }) => {
   const cookies = Array.from({ length: MANY }, () => header('cookie', `theme=dark; ${name}=${change(mint())}`))

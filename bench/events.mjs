@@ -1,6 +1,6 @@
-// What security events and the access log cost. `npm run build && node bench/events.mjs [rounds]`; peers: a bare line of pino, and
-// Fastify's own two lines. The log is written to a stream that throws it away. The first column is the quickest round, undisturbed by
-// other work on the machine; the second the median.
+// What security events and the access log cost. `npm run build && node bench/events.mjs [rounds]`; peers: a bare line
+// of pino, and Fastify's own two lines. The log is written to a stream that throws it away. The first column is the
+// quickest round, undisturbed by other work on the machine; the second the median.
 import Fastify from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { Socket } from 'node:net'
@@ -17,7 +17,9 @@ const nowhere = { write () {} }
 
 function show (label, samples) {
   const sorted = [...samples].sort((a, b) => a - b)
-  console.log(`${label.padEnd(66)} ${sorted[0].toFixed(2).padStart(8)} ${sorted[sorted.length >> 1].toFixed(2).padStart(8)}`)
+  console.log(
+    `${label.padEnd(66)} ${sorted[0].toFixed(2).padStart(8)} ${sorted[sorted.length >> 1].toFixed(2).padStart(8)}`,
+  )
 }
 
 function time (label, run, count = 20_000) {
@@ -41,7 +43,9 @@ const v6 = request('2001:db8:1:2::3')
 const many = Array.from({ length: 10_000 }, (_, index) => request(`10.0.${index >> 8}.${index & 255}`))
 const recorder = (limits) => new EventRecorder({ limits, log, now: Date.now })
 
-time('pino: a bare info line', () => { child.info({ event: 'authn_login_fail', reason: 'credentials', ip: '192.0.2.1', route: '/login' }, 'authn_login_fail') })
+time('pino: a bare info line', () => {
+  child.info({ event: 'authn_login_fail', reason: 'credentials', ip: '192.0.2.1', route: '/login' }, 'authn_login_fail')
+})
 const silent = recorder({ total: 100, caller: 20 })
 time('an event beyond the limit, no listener, one caller', () => { silent.record(FAILED, one) })
 time('an event beyond the limit, no listener, one caller (IPv6)', () => { silent.record(FAILED, v6) })
@@ -54,24 +58,52 @@ heard.events.on('*', () => {})
 time('an event beyond the limit, one listener', () => { heard.record(FAILED, one) })
 for (const timer of [silent, loud, heard]) timer.close()
 
-const LINE = JSON.stringify({ level: 30, time: 1_700_000_000_000, pid: 4711, hostname: 'web-1', reqId: randomBytes(16).toString('hex'), method: 'GET', route: '/users/:id', status: 200, ms: 1.2, ip: '192.0.2.1', userId: 'u-17', bytes: 120, userAgent: 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36', msg: 'request' })
+const LINE = JSON.stringify({
+  level: 30,
+  time: 1_700_000_000_000,
+  pid: 4711,
+  hostname: 'web-1',
+  reqId: randomBytes(16).toString('hex'),
+  method: 'GET',
+  route: '/users/:id',
+  status: 200,
+  ms: 1.2,
+  ip: '192.0.2.1',
+  userId: 'u-17',
+  bytes: 120,
+  userAgent: 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36',
+  msg: 'request',
+})
 const lines = Array.from({ length: 64 }, (_, index) => LINE.replace('4711', String(4000 + index)))
 for (const count of [0, 8, 64]) {
   const values = Array.from({ length: count }, () => randomBytes(32).toString('base64url'))
   const stop = watchSecretValues(() => values)
-  time(`a line of ${LINE.length} characters searched for ${count} secrets`, (step) => { withoutSecrets(lines[step % 64]) })
+  time(`a line of ${LINE.length} characters searched for ${count} secrets`, (step) => {
+    withoutSecrets(lines[step % 64])
+  })
   stop()
 }
 
 // A whole request, in process: the variants take turns.
 const socket = new Socket()
 Object.defineProperty(socket, 'remoteAddress', { value: '192.0.2.1' })
-const headers = { host: 'api.example.com', 'user-agent': 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36' }
+const headers = {
+  host: 'api.example.com',
+  'user-agent': 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36',
+}
 
 function dispatch (app) {
   return new Promise((resolve) => {
     const raw = new IncomingMessage(socket)
-    Object.assign(raw, { method: 'GET', url: '/users/7', httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, complete: true, headers })
+    Object.assign(raw, {
+      method: 'GET',
+      url: '/users/7',
+      httpVersion: '1.1',
+      httpVersionMajor: 1,
+      httpVersionMinor: 1,
+      complete: true,
+      headers,
+    })
     raw.push(null)
     const response = new ServerResponse(raw)
     response._send = response._writeRaw = () => true

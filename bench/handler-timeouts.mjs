@@ -1,6 +1,6 @@
-// CPU µs a request of a bare Fastify app without a time limit for handlers, with Fastify's `handlerTimeout`, and with the suite's own
-// limit (in-process.mjs). `npm run build && node bench/handler-timeouts.mjs [rounds] [requests a round]`. The two controls are one app
-// built twice: what they differ by is noise.
+// CPU µs a request of a bare Fastify app without a time limit for handlers, with Fastify's `handlerTimeout`, and with
+// the suite's own limit (in-process.mjs). `npm run build && node bench/handler-timeouts.mjs [rounds] [requests a
+// round]`. The two controls are one app built twice: what they differ by is noise.
 import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
 import { HandlerTimeouts } from '../dist/lib/response/handler-timeouts.js'

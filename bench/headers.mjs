@@ -1,6 +1,7 @@
-// CPU µs a request of the same Fastify app with and without the headers and cors plugins, and with a nonce read (in-process.mjs).
-// `npm run build && node bench/headers.mjs [rounds] [requests a round]`. The two controls are one app built twice: what they
-// differ by is noise.
+// CPU µs a request of the same Fastify app with and without the headers and cors plugins, and with a nonce read
+// (in-process.mjs).
+// `npm run build && node bench/headers.mjs [rounds] [requests a round]`. The two controls are one app built twice: what
+// they differ by is noise.
 import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
 import { cors } from '../dist/plugins/cors.js'
@@ -15,7 +16,12 @@ async function build (register, handler = async () => ({ ok: true }), Response =
   await register(app)
   app.get('/', handler)
   await app.ready()
-  return { app, Response, headers: () => ({ host: 'api.example.com', origin: ORIGIN }), body: (text) => text === '{"ok":true}' }
+  return {
+    app,
+    Response,
+    headers: () => ({ host: 'api.example.com', origin: ORIGIN }),
+    body: (text) => text === '{"ok":true}',
+  }
 }
 
 const nothing = async () => {}
@@ -42,7 +48,8 @@ const VARIANTS = {
   'headers + cors': () => build(both, undefined, PreparedResponse),
   'headers + cors, plain response': () => build(both),
   'document, nonce unread': () => build(pages, undefined, PreparedResponse),
-  'document, nonce read': () => build(pages, async (_request, reply) => ({ ok: reply.cspNonce !== '' }), PreparedResponse),
+  'document, nonce read': () =>
+    build(pages, async (_request, reply) => ({ ok: reply.cspNonce !== '' }), PreparedResponse),
 }
 
 await compare({

@@ -1,6 +1,7 @@
-// CPU µs a request, in process: no socket and no inject, but the router's own entry with one request object and a response that
-// only records. Each variant runs in a process of its own, as a service does, so that none spoils another's compiled code; short
-// rounds take turns, so that some of each run undisturbed by other work on the machine: those are the first column.
+// CPU µs a request, in process: no socket and no inject, but the router's own entry with one request object and a
+// response that only records. Each variant runs in a process of its own, as a service does, so that none spoils
+// another's compiled code; short rounds take turns, so that some of each run undisturbed by other work on the machine:
+// those are the first column.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
@@ -17,7 +18,14 @@ Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' })
 function dispatch ({ app, Response = ServerResponse, method = 'GET', url = '/', headers, status = 200, body }, count) {
   return new Promise((resolve, reject) => {
     const request = new IncomingMessage(socket)
-    Object.assign(request, { method, url, httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, complete: true })
+    Object.assign(request, {
+      method,
+      url,
+      httpVersion: '1.1',
+      httpVersionMajor: 1,
+      httpVersionMinor: 1,
+      complete: true,
+    })
     request.headers = headers(count)
     request.push(null)
     const response = new Response(request)
@@ -26,7 +34,8 @@ function dispatch ({ app, Response = ServerResponse, method = 'GET', url = '/', 
     response.end = function end (chunk) {
       this._header ?? this.writeHead(this.statusCode)
       this.finished = true
-      if (this.statusCode !== status || (body !== undefined && !body(String(chunk)))) reject(new Error(`unexpected answer ${this.statusCode} ${String(chunk)}`))
+      if (this.statusCode !== status || (body !== undefined && !body(String(chunk))))
+        reject(new Error(`unexpected answer ${this.statusCode} ${String(chunk)}`))
       this.emit('finish')
       resolve()
     }
@@ -93,9 +102,12 @@ export async function compare ({ file, variants, rounds, requests, warmUp = 20_0
   }
   for (const worker of Object.values(workers)) worker.kill()
 
-  const line = (label, values) => console.log(`${label.padEnd(48)} ${values.map((value) => value.toFixed(2).padStart(8)).join(' ')}`)
+  const line = (label, values) =>
+    console.log(`${label.padEnd(48)} ${values.map((value) => value.toFixed(2).padStart(8)).join(' ')}`)
   const at = (name) => SHARES.map((share) => quantile(samples[name], share))
-  console.log(`${rounds} rounds of ${requests} requests, node ${process.version}: CPU µs a request in the quickest 5 %, the quickest quarter, the median`)
+  console.log(
+    `${rounds} rounds of ${requests} requests, node ${process.version}: CPU µs a request in the quickest 5 %, the quickest quarter, the median`,
+  )
   for (const name of names) line(name, at(name))
   report({
     line,

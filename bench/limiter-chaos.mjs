@@ -1,7 +1,8 @@
-// What the limiter adds to a request while Redis is healthy, stopped (SIGSTOP), back, killed and back empty; and what its parts
-// cost. `npm run build && node bench/limiter-chaos.mjs [milliseconds a phase]`. It starts a Redis of its own.
-// "added" is the time from the first hook of a request to its handler (or to its refusal), in the server: what a client sees
-// besides is HTTP. The deadline is 50 ms. A busy machine adds its own delays: "control" is the same app without a limiter.
+// What the limiter adds to a request while Redis is healthy, stopped (SIGSTOP), back, killed and back empty; and what
+// its parts cost. `npm run build && node bench/limiter-chaos.mjs [milliseconds a phase]`. It starts a Redis of its own.
+// "added" is the time from the first hook of a request to its handler (or to its refusal), in the server: what a client
+// sees besides is HTTP. The deadline is 50 ms. A busy machine adds its own delays: "control" is the same app without a
+// limiter.
 import Fastify from 'fastify'
 import { Agent, request } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -39,7 +40,11 @@ const agent = new Agent({ keepAlive: true })
 
 function get (origin, key) {
   return new Promise((resolve, reject) => {
-    const sent = request(origin, { agent, headers: { 'x-key': key } }, (answer) => { answer.resume().on('end', () => { resolve(answer.statusCode) }) })
+    const sent = request(origin, { agent, headers: { 'x-key': key } }, (answer) => {
+      answer.resume().on('end', () => {
+        resolve(answer.statusCode)
+      })
+    })
     sent.on('error', reject).end()
   })
 }
@@ -69,7 +74,11 @@ async function load ({ origin, added }, milliseconds = phaseMs) {
 
 function print (name, { times, statuses, attacker }) {
   const at = (share) => (times[Math.floor((times.length - 1) * share)] ?? NaN).toFixed(2).padStart(7)
-  console.log(`${name.padEnd(26)} added ms p50 ${at(0.5)}  p99 ${at(0.99)}  max ${at(1)}   ${JSON.stringify(statuses)}, attacker admitted ${attacker}`)
+  console.log(
+    `${name.padEnd(26)} added ms p50 ${at(0.5)}  p99 ${at(0.99)}  max ${at(1)}   ${
+      JSON.stringify(statuses)
+    }, attacker admitted ${attacker}`,
+  )
 }
 
 async function returned ({ origin, events }) {
@@ -78,7 +87,11 @@ async function returned ({ origin, events }) {
     await get(origin, `caller ${++caller}`)
     await wait(5)
   }
-  console.log(`${''.padEnd(26)} return seen after ${(performance.now() - start).toFixed(0)} ms; events: ${events.map(({ name }) => name).join(', ')}`)
+  console.log(
+    `${''.padEnd(26)} return seen after ${(performance.now() - start).toFixed(0)} ms; events: ${
+      events.map(({ name }) => name).join(', ')
+    }`,
+  )
 }
 
 function perCall (name, count, run) {
@@ -115,7 +128,8 @@ try {
 const quota = createQuota('exact', 5, 900_000, false)
 const keys = Array.from({ length: 5000 }, (_, index) => `key${index}`.padEnd(22, 'x'))
 const denied = new DenyCache()
-for (const key of keys) denied.remember(quota, key, { room: false, used: 5, waitMs: 900_000, mark: -1 }, performance.now(), false)
+for (const key of keys)
+  denied.remember(quota, key, { room: false, used: 5, waitMs: 900_000, mark: -1 }, performance.now(), false)
 perCall('deny cache, hit', 1_000_000, (turn) => denied.find(quota, keys[turn % 5000]))
 perCall('deny cache, miss', 1_000_000, (turn) => denied.find(quota, `other${turn % 5000}`))
 const set = { quotas: [quota, createQuota('sliding', 100, 900_000, false)], onOutage: ['local', 'local'] }

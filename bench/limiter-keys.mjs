@@ -1,7 +1,7 @@
 // CPU ns of the key that a request counts under: ours against what @fastify/rate-limit makes of an address.
-// `npm run build && node bench/limiter-keys.mjs [rounds] [keys a round]`. Each variant runs in a process of its own; the rounds
-// take turns. The two controls are one variant run twice: what they differ by is noise. "seen" draws from 512 callers, which the
-// memory of recent ones holds; "new" from 200,000, which it does not.
+// `npm run build && node bench/limiter-keys.mjs [rounds] [keys a round]`. Each variant runs in a process of its own;
+// the rounds take turns. The two controls are one variant run twice: what they differ by is noise. "seen" draws from
+// 512 callers, which the memory of recent ones holds; "new" from 200,000, which it does not.
 import { normalizeIP } from '@fastify/rate-limit'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,7 +15,10 @@ const NEW = 200_000
 const hex = (index, salt) => ((index * 2654435761 + salt) >>> 16 & 0xffff).toString(16)
 const FAMILIES = {
   IPv4: (index) => `198.${18 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
-  IPv6: (index) => `2001:db8:${(index >> 16).toString(16)}:${(index & 0xffff).toString(16)}:${hex(index, 1)}:${hex(index, 2)}:${hex(index, 3)}:${hex(index, 4)}`,
+  IPv6: (index) =>
+    `2001:db8:${(index >> 16).toString(16)}:${(index & 0xffff).toString(16)}:${hex(index, 1)}:${hex(index, 2)}:${
+      hex(index, 3)
+    }:${hex(index, 4)}`,
   '::ffff:': (index) => `::ffff:198.${18 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
 }
 
@@ -24,7 +27,9 @@ function keyOf (by) {
   const [limit] = resolvePolicies({ bench: { limit: 10, window: '1m', by } }, 'policies', problems).get('bench')
   if (problems.length > 0) throw new Error(problems[0].message)
   const secret = keys.deriveKeySecret('a key secret of more than thirty-two characters')
-  return 'compileKeys' in keys ? keys.compileKeys(secret, [limit], 'x-api-key').get(limit) : keys.compileKey(secret, limit)
+  return 'compileKeys' in keys
+    ? keys.compileKeys(secret, [limit], 'x-api-key').get(limit)
+    : keys.compileKey(secret, limit)
 }
 
 const ourAddress = (family, size) => () => ({ run: keyOf('ip'), input: requests(family, size) })
@@ -34,10 +39,16 @@ const prefix = (family) => () => ({ run: ({ ip }) => addressPrefix(ip), input: r
 const theirs = (family) => () => ({ run: ({ ip }) => normalizeIP(ip), input: requests(family, NEW) })
 
 function requests (family, size) {
-  return Array.from({ length: size }, (_unused, index) => ({ ip: FAMILIES[family](index), headers: {}, body: { email: `Caller.${index}@Example.com` } }))
+  return Array.from(
+    { length: size },
+    (_unused, index) => ({ ip: FAMILIES[family](index), headers: {}, body: { email: `Caller.${index}@Example.com` } }),
+  )
 }
 
-const VARIANTS = { 'control a: address key, IPv4, new': ourAddress('IPv4', NEW), 'control b: address key, IPv4, new': ourAddress('IPv4', NEW) }
+const VARIANTS = {
+  'control a: address key, IPv4, new': ourAddress('IPv4', NEW),
+  'control b: address key, IPv4, new': ourAddress('IPv4', NEW),
+}
 for (const family of Object.keys(FAMILIES)) {
   VARIANTS[`address alone, ${family}`] = prefix(family)
   VARIANTS[`address key, ${family}, seen`] = ourAddress(family, SEEN)
@@ -89,14 +100,29 @@ async function compare (rounds, count) {
     }
   }
   for (const worker of Object.values(workers)) worker.disconnect()
-  const line = (label, values, digits = 0) => console.log(`${label.padEnd(44)} ${[0.5, 0.25, 0.75].map((share) => quantile(values, share).toFixed(digits).padStart(8)).join(' ')}`)
+  const line = (label, values, digits = 0) =>
+    console.log(
+      `${label.padEnd(44)} ${
+        [0.5, 0.25, 0.75].map((share) => quantile(values, share).toFixed(digits).padStart(8)).join(' ')
+      }`,
+    )
   const ratio = (a, b) => samples[a].map((value, round) => value / samples[b][round])
   console.log(`${rounds} rounds of ${count} keys, node ${process.version}: CPU ns a key, median and quartiles`)
   for (const name of names) line(name, samples[name])
   console.log('ratios, round by round')
   line('control b : a (noise)', ratio('control b: address key, IPv4, new', 'control a: address key, IPv4, new'), 2)
-  for (const family of Object.keys(FAMILIES)) line(`@fastify/rate-limit : address alone, ${family}`, ratio(`@fastify/rate-limit, ${family}`, `address alone, ${family}`), 2)
-  for (const family of Object.keys(FAMILIES)) line(`@fastify/rate-limit : address key, ${family}, new`, ratio(`@fastify/rate-limit, ${family}`, `address key, ${family}, new`), 2)
+  for (const family of Object.keys(FAMILIES))
+    line(
+      `@fastify/rate-limit : address alone, ${family}`,
+      ratio(`@fastify/rate-limit, ${family}`, `address alone, ${family}`),
+      2,
+    )
+  for (const family of Object.keys(FAMILIES))
+    line(
+      `@fastify/rate-limit : address key, ${family}, new`,
+      ratio(`@fastify/rate-limit, ${family}`, `address key, ${family}, new`),
+      2,
+    )
 }
 
 if (process.argv[2] === '--variant') await serve(process.argv[3])

@@ -13,7 +13,8 @@ const WINDOW_SECONDS = 900
 const LIMIT = 100
 
 /** 22 characters, as the real keys have; made beforehand, so that no round pays for them. */
-const keyOf = (number) => `${(number * 2654435761 % 2 ** 32).toString(36).padStart(8, '_')}${String(number).padStart(14, '-')}`
+const keyOf = (number) =>
+  `${(number * 2654435761 % 2 ** 32).toString(36).padStart(8, '_')}${String(number).padStart(14, '-')}`
 
 function ours (algorithm) {
   return function open (capacity) {
@@ -28,7 +29,10 @@ const STORES = {
   'bulwark sliding': ours('sliding'),
   'bulwark gcra': ours('gcra'),
   'bulwark fixed': ours('fixed'),
-  'rate-limiter-flexible': () => ({ peer: new RateLimiterMemory({ points: LIMIT, duration: WINDOW_SECONDS }), extra: () => '' }),
+  'rate-limiter-flexible': () => ({
+    peer: new RateLimiterMemory({ points: LIMIT, duration: WINDOW_SECONDS }),
+    extra: () => '',
+  }),
 }
 
 function memory () {
@@ -47,7 +51,10 @@ async function serve (name, count) {
     store.consume(quotas, one)
   }
   // Held only while they are needed: the store must not be charged for them, except where it keeps them itself.
-  for (let number = 0; number < count; number++) store === undefined ? await peer.consume(keyOf(number)).catch(() => {}) : check(keyOf(number))
+  for (let number = 0; number < count; number++)
+    store === undefined
+      ? await peer.consume(keyOf(number)).catch(() => {})
+      : check(keyOf(number))
   const bytes = (memory() - before) / count
   let seed = 1
   const draw = () => (seed = Math.imul(seed, 1664525) + 1013904223 >>> 0) / 2 ** 32
@@ -71,14 +78,26 @@ const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 async function compare (rounds, checks, counts) {
   const names = Object.keys(STORES)
   const peer = names.at(-1)
-  console.log(`${rounds} rounds of ${checks} checks, limit ${LIMIT} in ${WINDOW_SECONDS} s, node ${process.version}; CPU time, medians, and the peer's over ours`)
+  console.log(
+    `${rounds} rounds of ${checks} checks, limit ${LIMIT} in ${WINDOW_SECONDS} s, node ${process.version}; CPU time, medians, and the peer's over ours`,
+  )
   for (const count of counts) {
-    console.log(`${count} keys`.padEnd(24), 'hits ns'.padStart(10), 'peer/ours'.padStart(10), 'flood ns'.padStart(10), 'peer/ours'.padStart(10), 'bytes/key'.padStart(10))
+    console.log(
+      `${count} keys`.padEnd(24),
+      'hits ns'.padStart(10),
+      'peer/ours'.padStart(10),
+      'flood ns'.padStart(10),
+      'peer/ours'.padStart(10),
+      'bytes/key'.padStart(10),
+    )
     const workers = {}
     const built = {}
     const samples = {}
     for (const name of names) {
-      workers[name] = fork(import.meta.filename, ['--store', name, String(count)], { stdio: 'inherit', execArgv: ['--expose-gc'] })
+      workers[name] = fork(import.meta.filename, ['--store', name, String(count)], {
+        stdio: 'inherit',
+        execArgv: ['--expose-gc'],
+      })
       built[name] = (await once(workers[name], 'message'))[0]
       samples[name] = { hits: [], flood: [] }
     }
@@ -97,11 +116,20 @@ async function compare (rounds, checks, counts) {
         const ratios = samples[name][kind].map((time, round) => samples[peer][kind][round] / time)
         return [median(samples[name][kind]).toFixed(0), median(ratios).toFixed(2)]
       })
-      console.log(name.padEnd(24), ...cells.map((cell) => cell.padStart(10)), built[name].bytes.toFixed(1).padStart(10), built[name].extra)
+      console.log(
+        name.padEnd(24),
+        ...cells.map((cell) => cell.padStart(10)),
+        built[name].bytes.toFixed(1).padStart(10),
+        built[name].extra,
+      )
       workers[name].disconnect()
     }
   }
 }
 
 if (process.argv[2] === '--store') await serve(process.argv[3], Number(process.argv[4]))
-else await compare(Number(process.argv[2] ?? 15), Number(process.argv[3] ?? 50_000), process.argv.length > 4 ? process.argv.slice(4).map(Number) : [1, 1000, 100_000, 1_000_000])
+else await compare(
+    Number(process.argv[2] ?? 15),
+    Number(process.argv[3] ?? 50_000),
+    process.argv.length > 4 ? process.argv.slice(4).map(Number) : [1, 1000, 100_000, 1_000_000],
+  )

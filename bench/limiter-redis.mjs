@@ -1,8 +1,9 @@
 // Node's CPU µs for one decision on Redis, 64 in flight: three limits in one step of ours, one of ours, one check of
 // @fastify/rate-limit, and a RateLimiterUnion of three RateLimiterRedis.
-// `npm run build && node bench/limiter-redis.mjs [rounds] [decisions a round]`, on REDIS_URL or a redis-server of its own.
-// Each variant runs in a process of its own; the rounds take turns. The two controls are one variant run twice: what they
-// differ by is noise. Callers are many and each is admitted, so every decision writes.
+// `npm run build && node bench/limiter-redis.mjs [rounds] [decisions a round]`, on REDIS_URL or a redis-server of its
+// own.
+// Each variant runs in a process of its own; the rounds take turns. The two controls are one variant run twice: what
+// they differ by is noise. Callers are many and each is admitted, so every decision writes.
 // `node bench/limiter-redis.mjs --profile 'ours, three limits'` prints where the time of one variant goes.
 import rateLimitPlugin from '@fastify/rate-limit'
 import FastifyRedisStore from '@fastify/rate-limit/store/RedisStore.js'
@@ -29,7 +30,10 @@ const connect = async () => {
 }
 
 /** Made beforehand: what a key costs is measured in limiter-keys.mjs. */
-const ADDRESSES = Array.from({ length: CALLERS }, (_unused, index) => `198.${18 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`)
+const ADDRESSES = Array.from(
+  { length: CALLERS },
+  (_unused, index) => `198.${18 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
+)
 const KEYS = Array.from({ length: CALLERS }, () => randomBytes(16).toString('base64url'))
 
 async function ours (limits) {
@@ -44,7 +48,13 @@ async function ours (limits) {
 
 async function pluginCheck () {
   const app = Fastify()
-  await app.register(rateLimitPlugin, { global: false, redis: await connect(), nameSpace: PREFIX, max: 1000, timeWindow: WINDOW_MS })
+  await app.register(rateLimitPlugin, {
+    global: false,
+    redis: await connect(),
+    nameSpace: PREFIX,
+    max: 1000,
+    timeWindow: WINDOW_MS,
+  })
   const check = app.createRateLimit()
   const requests = ADDRESSES.map((ip) => ({ ip, routeOptions: { config: {} } }))
   return async (caller) => {
@@ -55,14 +65,25 @@ async function pluginCheck () {
 
 async function pluginStore () {
   const store = new FastifyRedisStore(false, false, await connect(), PREFIX)
-  return (caller) => new Promise((resolve, reject) => {
-    store.incr(ADDRESSES[caller], (error, result) => { if (error || result.current > 1000) reject(error); else resolve() }, WINDOW_MS, 1000)
-  })
+  return (caller) =>
+    new Promise((resolve, reject) => {
+      store.incr(
+        ADDRESSES[caller],
+        (error, result) => {
+          if (error || result.current > 1000) reject(error)
+          else resolve()
+        },
+        WINDOW_MS,
+        1000,
+      )
+    })
 }
 
 async function union () {
   const storeClient = await connect()
-  const limiters = [1000, 1001, 1002].map((points) => new RateLimiterRedis({ storeClient, points, duration: WINDOW_MS / 1000, keyPrefix: `${PREFIX}${points}` }))
+  const limiters = [1000, 1001, 1002].map((points) =>
+    new RateLimiterRedis({ storeClient, points, duration: WINDOW_MS / 1000, keyPrefix: `${PREFIX}${points}` })
+  )
   const all = new RateLimiterUnion(...limiters)
   return (caller) => all.consume(ADDRESSES[caller])
 }
@@ -121,11 +142,13 @@ async function profile (name) {
     if (functionName === '(idle)' || functionName === '(program)') continue
     const file = url.replace(/^.*\/(node_modules|dist)\//, '') || '(native)'
     total += timeDeltas[index]
-    for (const [table, key] of [[byFunction, `${functionName || '(anonymous)'}  ${file}`], [byFile, file]]) table.set(key, (table.get(key) ?? 0) + timeDeltas[index])
+    for (const [table, key] of [[byFunction, `${functionName || '(anonymous)'}  ${file}`], [byFile, file]])
+      table.set(key, (table.get(key) ?? 0) + timeDeltas[index])
   }
   console.log(`${name}: ${cost.toFixed(1)} CPU µs a decision while profiled; share of the JavaScript thread's time`)
   for (const table of [byFile, byFunction]) {
-    for (const [key, time] of [...table].sort((a, b) => b[1] - a[1]).slice(0, 18)) console.log(`${(100 * time / total).toFixed(1).padStart(6)} %  ${key}`)
+    for (const [key, time] of [...table].sort((a, b) => b[1] - a[1]).slice(0, 18))
+      console.log(`${(100 * time / total).toFixed(1).padStart(6)} %  ${key}`)
     console.log()
   }
   process.exit()
@@ -137,14 +160,26 @@ async function withRedis (run) {
   await once(probe, 'listening')
   const { port } = probe.address()
   probe.close()
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const server = spawn('redis-server', [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+  ], { stdio: ['ignore', 'pipe', 'ignore'] })
   for await (const chunk of server.stdout) if (String(chunk).includes('Ready to accept connections')) break
   process.env.REDIS_URL = `redis://127.0.0.1:${port}`
   const client = await connect()
   try {
     await run(async () => {
       const info = await client.info('cpu')
-      return ['user', 'sys'].reduce((sum, kind) => sum + Number(new RegExp(`used_cpu_${kind}:([0-9.]+)`).exec(info)[1]), 0) * 1e6
+      return ['user', 'sys'].reduce(
+        (sum, kind) => sum + Number(new RegExp(`used_cpu_${kind}:([0-9.]+)`).exec(info)[1]),
+        0,
+      ) * 1e6
     })
   } finally {
     client.disconnect()
@@ -181,9 +216,16 @@ async function compare (rounds, count, redisCpu) {
   }
   for (const worker of Object.values(workers)) worker.disconnect()
 
-  const line = (label, values) => console.log(`${label.padEnd(44)} ${[0.5, 0.25, 0.75].map((share) => quantile(values, share).toFixed(2).padStart(8)).join(' ')}`)
+  const line = (label, values) =>
+    console.log(
+      `${label.padEnd(44)} ${
+        [0.5, 0.25, 0.75].map((share) => quantile(values, share).toFixed(2).padStart(8)).join(' ')
+      }`,
+    )
   const ratio = (a, b) => samples[a].map((value, round) => value / samples[b][round])
-  console.log(`${rounds} rounds of ${count} decisions, ${IN_FLIGHT} in flight, node ${process.version}: CPU µs of Node a decision, median and quartiles`)
+  console.log(
+    `${rounds} rounds of ${count} decisions, ${IN_FLIGHT} in flight, node ${process.version}: CPU µs of Node a decision, median and quartiles`,
+  )
   for (const name of names) line(name, samples[name])
   if (redisCpu !== null) {
     console.log('CPU µs of Redis a decision')

@@ -1,4 +1,5 @@
-// `npm run bench`: the suite beside bare Fastify and its peers. docs/performance.md says what is measured and how to read it.
+// `npm run bench`: the suite beside bare Fastify and its peers. docs/performance.md says what is measured and how to
+// read it.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
@@ -15,19 +16,48 @@ function installPeers () {
   // npm writes this file last, so an installation that was interrupted is made again.
   const done = `${HERE}/node_modules/.package-lock.json`
   const installed = existsSync(done) ? JSON.parse(readFileSync(done, 'utf8')).packages : {}
-  if (Object.entries(dependencies).every(([name, version]) => installed[`node_modules/${name}`]?.version === version)) return
+  if (Object.entries(dependencies).every(([name, version]) => installed[`node_modules/${name}`]?.version === version))
+    return
   console.log('installing what the suite is compared with (bench/package.json)')
-  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'], { cwd: HERE, stdio: ['ignore', 'ignore', 'inherit'] })
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'], {
+    cwd: HERE,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   if (status !== 0) throw new Error('npm ci in bench/ failed.')
 }
 
 function build () {
-  const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], { cwd: ROOT, stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  })
   if (status !== 0) throw new Error('The build failed.')
 }
 
-const versionOf = (name) => ['bench/node_modules', 'node_modules'].map((folder) => new URL(`${folder}/${name}/package.json`, ROOT)).filter((file) => existsSync(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')).version)[0]
-const PACKAGES = ['fastify', '@fastify/helmet', '@fastify/cors', '@fastify/rate-limit', '@fastify/jwt', '@fastify/cookie', 'express', 'helmet', 'cors', 'express-rate-limit', 'jsonwebtoken', 'zod', 'hono', '@hono/node-server', 'hono-rate-limiter', 'rate-limit-redis', 'ioredis', 'pino']
+const versionOf = (name) =>
+  ['bench/node_modules', 'node_modules'].map((folder) => new URL(`${folder}/${name}/package.json`, ROOT)).filter((
+    file,
+  ) => existsSync(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')).version)[0]
+const PACKAGES = [
+  'fastify',
+  '@fastify/helmet',
+  '@fastify/cors',
+  '@fastify/rate-limit',
+  '@fastify/jwt',
+  '@fastify/cookie',
+  'express',
+  'helmet',
+  'cors',
+  'express-rate-limit',
+  'jsonwebtoken',
+  'zod',
+  'hono',
+  '@hono/node-server',
+  'hono-rate-limiter',
+  'rate-limit-redis',
+  'ioredis',
+  'pino',
+]
 
 function describeMachine () {
   return {
@@ -50,7 +80,8 @@ async function publish () {
   updatePages()
 }
 
-const rounded = (_key, value) => typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
+const rounded = (_key, value) =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
 
 async function main () {
   const options = readOptions(process.argv.slice(2))
@@ -67,18 +98,30 @@ async function main () {
   process.env.BENCH_ACCESS_SECRET = randomBytes(32).toString('base64url')
   process.env.BENCH_REFRESH_SECRET = randomBytes(32).toString('base64url')
   const machine = { ...describeMachine(), awake }
-  console.log(`Node ${machine.node}, ${machine.cores} × ${machine.cpu}, load ${machine.loadAverageBefore}; ${canPin ? 'servers on core 0, load on core 1' : 'NOT pinned to cores (no taskset, or one core): compare ratios only'}${awake ? ', which is kept awake' : ''}\n`)
+  console.log(
+    `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, load ${machine.loadAverageBefore}; ${
+      canPin
+        ? 'servers on core 0, load on core 1'
+        : 'NOT pinned to cores (no taskset, or one core): compare ratios only'
+    }${awake ? ', which is kept awake' : ''}\n`,
+  )
   if (options.scale) return (await import('./scale.mjs')).runScale(options, machine)
   if (options.profile !== null) return (await import('./harness/profile.mjs')).printProfiles(options)
   const phases = await import('./harness/phases.mjs')
   // A part that is measured again replaces that part of what is there.
-  const before = options.isPart && options.out !== null && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+  const before = options.isPart && options.out !== null && existsSync(file)
+    ? JSON.parse(readFileSync(file, 'utf8'))
+    : {}
   const results = { ...before, machine, settings: { ...before.settings } }
   for (const phase of [...options.scenarios.length > 0 ? ['routes'] : [], ...options.phases]) {
     const outcome = await phases[phase](options)
     if (outcome !== null) {
       results[phase] = outcome
-      results.settings[phase] = { rounds: phases.ROUNDS[phase](options.rounds), seconds: options.seconds, quick: options.quick }
+      results.settings[phase] = {
+        rounds: phases.ROUNDS[phase](options.rounds),
+        seconds: options.seconds,
+        quick: options.quick,
+      }
     }
     machine.loadAverageAfter = Number(loadavg()[0].toFixed(2))
     // Written after each part, so that a run that is stopped is not lost.

@@ -1,5 +1,5 @@
-// `npm run bench -- --scale`: what grows, and what does not, with the number of routes, origins, policies, callers, sessions and
-// instances. docs/scaling.md explains the figures.
+// `npm run bench -- --scale`: what grows, and what does not, with the number of routes, origins, policies, callers,
+// sessions and instances. docs/scaling.md explains the figures.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -23,43 +23,88 @@ async function suite (options) {
   return made
 }
 
-const open = (extra) => async (app, anybody) => { app.get('/tenant', { security: { ...anybody, rateLimit: { only: ['tenant'] } }, schema: { response: { 200: PUBLIC_SCHEMA } } }, async () => PUBLIC); extra?.(app, anybody) }
+const open = (extra) => async (app, anybody) => {
+  app.get('/tenant', {
+    security: { ...anybody, rateLimit: { only: ['tenant'] } },
+    schema: { response: { 200: PUBLIC_SCHEMA } },
+  }, async () => PUBLIC)
+  extra?.(app, anybody)
+}
 
 async function withRoutes (count) {
-  const made = await suite({ routes: (app, anybody) => {
-    for (let index = 0; index < count; index++) app.get(`/things/${index}/:id`, { security: anybody, schema: { response: { 200: PUBLIC_SCHEMA } } }, async () => PUBLIC)
-  } })
+  const made = await suite({
+    routes: (app, anybody) => {
+      for (let index = 0; index < count; index++)
+        app.get(
+          `/things/${index}/:id`,
+          { security: anybody, schema: { response: { 200: PUBLIC_SCHEMA } } },
+          async () => PUBLIC,
+        )
+    },
+  })
   return { ...made, url: `/things/${count >> 1}/7`, headers: () => base, body: answers }
 }
 
 async function withOrigins (count) {
   const origins = Array.from({ length: count }, (_unused, index) => `https://tenant-${index}.example.com`)
   const made = await suite({ define: (definition) => ({ ...definition, cors: { origins, credentials: true } }) })
-  return { ...made, url: '/public', headers: (step) => ({ ...base, origin: fresh(origins[step % count]) }), body: answers }
+  return {
+    ...made,
+    url: '/public',
+    headers: (step) => ({ ...base, origin: fresh(origins[step % count]) }),
+    body: answers,
+  }
 }
 
 async function withPolicies (count) {
-  const more = Object.fromEntries(Array.from({ length: count }, (_unused, index) => [`policy-${index}`, { ...WIDE, by: 'ip' }]))
+  const more = Object.fromEntries(
+    Array.from({ length: count }, (_unused, index) => [`policy-${index}`, { ...WIDE, by: 'ip' }]),
+  )
   const made = await suite({
-    define: (definition) => ({ ...definition, rateLimit: { ...definition.rateLimit, policies: { ...definition.rateLimit.policies, ...more } } }),
-    routes: (app, anybody) => { for (let index = 0; index < count; index++) app.get(`/policy/${index}`, { security: { ...anybody, rateLimit: { only: [`policy-${index}`] } }, schema: { response: { 200: PUBLIC_SCHEMA } } }, async () => PUBLIC) },
+    define: (definition) => ({
+      ...definition,
+      rateLimit: { ...definition.rateLimit, policies: { ...definition.rateLimit.policies, ...more } },
+    }),
+    routes: (app, anybody) => {
+      for (let index = 0; index < count; index++)
+        app.get(`/policy/${index}`, {
+          security: { ...anybody, rateLimit: { only: [`policy-${index}`] } },
+          schema: { response: { 200: PUBLIC_SCHEMA } },
+        }, async () => PUBLIC)
+    },
   })
   return { ...made, url: `/policy/${count >> 1}`, headers: () => base, body: answers }
 }
 
-const byTenant = (definition) => ({ ...definition, rateLimit: { ...definition.rateLimit, policies: { ...definition.rateLimit.policies, tenant: { ...WIDE, by: { header: 'x-tenant' } } } } })
+const byTenant = (definition) => ({
+  ...definition,
+  rateLimit: {
+    ...definition.rateLimit,
+    policies: { ...definition.rateLimit.policies, tenant: { ...WIDE, by: { header: 'x-tenant' } } },
+  },
+})
 
 /** Every caller came once before the measurement, so that the store is as full as it gets. */
 async function withCallers (count) {
   const made = await suite({ define: byTenant, routes: open() })
-  const variant = { ...made, url: '/tenant', headers: (step) => ({ ...base, 'x-tenant': fresh(`tenant-${step % count}`) }), body: answers }
+  const variant = {
+    ...made,
+    url: '/tenant',
+    headers: (step) => ({ ...base, 'x-tenant': fresh(`tenant-${step % count}`) }),
+    body: answers,
+  }
   await measure(variant, count, 0)
   return variant
 }
 
 /** As many sessions are alive; the tokens of `active` of them take turns. */
 async function withSessions (count, active) {
-  const made = await suite({ routes: (app, anybody) => { app.get('/mint', { security: anybody }, async (request, reply) => await reply.issueTokens({ id: request.query.user, roles: ['user'] })) } })
+  const made = await suite({
+    routes: (app, anybody) => {
+      app.get('/mint', { security: anybody }, async (request, reply) =>
+        await reply.issueTokens({ id: request.query.user, roles: ['user'] }))
+    },
+  })
   const tokens = []
   while (tokens.length < count) {
     tokens.push(...await Promise.all(Array.from({ length: Math.min(100, count - tokens.length) }, async (_unused, step) => (await made.app.inject(`/mint?user=${userId(tokens.length + step)}`)).json().access_token)))
@@ -117,7 +162,15 @@ export async function hostileMemory () {
   const KINDS = [
     () => ({ url: '/tenant', status: 200, headers: () => ({ ...base, 'x-tenant': random() }) }),
     () => ({ url: '/me', status: 401, headers: () => ({ ...base, authorization: `Bearer ${forged()}` }) }),
-    () => ({ url: '/public', status: 200, headers: () => ({ ...base, origin: `https://${random().replaceAll(/[_-]/g, 'x')}.example`, 'x-request-id': random() }) }),
+    () => ({
+      url: '/public',
+      status: 200,
+      headers: () => ({
+        ...base,
+        origin: `https://${random().replaceAll(/[_-]/g, 'x')}.example`,
+        'x-request-id': random(),
+      }),
+    }),
     () => ({ url: `/${random()}?${random()}`, status: 404, headers: () => base }),
   ]
   const series = []
@@ -134,7 +187,8 @@ export async function hostileMemory () {
   return series
 }
 
-const round = (_key, value) => typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
+const round = (_key, value) =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
 
 const PARTS = {
   async manyRoutes ({ quick }) {
@@ -152,7 +206,11 @@ const PARTS = {
   async flatness ({ quick }) {
     console.log('\n## Cost of a request, by number of things (in process, no socket)\n')
     const samples = await flatness(quick ? 20 : 80)
-    return Object.fromEntries(Object.entries(samples).map(([name, values]) => [name, { quickestQuarterUs: quantile(values, 0.25), medianUs: median(values) }]))
+    return Object.fromEntries(
+      Object.entries(samples).map((
+        [name, values],
+      ) => [name, { quickestQuarterUs: quantile(values, 0.25), medianUs: median(values) }]),
+    )
   },
 }
 
@@ -170,7 +228,12 @@ export async function runScale (options, machine) {
 async function hostileInChild () {
   const { startProcess } = await import('./harness/servers.mjs')
   const series = await startProcess(import.meta.filename, ['--hostile'])
-  for (const { requests, heapMB, rssMB } of series) console.log(`${requests.toLocaleString('en').padStart(10)} requests  heap ${heapMB.toFixed(1).padStart(6)} MB  RSS ${rssMB.toFixed(0).padStart(4)} MB`)
+  for (const { requests, heapMB, rssMB } of series)
+    console.log(
+      `${requests.toLocaleString('en').padStart(10)} requests  heap ${heapMB.toFixed(1).padStart(6)} MB  RSS ${
+        rssMB.toFixed(0).padStart(4)
+      } MB`,
+    )
   return series
 }
 

@@ -1,5 +1,5 @@
-// One stack in a process of its own; a child of run.mjs. It counts the requests that its HTTP server was given and tells, when it
-// is asked, the CPU time that the process has used.
+// One stack in a process of its own; a child of run.mjs. It counts the requests that its HTTP server was given and
+// tells, when it is asked, the CPU time that the process has used.
 const { build } = await import(`./stacks/${process.argv[2]}.mjs`)
 const { listen, server, mint, signsIn = false } = await build(JSON.parse(process.argv[3]))
 
@@ -22,7 +22,8 @@ const ANSWERS = {
     const { userCPUTime, systemCPUTime, involuntaryContextSwitches } = process.resourceUsage()
     return { cpu: userCPUTime + systemCPUTime, requests, at: performance.now(), preempted: involuntaryContextSwitches }
   },
-  // Who asks signs in from outside then: a client in the server's process would be compiled together with it, and slow it down.
+  // Who asks signs in from outside then: a client in the server's process would be compiled together with it, and slow
+  // it down.
   mint: ({ count }) => signsIn ? null : mint(count),
   memory () {
     globalThis.gc()

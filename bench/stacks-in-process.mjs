@@ -1,6 +1,8 @@
-// The stacks of `npm run bench` without sockets: CPU µs a request from the router's entry to the rendered head (in-process.mjs). What Node's
-// HTTP parser and the kernel cost is left out, so that the stacks differ more than over sockets, and noise is less.
-// `npm run build && node bench/stacks-in-process.mjs [rounds] [requests a round]`, after `npm run bench` has installed the peers.
+// The stacks of `npm run bench` without sockets: CPU µs a request from the router's entry to the rendered head
+// (in-process.mjs). What Node's HTTP parser and the kernel cost is left out, so that the stacks differ more than over
+// sockets, and noise is less.
+// `npm run build && node bench/stacks-in-process.mjs [rounds] [requests a round]`, after `npm run bench` has installed
+// the peers.
 import { compare } from './in-process.mjs'
 import { STACKS } from './scenarios.mjs'
 import { ORIGIN, TIGHT_LIMIT } from './stacks/service.mjs'
@@ -14,8 +16,16 @@ const fresh = (text) => Buffer.from(text, 'latin1').latin1Slice()
 
 const ROUTES = {
   public: () => ({ url: '/public', status: 200, headers: () => ({ ...base }) }),
-  auth: (tokens) => ({ url: '/me', status: 200, headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % TOKENS]}`) }) }),
-  refused: (tokens) => ({ url: '/refused', status: 401, headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % TOKENS].slice(0, -8)}AAAAAAAA`) }) }),
+  auth: (tokens) => ({
+    url: '/me',
+    status: 200,
+    headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % TOKENS]}`) }),
+  }),
+  refused: (tokens) => ({
+    url: '/refused',
+    status: 401,
+    headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % TOKENS].slice(0, -8)}AAAAAAAA`) }),
+  }),
   limited: () => ({ url: '/limited', status: 429, headers: () => ({ ...base }) }),
   missing: () => ({ url: '/nowhere', status: 404, headers: () => ({ ...base }) }),
 }
@@ -39,7 +49,9 @@ const label = (key, route) => `${route}: ${STACKS[key].title}`
 
 await compare({
   file: import.meta.filename,
-  variants: Object.fromEntries(Object.keys(ROUTES).flatMap((route) => SHOWN.map((key) => [label(key, route), () => build(key, route)]))),
+  variants: Object.fromEntries(
+    Object.keys(ROUTES).flatMap((route) => SHOWN.map((key) => [label(key, route), () => build(key, route)])),
+  ),
   rounds: Number(process.argv[2] ?? 40),
   requests: Number(process.argv[3] ?? 400),
   warmUp: 8000,
@@ -47,7 +59,8 @@ await compare({
     console.log('how many times as long as the suite takes; the first line of each is noise against bare Fastify')
     for (const route of Object.keys(ROUTES)) {
       ratio(label('control', route), label('bare', route))
-      for (const key of SHOWN.filter((other) => other !== 'control' && other !== 'bulwark')) ratio(label(key, route), label('bulwark', route))
+      for (const key of SHOWN.filter((other) => other !== 'control' && other !== 'bulwark'))
+        ratio(label(key, route), label('bulwark', route))
     }
   },
 })

@@ -28,13 +28,20 @@ export class UsageError extends CliError {
 }
 
 type Options = NonNullable<ParseArgsConfig['options']>
-type Parsed<O extends Options> = ReturnType<typeof parseArgs<{ options: O, strict: true, allowPositionals: false }>>['values']
+type Parsed<O extends Options> = ReturnType<
+  typeof parseArgs<{ options: O, strict: true, allowPositionals: false }>
+>['values']
 
 /**
  * The values of a command's flags.
- * @throws UsageError that names the flag, and the one that was perhaps meant; never what followed it, which may be a secret
+ * @throws UsageError that names the flag, and the one that was perhaps meant; never what followed it, which may be a
+ * secret
  */
-export async function parseFlags<const O extends Options> (command: string, args: readonly string[], options: O): Promise<Parsed<O>> {
+export async function parseFlags<const O extends Options> (
+  command: string,
+  args: readonly string[],
+  options: O,
+): Promise<Parsed<O>> {
   const hint = `See fastify-bulwark ${command} --help.\n`
   const known = Object.keys(options)
   const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true })
@@ -44,10 +51,15 @@ export async function parseFlags<const O extends Options> (command: string, args
     if (token.kind === 'option-terminator') throw new UsageError('Unexpected argument "--".', hint)
     const option = known.includes(token.name) ? options[token.name] : undefined
     if (option === undefined) {
-      throw new UsageError(`Unknown option ${JSON.stringify(token.rawName)}.${await suggestion(token.name, known, '--')}`, `Options: ${known.map((name) => `--${name}`).join(', ')}. ${hint}`)
+      throw new UsageError(
+        `Unknown option ${JSON.stringify(token.rawName)}.${await suggestion(token.name, known, '--')}`,
+        `Options: ${known.map((name) => `--${name}`).join(', ')}. ${hint}`,
+      )
     }
-    if (option.type === 'boolean' && token.value !== undefined) throw new UsageError(`--${token.name} takes no value.`, hint)
-    if (option.type === 'string' && (token.value === undefined || token.value === '')) throw new UsageError(`--${token.name} needs a value.`, hint)
+    if (option.type === 'boolean' && token.value !== undefined)
+      {throw new UsageError(`--${token.name} takes no value.`, hint)}
+    if (option.type === 'string' && (token.value === undefined || token.value === ''))
+      {throw new UsageError(`--${token.name} needs a value.`, hint)}
     if (seen.has(token.name) && option.multiple !== true) throw new UsageError(`--${token.name} is given twice.`, hint)
     seen.add(token.name)
   }

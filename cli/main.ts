@@ -23,7 +23,13 @@ async function main (args: readonly string[]): Promise<string> {
   const command = COMMANDS.find(({ name }) => name === first)
   if (command === undefined) {
     const names = COMMANDS.map(({ name }) => name)
-    throw new UsageError(`${first.startsWith('-') ? 'Unknown option' : 'Unknown command'} ${JSON.stringify(first)}.${await suggestion(first, names)}`, `Commands: ${names.join(', ')}. See fastify-bulwark --help.\n`)
+    throw new UsageError(
+      `${first.startsWith('-') ? 'Unknown option' : 'Unknown command'} ${JSON.stringify(first)}.${await suggestion(
+        first,
+        names,
+      )}`,
+      `Commands: ${names.join(', ')}. See fastify-bulwark --help.\n`,
+    )
   }
   return rest.some((argument) => argument === '--help' || argument === '-h') ? command.help : await command.run(rest)
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps a browser tab signed in to a service with fastify-bulwark. The tokens are in cookies that no script can read, so
- * this module holds none: it knows when to ask for new ones, how often, and which tab does.
+ * Keeps a browser tab signed in to a service with fastify-bulwark. The tokens are in cookies that no script can read,
+ * so this module holds none: it knows when to ask for new ones, how often, and which tab does.
  */
 
 /** The part of the browser's `navigator.locks` that is used here. */
@@ -9,29 +9,37 @@ export interface SessionLocks {
 }
 
 export interface SessionClientOptions {
-  /** What paths are relative to, as in `new URL(path, baseUrl)`; default the page. Requests to other origins are sent as they are. */
+  /**
+   * What paths are relative to, as in `new URL(path, baseUrl)`; default the page. Requests to other origins are sent as
+   * they are.
+   */
   readonly baseUrl?: string
   /** Default `/auth/refresh`. */
   readonly refreshPath?: string
   /** Default `/auth/logout`. */
   readonly logoutPath?: string
   readonly fetch?: (request: Request) => Promise<Response>
-  /** Lets one tab at a time refresh; default `navigator.locks`. With null, or where browsers have none, tabs may refresh at once, which the service allows within its `grace`. */
+  /**
+   * Lets one tab at a time refresh; default `navigator.locks`. With null, or where browsers have none, tabs may refresh
+   * at once, which the service allows within its `grace`.
+   */
   readonly locks?: SessionLocks | null
   /** How long one try of a refresh may take, and there are two: at most half of the service's `grace`. Default 5000. */
   readonly timeoutMs?: number
   /**
-   * The session is over: `SIGNED_OUT` (by `signOut`), or the code of the service's refusal. Called in every tab, once until
-   * an answer is a success again.
+   * The session is over: `SIGNED_OUT` (by `signOut`), or the code of the service's refusal. Called in every tab, once
+   * until an answer is a success again.
    */
   readonly onSignedOut?: (code: string) => void
 }
 
 export interface SessionClient {
   /**
-   * Like the global `fetch`. A request that is refused because the access token has run out is sent once more with a new
-   * one. Where there is no new one, this resolves to what the refresh was answered: 401, or 429 and 503 with Retry-After.
-   * @throws TypeError for a ReadableStream as body, which could not be sent twice; whatever `fetch` rejects with, also for the refresh
+   * Like the global `fetch`. A request that is refused because the access token has run out is sent once more with a
+   * new one. Where there is no new one, this resolves to what the refresh was answered: 401, or 429 and 503 with
+   * Retry-After.
+   * @throws TypeError for a ReadableStream as body, which could not be sent twice; whatever `fetch` rejects with, also
+   * for the refresh
    */
   fetch (input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Gets a new access token. Resolves to null, or to the refusal. */
@@ -42,7 +50,9 @@ export interface SessionClient {
   close (): void
 }
 
-/** SESSION_REVOKED too: only a refresh tells whether the browser has another session by now, or everybody must be told. */
+/**
+ * SESSION_REVOKED too: only a refresh tells whether the browser has another session by now, or everybody must be told.
+ */
 const NEEDS_REFRESH: ReadonlySet<string | null> = new Set(['TOKEN_EXPIRED', 'SESSION_REVOKED'])
 
 /** Half of the longest grace that a service can have. */
@@ -53,16 +63,23 @@ type News = { readonly type: 'refreshed' } | { readonly type: 'signed-out', read
 
 /** @throws TypeError for a baseUrl that is no URL, RangeError for a timeoutMs that no grace could hold twice */
 export function createSessionClient (options: SessionClientOptions = {}): SessionClient {
-  const { baseUrl = '', refreshPath = '/auth/refresh', logoutPath = '/auth/logout', timeoutMs = 5000, onSignedOut } = options
+  const { baseUrl = '', refreshPath = '/auth/refresh', logoutPath = '/auth/logout', timeoutMs = 5000, onSignedOut } =
+    options
   const { fetch: send = (request: Request) => globalThis.fetch(request), locks = ownLocks() } = options
-  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) throw new RangeError(`timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`)
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS))
+    {throw new RangeError(
+      `timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`,
+    )}
   const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href
   const base = new URL(baseUrl, page).href
   const refreshUrl = new URL(refreshPath, base)
   const credentials = page === undefined || new URL(page).origin === refreshUrl.origin ? 'same-origin' : 'include'
   const name = `bulwark-session ${refreshUrl.href}`
 
-  /** Counts the refreshes of all tabs: a request that was refused may be older than the last one, and needs none of its own. */
+  /**
+   * Counts the refreshes of all tabs: a request that was refused may be older than the last one, and needs none of its
+   * own.
+   */
   let refreshes = 0
   let isSignedOut = false
   let running: Promise<Response | null> | null = null
@@ -108,7 +125,10 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
     }
   }
 
-  /** Resolves to what gives the lock back. Without one, because a tab that has it hangs, is safe: the service gives both tabs the same tokens. */
+  /**
+   * Resolves to what gives the lock back. Without one, because a tab that has it hangs, is safe: the service gives both
+   * tabs the same tokens.
+   */
   function lock (): Promise<() => void> {
     return new Promise((resolve) => {
       const nothing = (): void => { resolve(() => {}) }
@@ -141,10 +161,19 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
 
   async function tryOnce (): Promise<Response | null> {
     const limit = new AbortController()
-    const timer = setTimeout(() => { limit.abort(new DOMException('The refresh took too long.', 'TimeoutError')) }, timeoutMs)
+    const timer = setTimeout(() => {
+      limit.abort(new DOMException('The refresh took too long.', 'TimeoutError'))
+    }, timeoutMs)
     try {
       // keepalive: a tab that closes now would lose the cookies of the answer.
-      const request = new Request(refreshUrl, { method: 'POST', headers: { accept: 'application/json' }, credentials, redirect: 'error', keepalive: true, signal: limit.signal })
+      const request = new Request(refreshUrl, {
+        method: 'POST',
+        headers: { accept: 'application/json' },
+        credentials,
+        redirect: 'error',
+        keepalive: true,
+        signal: limit.signal,
+      })
       const response = await unlessAborted(send(request), limit.signal)
       if (response.ok) {
         tell({ type: 'refreshed' })
@@ -160,7 +189,9 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
 
   async function fetch (input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     if (typeof ReadableStream !== 'undefined' && init.body instanceof ReadableStream) {
-      throw new TypeError('A stream can be sent only once, and a request may have to be sent again: give its body as a Blob or a text.')
+      throw new TypeError(
+        'A stream can be sent only once, and a request may have to be sent again: give its body as a Blob or a text.',
+      )
     }
     const target = input instanceof Request ? input : new URL(input, base)
     const isOwn = new URL(target instanceof Request ? target.url : target).origin === refreshUrl.origin
@@ -180,7 +211,10 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
     return refusal ?? response
   }
 
-  async function signOut (input: string | URL | Request = logoutPath, init: RequestInit = { method: 'POST' }): Promise<Response> {
+  async function signOut (
+    input: string | URL | Request = logoutPath,
+    init: RequestInit = { method: 'POST' },
+  ): Promise<Response> {
     // The answer to a refresh would bring back the cookies.
     await running?.catch(() => null)
     const response = await fetch(input, init)
@@ -188,7 +222,12 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
     return response
   }
 
-  return Object.freeze<SessionClient>({ fetch, refresh: () => refreshAfter(refreshes), signOut, close: () => channel?.close() })
+  return Object.freeze<SessionClient>({
+    fetch,
+    refresh: () => refreshAfter(refreshes),
+    signOut,
+    close: () => channel?.close(),
+  })
 }
 
 /** Absent outside of secure contexts. */
@@ -223,7 +262,10 @@ function unlessAborted<T> (promise: Promise<T>, signal: AbortSignal): Promise<T>
   })
 }
 
-/** News that another tab sent before it let go of the lock may arrive right after it; background tabs delay timers, but not this. */
+/**
+ * News that another tab sent before it let go of the lock may arrive right after it; background tabs delay timers, but
+ * not this.
+ */
 function nextTask (): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()

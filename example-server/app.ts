@@ -30,9 +30,22 @@ export type App = SecureInstance<ShapeOfDefinition<ExampleSecurity>>
  * @param options further Fastify options, for tests
  * @throws BulwarkConfigError that lists everything wrong with the configuration
  */
-export async function buildApp (config: Config, database: Database, options: Parameters<typeof serverOptions>[1] = {}): Promise<App> {
-  const services: Services = { database, users: createUsers(database), projects: createProjects(database), resets: createResets(database), passwords: await createPasswords() }
-  const app = await createServer(defineExampleSecurity(config, () => services), { logger: { level: config.LOG_LEVEL }, ...options })
+export async function buildApp (
+  config: Config,
+  database: Database,
+  options: Parameters<typeof serverOptions>[1] = {},
+): Promise<App> {
+  const services: Services = {
+    database,
+    users: createUsers(database),
+    projects: createProjects(database),
+    resets: createResets(database),
+    passwords: await createPasswords(),
+  }
+  const app = await createServer(defineExampleSecurity(config, () => services), {
+    logger: { level: config.LOG_LEVEL },
+    ...options,
+  })
   accountRoutes(app, services)
   recoveryRoutes(app, services, config)
   userRoutes(app, services)

@@ -43,7 +43,9 @@ function problemsOfTheRest (problems: readonly Problem[]): readonly Problem[] {
 }
 
 function checkDefinition (config: Config): void {
-  serverOptions(defineExampleSecurity(config, () => { throw new Error('Nobody signs in while the definition is checked.') }))
+  serverOptions(defineExampleSecurity(config, () => {
+    throw new Error('Nobody signs in while the definition is checked.')
+  }))
 }
 
 function problemsOf (check: () => void): readonly Problem[] {

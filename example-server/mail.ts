@@ -21,7 +21,17 @@ export function createPickup (directory: string, from: string): Mail {
     async send ({ to, subject, lines }) {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       const name = randomUUID()
-      const text = [`From: ${from}`, `To: ${to}`, `Subject: ${subject}`, `Date: ${new Date().toUTCString()}`, 'MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8', '', ...lines, ''].join('\r\n')
+      const text = [
+        `From: ${from}`,
+        `To: ${to}`,
+        `Subject: ${subject}`,
+        `Date: ${new Date().toUTCString()}`,
+        'MIME-Version: 1.0',
+        'Content-Type: text/plain; charset=utf-8',
+        '',
+        ...lines,
+        '',
+      ].join('\r\n')
       const half = join(directory, `.${name}`)
       await writeFile(half, text, { mode: 0o600, flag: 'wx' })
       await rename(half, join(directory, `${name}.eml`))

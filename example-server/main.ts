@@ -9,7 +9,11 @@ async function main (): Promise<void> {
   const database = await openDatabase({ url: config.DATABASE_URL, directory: dataDirectory(config) })
   try {
     const app = await buildApp(config, database)
-    const address = await app.listen({ host: config.HOST, port: config.PORT, listenTextResolver: () => 'accepting connections' })
+    const address = await app.listen({
+      host: config.HOST,
+      port: config.PORT,
+      listenTextResolver: () => 'accepting connections',
+    })
     stopOnSignal(app, database)
     process.stdout.write(`fastify-bulwark example listening on ${address}\n`)
   } catch (error) {

@@ -42,9 +42,15 @@ export const Registration = Type.Object({
 
 export const ForgottenPassword = Type.Object({ email: Email }, CLOSED)
 /** 256 bits, base64url. */
-export const PasswordReset = Type.Object({ token: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }), password: NewPassword }, CLOSED)
+export const PasswordReset = Type.Object({
+  token: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+  password: NewPassword,
+}, CLOSED)
 /** The old one follows no rule: those belong to where a password is chosen. */
-export const PasswordChange = Type.Object({ current: Type.String({ minLength: 1, maxLength: 1024 }), password: NewPassword }, CLOSED)
+export const PasswordChange = Type.Object({
+  current: Type.String({ minLength: 1, maxLength: 1024 }),
+  password: NewPassword,
+}, CLOSED)
 
 /** What others may see of a user. */
 export const Profile = Type.Object({ id: Id, fullName: Type.String() })

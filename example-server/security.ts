@@ -18,7 +18,8 @@ function define (config: Config, accounts: () => Accounts) {
       ...(config.PUBLIC_ORIGIN !== undefined && { publicOrigin: config.PUBLIC_ORIGIN }),
     },
     headers: { reporting: { endpoint: '/reports/csp' } },
-    // One visit takes four files: within the global limit of 100 requests they would leave little for the visitor's work.
+    // One visit takes four files: within the global limit of 100 requests they would leave little for the visitor's
+    // work.
     rateLimit: {
       policies: {
         files: { limit: 1000, window: '15m', by: 'ip' },
@@ -34,10 +35,16 @@ function define (config: Config, accounts: () => Accounts) {
         const { users, passwords } = accounts()
         const found = await users.findByEmail(email)
         // Always one verification: how long the answer takes does not tell whether the account exists.
-        const matches = await whileConnected(request, (signal) => passwords.verify(found?.passwordHash ?? null, password, {
-          signal,
-          upgrade: async (hash) => { if (found !== null) await users.replacePasswordHash(found.user.id, found.passwordHash, hash) },
-        }))
+        const matches = await whileConnected(
+          request,
+          (signal) =>
+            passwords.verify(found?.passwordHash ?? null, password, {
+              signal,
+              upgrade: async (hash) => {
+                if (found !== null) await users.replacePasswordHash(found.user.id, found.passwordHash, hash)
+              },
+            }),
+        )
         return matches && found !== null ? found.user : null
       },
       loadUser: (id) => accounts().users.find(id),

@@ -2,10 +2,9 @@
  * JWT cookie sessions: short access tokens, rotating refresh tokens, and a guard on every route that does not say
  * otherwise. A token that is not beyond doubt is a 401; a store that cannot tell is a 503, never an answer.
  */
-import type {
-  ContextConfigDefault, FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault, RawReplyDefaultExpression,
-  RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface,
-} from 'fastify'
+import type { ContextConfigDefault, FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+  RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
+  RouteGenericInterface } from 'fastify'
 import fp from 'fastify-plugin'
 import type { SessionsApi } from '../lib/auth/sessions-api.js'
 import type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
@@ -16,8 +15,10 @@ import { setUpAuth } from '../lib/auth/setup.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 
 export type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
-export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
-export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
+export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser,
+  type Credentials } from '../lib/auth/options.js'
+export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions,
+  type ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
 export type { SessionsApi } from '../lib/auth/sessions-api.js'
 export type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
@@ -25,7 +26,10 @@ export type { SessionInfo } from '../lib/auth/session-store.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
-    /** Who may call this route: `'required'` (default), `'optional'`, `publicRoute('why')`, or `{ roles, scopes, fresh, revocation }`. */
+    /**
+     * Who may call this route: `'required'` (default), `'optional'`, `publicRoute('why')`, or `{ roles, scopes, fresh,
+     * revocation }`.
+     */
     auth?: AuthRouteOptions<S>
   }
   interface ResolvedRouteSecurity { readonly auth?: ResolvedAuthPolicy }

@@ -1,6 +1,7 @@
 /**
  * CORS by allow-list: an origin that is not listed gets no CORS header at all. A preflight is decided for the route and
- * method it asks for, after the address-keyed rate limits; unknown paths are 404. Wildcard with credentials stops the boot.
+ * method it asks for, after the address-keyed rate limits; unknown paths are 404. Wildcard with credentials stops the
+ * boot.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
@@ -18,21 +19,43 @@ import type { SecurityShape } from '../lib/policy/types.js'
 import { setPreparedHeaders } from '../lib/response/prepared-headers.js'
 
 /** RFC 9110, section 5.1: a field name is a token. */
-const FieldNames = (description: string): ReturnType<typeof Type.Array> => Type.Array(Type.String({ pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { description })
+const FieldNames = (description: string): ReturnType<typeof Type.Array> =>
+  Type.Array(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), { description })
 
 export const CorsOptionsSchema = Type.Object({
-  origins: Type.Optional(Type.Unsafe<'*' | (string | RegExp)[] | OriginFunction>(Type.Union([Type.Literal('*'), Type.Array(Type.Unknown()), Type.Function([], Type.Boolean())], {
-    description: 'Write an array of exact origins and anchored patterns, a synchronous function (origin, request) => boolean, or \'*\' for open data without credentials. Default: none.',
-  }))),
-  credentials: Type.Optional(Type.Boolean({ description: 'Write true when the listed origins may send cookies. Default: false.' })),
+  origins: Type.Optional(
+    Type.Unsafe<'*' | (string | RegExp)[] | OriginFunction>(
+      Type.Union([Type.Literal('*'), Type.Array(Type.Unknown()), Type.Function([], Type.Boolean())], {
+        description:
+          "Write an array of exact origins and anchored patterns, a synchronous function (origin, request) => boolean, or '*' for open data without credentials. Default: none.",
+      }),
+    ),
+  ),
+  credentials: Type.Optional(
+    Type.Boolean({ description: 'Write true when the listed origins may send cookies. Default: false.' }),
+  ),
   allowedHeaders: Type.Optional(FieldNames('Write the request header names that a preflight may ask for.')),
   exposedHeaders: Type.Optional(FieldNames('Write the response header names that scripts may read.')),
-  maxAgeSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 86400, description: 'Write how many seconds browsers may cache a preflight, 0 to 86400. Default: 600.' })),
-  privateNetwork: Type.Optional(Type.Boolean({ description: 'Write true when pages on the public internet may reach this service inside a private network. Default: false.' })),
+  maxAgeSeconds: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 86400,
+      description: 'Write how many seconds browsers may cache a preflight, 0 to 86400. Default: 600.',
+    }),
+  ),
+  privateNetwork: Type.Optional(
+    Type.Boolean({
+      description:
+        'Write true when pages on the public internet may reach this service inside a private network. Default: false.',
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the cors plugin; in a scope or on a route they replace the inherited ones as a whole. */
-export type CorsOptions = Omit<Static<typeof CorsOptionsSchema>, 'allowedHeaders' | 'exposedHeaders'> & { allowedHeaders?: string[], exposedHeaders?: string[] }
+export type CorsOptions = Omit<Static<typeof CorsOptionsSchema>, 'allowedHeaders' | 'exposedHeaders'> & {
+  allowedHeaders?: string[]
+  exposedHeaders?: string[]
+}
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -88,7 +111,10 @@ function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[]
   return steps
 }
 
-/** Late, so that a handler which sets its own Vary does not drop ours: a cache would then serve one origin's answer to another. */
+/**
+ * Late, so that a handler which sets its own Vary does not drop ours: a cache would then serve one origin's answer to
+ * another.
+ */
 function varyByOrigin (_request: FastifyRequest, reply: FastifyReply): undefined {
   const present = reply.getHeader('vary')
   if (present === undefined) {
@@ -104,14 +130,21 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly 
   if (route !== null && !route.method.split('|').includes('OPTIONS')) return []
   const answerPreflight = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     if (!isPreflight(request)) return undefined
-    const { origin = '', 'access-control-request-method': method, 'access-control-request-headers': headers } = request.raw.headers
+    const { origin = '', 'access-control-request-method': method, 'access-control-request-headers': headers } =
+      request.raw.headers
     const routes = routeTableOf(root)
     const target = routes.find(method ?? '', request.raw)
     if (target === null) {
       const allow = routes.methods(request.raw)
-      return allow.length === 0 ? refusal('NOT_FOUND') : refusal('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
+      return allow.length === 0
+        ? refusal('NOT_FOUND')
+        : refusal('METHOD_NOT_ALLOWED', { headers: { allow: allow.join(', ') } })
     }
-    const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, { origin, headers, privateNetwork: asksForPrivateNetwork(request) }, request)
+    const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, {
+      origin,
+      headers,
+      privateNetwork: asksForPrivateNetwork(request),
+    }, request)
     if (!decision.granted) {
       root.emit({ name: 'malicious_cors', reason: decision.reason }, request)
       return refusal('CORS_REJECTED')

@@ -1,7 +1,8 @@
 /**
- * Cross-site request forgery: every unsafe request or WebSocket upgrade that carries a cookie, and every one on a route marked
- * `'always'`, must come from this service's own pages or a trusted origin. Fails closed when a cookie comes without any
- * evidence of origin. Resource isolation: with cookies, other sites may lead here but neither embed nor fetch.
+ * Cross-site request forgery: every unsafe request or WebSocket upgrade that carries a cookie, and every one on a route
+ * marked `'always'`, must come from this service's own pages or a trusted origin. Fails closed when a cookie comes
+ * without any evidence of origin. Resource isolation: with cookies, other sites may lead here but neither embed nor
+ * fetch.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
@@ -18,9 +19,25 @@ import type { SecurityRoot } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 
 export const CsrfOptionsSchema = Type.Object({
-  publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com. Default: the request\'s own scheme and host.' })),
-  trustedOrigins: Type.Optional(Type.Unsafe<(string | RegExp)[]>(Type.Array(Type.Unknown(), { description: 'Write the other origins, exact or as anchored patterns, whose pages may send requests with cookies. Those that a route\'s CORS policy grants with credentials need not be listed.' }))),
-  isolation: Type.Optional(Type.Boolean({ description: 'Write false to let other sites embed and fetch with the visitor\'s cookies. Default: true.' })),
+  publicOrigin: Type.Optional(
+    Type.String({
+      description:
+        "Write the origin that browsers reach this service at: https://api.example.com. Default: the request's own scheme and host.",
+    }),
+  ),
+  trustedOrigins: Type.Optional(
+    Type.Unsafe<(string | RegExp)[]>(
+      Type.Array(Type.Unknown(), {
+        description:
+          "Write the other origins, exact or as anchored patterns, whose pages may send requests with cookies. Those that a route's CORS policy grants with credentials need not be listed.",
+      }),
+    ),
+  ),
+  isolation: Type.Optional(
+    Type.Boolean({
+      description: "Write false to let other sites embed and fetch with the visitor's cookies. Default: true.",
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the csrf plugin. */
@@ -30,7 +47,10 @@ export type { CsrfMode, CsrfRouteOptions }
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
-    /** When this route's unsafe requests are checked, and whether it is isolated; `false` neither, for routes that ignore cookies. */
+    /**
+     * When this route's unsafe requests are checked, and whether it is isolated; `false` neither, for routes that
+     * ignore cookies.
+     */
     csrf?: CsrfMode | CsrfRouteOptions | false
   }
   interface ResolvedRouteSecurity { readonly csrf?: ResolvedCsrfPolicy }
@@ -38,9 +58,15 @@ declare module '../lib/policy/types.js' {
 
 /** Reports what is wrong with the plugin's options. */
 export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
-  const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? readableOptions(input, 'csrf', problems)
+  const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ??
+    readableOptions(input, 'csrf', problems)
   if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) {
-    problems.push({ path: 'csrf.publicOrigin', message: 'Not an exact origin.', fix: 'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.' })
+    problems.push({
+      path: 'csrf.publicOrigin',
+      message: 'Not an exact origin.',
+      fix:
+        'Write scheme, host and port as browsers send it: https://app.example.com, without a path or a trailing slash.',
+    })
   }
   checkOrigins(options.trustedOrigins ?? [], 'csrf.trustedOrigins', problems)
   return options
@@ -65,7 +91,12 @@ const csrfPlugin: FastifyPluginAsync<CsrfOptions> = async (app, options) => {
   }), base)
 }
 
-function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trusted: TrustedOrigins, publicOrigin: string | undefined): readonly PlacedStep[] {
+function crossOriginSteps (
+  policy: ResolvedCsrfPolicy,
+  root: SecurityRoot,
+  trusted: TrustedOrigins,
+  publicOrigin: string | undefined,
+): readonly PlacedStep[] {
   if (policy === false) return []
   const { mode, isolation } = policy
   if (mode === false && !isolation) return []
@@ -77,7 +108,8 @@ function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trust
     const reason = mode !== false && isUnsafe(request) ? judgeUnsafe(request, carriesCookie)
       : isolation && carriesCookie && !isPreflight(method, request) ? judgeIsolation(method, request)
         : 'allowed'
-    // A 404 does nothing that could be forged, and tells nothing. The scope's base policy also guards routes that the plugin never saw.
+    // A 404 does nothing that could be forged, and tells nothing. The scope's base policy also guards routes that the
+    // plugin never saw.
     if (reason === 'allowed' || request.is404) return undefined
     // One policy seen everywhere: whom the route lets read credentialed answers, it lets send credentialed requests.
     if (headers.origin !== undefined && root.allowsCredentials?.(request, headers.origin) === true) return undefined
@@ -89,7 +121,12 @@ function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trust
   function judgeUnsafe (request: FastifyRequest, carriesCookie: boolean): string {
     const { headers } = request.raw
     const ownOrigin = publicOrigin ?? `${request.protocol}://${request.host}`
-    return decideCrossOrigin({ secFetchSite: singleValue(headers['sec-fetch-site']), origin: headers.origin, ownOrigin, carriesCookie }, trusted)
+    return decideCrossOrigin({
+      secFetchSite: singleValue(headers['sec-fetch-site']),
+      origin: headers.origin,
+      ownOrigin,
+      carriesCookie,
+    }, trusted)
   }
 
   function judgeIsolation (method: string, request: FastifyRequest): string {
@@ -105,12 +142,13 @@ function crossOriginSteps (policy: ResolvedCsrfPolicy, root: SecurityRoot, trust
 }
 
 /**
- * A WebSocket upgrade is a GET that CORS does not hold back, so another site could open one with the visitor's cookies and
- * read what it says. Browsers send `Origin` with each (RFC 6455, section 4.1).
+ * A WebSocket upgrade is a GET that CORS does not hold back, so another site could open one with the visitor's cookies
+ * and read what it says. Browsers send `Origin` with each (RFC 6455, section 4.1).
  */
 function isUnsafe (request: FastifyRequest): boolean {
   const { method = '', headers } = request.raw
-  return !SAFE_METHODS.has(method) || (headers.upgrade !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(headers.upgrade))
+  return !SAFE_METHODS.has(method) ||
+    (headers.upgrade !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(headers.upgrade))
 }
 
 /** A preflight carries no cookies and is answered by the CORS policy. */

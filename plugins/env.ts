@@ -8,7 +8,8 @@ import type {
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, secretValuesOf, type kLoadedEnv, type LoadedEnv } from '../lib/env/config.js'
+import { emptyConfig, generatedSecrets, isLoadedEnv, isProductionConfig, secretValuesOf, type kLoadedEnv,
+  type LoadedEnv } from '../lib/env/config.js'
 import { isSchemaInput, LoadEnvOptionsSchema, readConfig, sourceOf, type LoadEnvOptions } from '../lib/env/load.js'
 import { LoadEnvAsyncOptionsSchema, readConfigAsync, type LoadEnvAsyncOptions } from '../lib/env/load-async.js'
 import { isProduction } from '../lib/env/is-production.js'
@@ -79,11 +80,14 @@ export function loadEnv<T extends TObject> (schema: T, options: LoadEnvOptions =
 }
 
 /**
- * Like `loadEnv`, and asks `sources` for the secrets that the environment does not give. With `refresh` they are asked again
- * as long as the process runs; the plugin logs that and ends it with the server, else `stopRefresh(config)` does.
+ * Like `loadEnv`, and asks `sources` for the secrets that the environment does not give. With `refresh` they are asked
+ * again as long as the process runs; the plugin logs that and ends it with the server, else `stopRefresh(config)` does.
  * @throws BulwarkConfigError that lists every wrong variable and every source that failed, never with a value.
  */
-export async function loadEnvAsync<T extends TObject> (schema: T, options: LoadEnvAsyncOptions = {}): Promise<LoadedEnv<T>> {
+export async function loadEnvAsync<T extends TObject> (
+  schema: T,
+  options: LoadEnvAsyncOptions = {},
+): Promise<LoadedEnv<T>> {
   const problems: Problem[] = []
   const config = await readConfigAsync(schema, options, problems)
   assertNoProblems(problems)
@@ -122,15 +126,29 @@ export function checkEnv (options: unknown, problems: Problem[]): void {
 function setupOf (input: unknown, problems: Problem[]): Record<string, unknown> {
   if (isSchemaInput(input)) return { schema: input }
   if (isPlainObject(input) && input['schema'] !== undefined) return input
-  problems.push({ path: 'env', message: 'Neither a schema nor a configuration that loadEnv made.', fix: 'Write Type.Object({ ... }), { schema, source, dotenv }, or loadEnv(schema).' })
+  problems.push({
+    path: 'env',
+    message: 'Neither a schema nor a configuration that loadEnv made.',
+    fix: 'Write Type.Object({ ... }), { schema, source, dotenv }, or loadEnv(schema).',
+  })
   return {}
 }
 
 const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   claimRegistration(app, 'env')
   const problems: Problem[] = []
-  if (!isRootInstance(app)) problems.push({ path: 'env', message: 'Registered in a child scope.', fix: 'Register it on the instance that fastify() returned: a service has one configuration.' })
-  if (app.hasDecorator('config')) problems.push({ path: 'env', message: 'Another plugin owns app.config already.', fix: 'Remove @fastify/env (or whatever decorates `config`).' })
+  if (!isRootInstance(app))
+    {problems.push({
+      path: 'env',
+      message: 'Registered in a child scope.',
+      fix: 'Register it on the instance that fastify() returned: a service has one configuration.',
+    })}
+  if (app.hasDecorator('config'))
+    {problems.push({
+      path: 'env',
+      message: 'Another plugin owns app.config already.',
+      fix: 'Remove @fastify/env (or whatever decorates `config`).',
+    })}
   const { config, production } = readEnv(options, problems)
   assertNoProblems(problems)
 
@@ -151,7 +169,10 @@ const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   })
   const generated = generatedSecrets(config)
   if (generated.length > 0) {
-    app.log.warn({ variables: generated }, 'these secrets are not set, so random ones were made: they last until the process ends; set them to keep sessions over a restart')
+    app.log.warn(
+      { variables: generated },
+      'these secrets are not set, so random ones were made: they last until the process ends; set them to keep sessions over a restart',
+    )
   }
 }
 

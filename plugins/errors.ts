@@ -14,7 +14,13 @@ import { answerDirectly } from '../lib/response/direct-answer.js'
 import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
-  typeBase: Type.Optional(Type.String({ pattern: '^https?://', description: 'Write the address that a code is appended to in `type`, for example https://docs.example.com/errors#. Default: about:blank.' })),
+  typeBase: Type.Optional(
+    Type.String({
+      pattern: '^https?://',
+      description:
+        'Write the address that a code is appended to in `type`, for example https://docs.example.com/errors#. Default: about:blank.',
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the errors plugin. */
@@ -31,7 +37,10 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
   const typeBase = checkErrors(options, problems).typeBase ?? null
   assertNoProblems(problems)
 
-  if (hasOwnHandler(app)) app.log.warn('the instance has an error handler already: it stays, and answers the refusals of the suite too; set it in a scope to have them as problem documents')
+  if (hasOwnHandler(app))
+    {app.log.warn(
+      'the instance has an error handler already: it stays, and answers the refusals of the suite too; set it in a scope to have them as problem documents',
+    )}
   else app.setErrorHandler(sendProblem)
 
   function sendProblem (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -50,15 +59,27 @@ const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => 
     reply.code(problem.status).headers(problem.headers).header('content-type', PROBLEM_MEDIA_TYPE)
     return send(problem.body)
   }
-  addSection(app, defineSection<never, null>({
-    key: 'errors',
-    resolve (_base, _input, where, found) {
-      found.push({ path: where, message: 'Errors have no policy of their own on a route or a scope.', fix: 'Remove the key; set an error handler in the scope (setErrorHandler) where answers must differ.' })
-      return null
-    },
-    compile: (_policy, route) => route === null ? [{ hook: 'onRequest', phase: 'not-found', run: refuseUnknown }] : [],
-  }), null)
-  /** Before the body is read: nobody should make the server parse what no route wants. A scope's own 404 handler is left alone. */
+  addSection(
+    app,
+    defineSection<never, null>({
+      key: 'errors',
+      resolve (_base, _input, where, found) {
+        found.push({
+          path: where,
+          message: 'Errors have no policy of their own on a route or a scope.',
+          fix: 'Remove the key; set an error handler in the scope (setErrorHandler) where answers must differ.',
+        })
+        return null
+      },
+      compile: (_policy, route) =>
+        route === null ? [{ hook: 'onRequest', phase: 'not-found', run: refuseUnknown }] : [],
+    }),
+    null,
+  )
+  /**
+   * Before the body is read: nobody should make the server parse what no route wants. A scope's own 404 handler is left
+   * alone.
+   */
   function refuseUnknown (request: FastifyRequest): Verdict {
     return request.is404 && request.server === app ? refusal('NOT_FOUND') : undefined
   }
@@ -75,7 +96,9 @@ function hasOwnHandler (app: FastifyInstance): boolean {
 
 /** A handler may set the status and throw a plain error: the status it chose stands. */
 function withReplyStatus (error: unknown, reply: FastifyReply): unknown {
-  return reply.statusCode < 400 || reply.statusCode === 500 || claimedStatus(error) !== null ? error : { statusCode: reply.statusCode }
+  return reply.statusCode < 400 || reply.statusCode === 500 || claimedStatus(error) !== null
+    ? error
+    : { statusCode: reply.statusCode }
 }
 
 /** A refusal's own words may repeat what the client sent, so of a 4xx only codes are logged. */

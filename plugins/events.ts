@@ -26,13 +26,33 @@ export { watchSecretValues } from '../lib/logging/secrets.js'
 export { logHooks, logSerializers } from '../lib/logging/serializers.js'
 
 const AccessLogSchema = Type.Object({
-  userAgent: Type.Optional(Type.Boolean({ description: 'Whether the line names the client\'s software. Default: true.' })),
+  userAgent: Type.Optional(
+    Type.Boolean({ description: "Whether the line names the client's software. Default: true." }),
+  ),
 }, { additionalProperties: false })
 
 export const EventsOptionsSchema = Type.Object({
-  logLimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 100.' })),
-  callerLogLimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'How many of them one caller may cause, 0 to 100000. Default: 20.' })),
-  accessLog: Type.Optional(Type.Union([Type.Boolean(), AccessLogSchema], { description: 'false writes no line for each request; { userAgent: false } leaves the client\'s software out. Default: true.' })),
+  logLimit: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 100_000,
+      description:
+        'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 100.',
+    }),
+  ),
+  callerLogLimit: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 100_000,
+      description: 'How many of them one caller may cause, 0 to 100000. Default: 20.',
+    }),
+  ),
+  accessLog: Type.Optional(
+    Type.Union([Type.Boolean(), AccessLogSchema], {
+      description:
+        "false writes no line for each request; { userAgent: false } leaves the client's software out. Default: true.",
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the events plugin. */
@@ -63,17 +83,25 @@ export function checkEvents (options: unknown, problems: Problem[]): void {
 
 /** Resolves untrusted options; the result is complete and frozen. */
 export function resolveEventsOptions (options: unknown, problems: Problem[]): ResolvedEventsOptions {
-  const { logLimit = 100, callerLogLimit = 20, accessLog = true } = checkOptions(EventsOptionsSchema, options, 'events', problems) ?? {}
+  const { logLimit = 100, callerLogLimit = 20, accessLog = true } =
+    checkOptions(EventsOptionsSchema, options, 'events', problems) ?? {}
   return Object.freeze({
     limits: Object.freeze({ total: logLimit, caller: callerLogLimit }),
-    accessLog: accessLog === false ? null : Object.freeze({ userAgent: accessLog === true || accessLog.userAgent !== false }),
+    accessLog: accessLog === false
+      ? null
+      : Object.freeze({ userAgent: accessLog === true || accessLog.userAgent !== false }),
   })
 }
 
 const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => {
   claimRegistration(app, 'events')
   const problems: Problem[] = []
-  if (!isRootInstance(app)) problems.push({ path: 'events', message: 'Registered in a child scope.', fix: 'Register it on the instance that fastify() returned: all scopes share it.' })
+  if (!isRootInstance(app))
+    {problems.push({
+      path: 'events',
+      message: 'Registered in a child scope.',
+      fix: 'Register it on the instance that fastify() returned: all scopes share it.',
+    })}
   const { limits, accessLog } = resolveEventsOptions(options, problems)
   assertNoProblems(problems)
 
@@ -103,7 +131,8 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
     done()
   })
   app.addHook('preClose', function reportShutdown (done) {
-    if (startedAt !== null) root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)
+    if (startedAt !== null)
+      {root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)}
     done()
   })
 }

@@ -32,7 +32,8 @@ declare module '../lib/policy/types.js' {
 declare module 'fastify' {
   interface FastifyReply {
     /**
-     * The nonce of this response (144 bits, base64), made when it is first read; from then on the CSP header carries it.
+     * The nonce of this response (144 bits, base64), made when it is first read; from then on the CSP header carries
+     * it.
      * Throws when the route's CSP has no `'nonce'` source, or after the headers were sent.
      */
     readonly cspNonce: string
@@ -46,10 +47,21 @@ const kNonce: unique symbol = Symbol('bulwark.nonce')
 const kNonces: unique symbol = Symbol('bulwark.nonceTemplates')
 
 /** Resolves untrusted options; the result is complete and rendered. */
-export function resolveHeadersPolicy (base: ResolvedHeadersPolicy | false | null, input: unknown, where: string, problems: Problem[]): ResolvedHeadersPolicy | false {
+export function resolveHeadersPolicy (
+  base: ResolvedHeadersPolicy | false | null,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedHeadersPolicy | false {
   if (input === false) return false
   const checked = checkOptions(HeadersOptionsSchema, input, where, problems)
-  return resolveHeaders(base === false ? null : base, base === null, checked ?? readableOptions(input, where, problems), where, problems)
+  return resolveHeaders(
+    base === false ? null : base,
+    base === null,
+    checked ?? readableOptions(input, where, problems),
+    where,
+    problems,
+  )
 }
 
 const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) => {
@@ -60,7 +72,11 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
   const base = resolveHeadersPolicy(inherited ?? null, options, 'headers', problems)
   const reportPath = inherited === undefined && base !== false ? base.reportPath : null
   if (reportPath !== null && !isRootInstance(app)) {
-    problems.push({ path: 'headers.reporting.endpoint', message: 'A path, and the plugin is not registered on the root instance.', fix: 'Register it on the instance that fastify() returned, or write an absolute https URL.' })
+    problems.push({
+      path: 'headers.reporting.endpoint',
+      message: 'A path, and the plugin is not registered on the root instance.',
+      fix: 'Register it on the instance that fastify() returned, or write an absolute https URL.',
+    })
   }
   assertNoProblems(problems)
 
@@ -78,10 +94,23 @@ const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) =
 }
 
 function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly PlacedStep[] {
-  if (policy === false) return [{ hook: 'onSend', phase: 'headers-final', run: function finishHeaders (_request, reply): undefined { removeDisclosure(reply) } }]
+  if (policy === false)
+    {return [{
+      hook: 'onSend',
+      phase: 'headers-final',
+      run: function finishHeaders (_request, reply): undefined {
+        removeDisclosure(reply)
+      },
+    }]}
   const { rendered } = policy
   return [
-    { hook: 'onRequest', phase: 'headers', run: function setHeaders (request, reply): undefined { applyBlock(rendered, request, reply) } },
+    {
+      hook: 'onRequest',
+      phase: 'headers',
+      run: function setHeaders (request, reply): undefined {
+        applyBlock(rendered, request, reply)
+      },
+    },
     {
       hook: 'onSend',
       phase: 'headers-final',
@@ -90,7 +119,11 @@ function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly Placed
   ]
 }
 
-function finish ({ cacheControl, rendered }: ResolvedHeadersPolicy, request: FastifyRequest, reply: FastifyReply): void {
+function finish (
+  { cacheControl, rendered }: ResolvedHeadersPolicy,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
   if (reply[kNonces] === null) applyBlock(rendered, request, reply)
   // A prepared response leaves it out itself, also what is set after this.
   if (!(reply.raw instanceof PreparedResponse)) removeDisclosure(reply)
@@ -112,7 +145,8 @@ function applyBlock (rendered: RenderedHeaders, request: FastifyRequest, reply: 
 /** An answer that a shared cache must not keep: an error, or anything that a credential went into or came out of. */
 function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
   const { headers } = request.raw
-  return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined || reply.hasHeader('set-cookie')
+  return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined ||
+    reply.hasHeader('set-cookie')
 }
 
 /** CSP3, section 7.1 asks for 128 bits at least. */
@@ -123,9 +157,12 @@ function readNonce (this: FastifyReply): string {
   if (known !== null) return known
   const templates = this[kNonces] ?? []
   if (templates.length === 0) {
-    throw new Error(`reply.cspNonce: the CSP of this route has no ${NONCE_SOURCE} source. Use profile 'document', or extend script-src with "${NONCE_SOURCE}".`)
+    throw new Error(
+      `reply.cspNonce: the CSP of this route has no ${NONCE_SOURCE} source. Use profile 'document', or extend script-src with "${NONCE_SOURCE}".`,
+    )
   }
-  if (this.raw.headersSent) throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')
+  if (this.raw.headersSent)
+    {throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')}
   const nonce = createNonce()
   this[kNonce] = nonce
   for (let index = 0; index < templates.length; index++) {

@@ -42,13 +42,25 @@ const posturePlugin: FastifyPluginAsync<{ off?: readonly string[] }> = async (ap
   publish(scope, 'posture', () => ({
     production: root.production,
     off: [...off],
-    routes: root.routes.map(({ info, policy }) => ({ method: info.method, url: info.url, security: root.compiled.get(policy)?.policy ?? policy, body: bodyCheckOf(info, policy.validation), responseSchema: hasResponseSchema(info) })),
+    routes: root.routes.map(({ info, policy }) => ({
+      method: info.method,
+      url: info.url,
+      security: root.compiled.get(policy)?.policy ?? policy,
+      body: bodyCheckOf(info, policy.validation),
+      responseSchema: hasResponseSchema(info),
+    })),
   }))
   app.decorate('secureScope', secureScope)
   app.addHook('onReady', function listUncheckedAnswers (done) {
-    const routes = root.routes.filter(({ info }) => info.method !== 'HEAD' && info.method !== 'OPTIONS' && !hasResponseSchema(info)).map(({ info }) => info.label)
+    const routes = root.routes.filter(({ info }) =>
+      info.method !== 'HEAD' && info.method !== 'OPTIONS' && !hasResponseSchema(info)
+    ).map(({ info }) => info.label)
     // In production nothing can be fixed, and each process would say it again: the posture has it.
-    if (!root.production && routes.length > 0) app.log.warn({ routes }, 'these routes have no response schema, so whatever their handlers return leaves the server')
+    if (!root.production && routes.length > 0)
+      {app.log.warn(
+        { routes },
+        'these routes have no response schema, so whatever their handlers return leaves the server',
+      )}
     done()
   })
 }
@@ -59,7 +71,11 @@ function hasResponseSchema ({ schema }: RouteInfo): boolean {
 }
 
 /** Errors of `routes` surface where the scope is awaited, or when the server gets ready. */
-function secureScope (this: FastifyInstance, options: SecureScopeOptions<SecurityShape>, routes: (scope: FastifyInstance) => void | Promise<void>): PromiseLike<void> {
+function secureScope (
+  this: FastifyInstance,
+  options: SecureScopeOptions<SecurityShape>,
+  routes: (scope: FastifyInstance) => void | Promise<void>,
+): PromiseLike<void> {
   const { prefix, ...overrides } = options
   const where = `secureScope(${prefix ?? '/'})`
   const loaded = this.register(async (scope) => {

@@ -1,13 +1,12 @@
 /**
  * Rate limits: named policies of one or more limits each, counted in memory or in Redis. All limits of a phase are
- * decided in one step, all or nothing; none admits more than its number in any window. 404s, malformed bodies, preflights and failed
- * sign-ins count. While Redis cannot be asked, a local engine decides; a limit declared `closed` answers 503.
+ * decided in one step, all or nothing; none admits more than its number in any window. 404s, malformed bodies,
+ * preflights and failed sign-ins count. While Redis cannot be asked, a local engine decides; a limit declared `closed`
+ * answers 503.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type {
-  FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
-  RouteGenericInterface,
-} from 'fastify'
+import type { FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+  RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
 import fp from 'fastify-plugin'
 import { DURATION_PATTERN, type Duration } from '../lib/options/duration.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
@@ -28,16 +27,64 @@ export type { BuiltInPolicy, KeyPart, Limit, OnOutage, Skip } from '../lib/rate-
 export type { Consumed, ConsumeOptions, RequestLimiter } from '../lib/rate-limit/request-limiter.js'
 
 export const RateLimitOptionsSchema = Type.Object({
-  policies: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth, login and reports replace the built-in policies.' })),
-  redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Unknown({ description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.' }))),
-  allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true lets production count in memory: right when exactly one process serves.' })),
-  keySecret: Type.Optional(Type.String({ minLength: 32, description: 'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.' })),
-  keyPrefix: Type.Optional(Type.String({ pattern: '^[!-~]{1,64}$', description: 'Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: \'bulwark:rl:\'.' })),
-  deadline: Type.Optional(Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description: 'How long a request waits for Redis, with a unit: \'50ms\' (default).' }))),
-  failureStatuses: Type.Optional(Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), { minItems: 1, description: 'Statuses that limits with count \'failures\' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.' })),
-  apiKeyHeader: Type.Optional(Type.String({ description: 'The header that limits by \'apiKey\' read. Default: \'x-api-key\'.' })),
-  allow: Type.Optional(Type.Array(Type.String({ description: CIDR_FIX }), { description: 'Addresses that no limit holds: a list of CIDR ranges such as \'10.0.0.0/8\'.' })),
-  deny: Type.Optional(Type.Array(Type.String({ description: CIDR_FIX }), { description: 'Addresses that every route refuses (403): a list of CIDR ranges such as \'192.0.2.0/24\'.' })),
+  policies: Type.Optional(
+    Type.Record(Type.String(), Type.Unknown(), {
+      description:
+        'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth, login and reports replace the built-in policies.',
+    }),
+  ),
+  redis: Type.Optional(
+    Type.Unsafe<RedisOption | false>(
+      Type.Unknown({
+        description:
+          'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.',
+      }),
+    ),
+  ),
+  allowMemoryStore: Type.Optional(
+    Type.Boolean({ description: 'true lets production count in memory: right when exactly one process serves.' }),
+  ),
+  keySecret: Type.Optional(
+    Type.String({
+      minLength: 32,
+      description:
+        'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.',
+    }),
+  ),
+  keyPrefix: Type.Optional(
+    Type.String({
+      pattern: '^[!-~]{1,64}$',
+      description: "Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: 'bulwark:rl:'.",
+    }),
+  ),
+  deadline: Type.Optional(
+    Type.Unsafe<Duration>(
+      Type.String({
+        pattern: DURATION_PATTERN,
+        description: "How long a request waits for Redis, with a unit: '50ms' (default).",
+      }),
+    ),
+  ),
+  failureStatuses: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), {
+      minItems: 1,
+      description:
+        "Statuses that limits with count 'failures' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.",
+    }),
+  ),
+  apiKeyHeader: Type.Optional(
+    Type.String({ description: "The header that limits by 'apiKey' read. Default: 'x-api-key'." }),
+  ),
+  allow: Type.Optional(
+    Type.Array(Type.String({ description: CIDR_FIX }), {
+      description: "Addresses that no limit holds: a list of CIDR ranges such as '10.0.0.0/8'.",
+    }),
+  ),
+  deny: Type.Optional(
+    Type.Array(Type.String({ description: CIDR_FIX }), {
+      description: "Addresses that every route refuses (403): a list of CIDR ranges such as '192.0.2.0/24'.",
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the rate-limit plugin; `P` are the names of the service's own policies. */
@@ -74,10 +121,19 @@ export function checkRateLimit (options: unknown, boot: BootContext, problems: P
 }
 
 /** Resolves untrusted options; null when they cannot be read at all. */
-export function resolveRateLimitOptions (options: unknown, boot: BootContext, problems: Problem[]): RateLimitSettings | null {
+export function resolveRateLimitOptions (
+  options: unknown,
+  boot: BootContext,
+  problems: Problem[],
+): RateLimitSettings | null {
   const input = options ?? {}
   const checked = checkOptions(RateLimitOptionsSchema, input, 'rateLimit', problems)
-  const settings = resolveSettings(checked ?? readableOptions(input, 'rateLimit', problems), boot, 'rateLimit', problems)
+  const settings = resolveSettings(
+    checked ?? readableOptions(input, 'rateLimit', problems),
+    boot,
+    'rateLimit',
+    problems,
+  )
   return checked === null ? null : settings
 }
 
@@ -86,7 +142,11 @@ const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, option
   const { root } = securityOf(app)
   const problems: Problem[] = []
   if ('limits' in root.api) {
-    problems.push({ path: 'rateLimit', message: 'The limiter is registered already, and one server has one.', fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.' })
+    problems.push({
+      path: 'rateLimit',
+      message: 'The limiter is registered already, and one server has one.',
+      fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.',
+    })
   }
   const settings = resolveRateLimitOptions(options, root, problems)
   assertNoProblems(problems)

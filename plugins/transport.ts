@@ -1,7 +1,7 @@
 /**
- * Which hosts are served, over which scheme, and who may speak for a client: the host allow-list (421), HTTPS enforcement
- * and the request id on every answer. In production it refuses to start without declared proxies and on an instance
- * that was not built with `serverOptions()`, because bad URLs and malformed HTTP would then leave unprotected.
+ * Which hosts are served, over which scheme, and who may speak for a client: the host allow-list (421), HTTPS
+ * enforcement and the request id on every answer. In production it refuses to start without declared proxies and on an
+ * instance that was not built with `serverOptions()`, because bad URLs and malformed HTTP would then leave unprotected.
  */
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
@@ -26,21 +26,51 @@ import { settingsOf } from '../lib/transport/server-options.js'
 import { createProxyTripwire, type ProxyHeader } from '../lib/transport/tripwire.js'
 
 export const TransportOptionsSchema = Type.Object({
-  proxies: Type.Optional(Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], { description: 'Write the CIDR ranges of the proxies in front of this service, or \'none\'. `true` and hop counts would believe any client.' })),
-  forwardedHost: Type.Optional(Type.Boolean({ description: 'Write true when every declared proxy sets X-Forwarded-Host itself; one that passes it on hands over the client\'s word. Default: false.' })),
-  hosts: Type.Optional(Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' })),
-  https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], { description: 'Write \'require\' (default in production), \'redirect\' or \'off\'.' })),
-  methods: Type.Optional(Type.Array(Type.String(), { description: 'Write the methods that are served, in upper case; any other is answered 405.' })),
-  redirects: Type.Optional(Type.Array(Type.String(), { description: 'Write the origins that reply.safeRedirect may leave for: https://login.example.com.' })),
-  publicOrigin: Type.Optional(Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com.' })),
+  proxies: Type.Optional(
+    Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], {
+      description:
+        "Write the CIDR ranges of the proxies in front of this service, or 'none'. `true` and hop counts would believe any client.",
+    }),
+  ),
+  forwardedHost: Type.Optional(
+    Type.Boolean({
+      description:
+        "Write true when every declared proxy sets X-Forwarded-Host itself; one that passes it on hands over the client's word. Default: false.",
+    }),
+  ),
+  hosts: Type.Optional(
+    Type.Array(Type.String(), { description: 'Write the host names that this service answers to.' }),
+  ),
+  https: Type.Optional(
+    Type.Union([Type.Literal('require'), Type.Literal('redirect'), Type.Literal('off')], {
+      description: "Write 'require' (default in production), 'redirect' or 'off'.",
+    }),
+  ),
+  methods: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'Write the methods that are served, in upper case; any other is answered 405.',
+    }),
+  ),
+  redirects: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'Write the origins that reply.safeRedirect may leave for: https://login.example.com.',
+    }),
+  ),
+  publicOrigin: Type.Optional(
+    Type.String({ description: 'Write the origin that browsers reach this service at: https://api.example.com.' }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of the transport plugin. */
 export type TransportOptions = Static<typeof TransportOptionsSchema>
 
 export const TransportRouteOptionsSchema = Type.Object({
-  hosts: Type.Optional(Type.Literal('any', { description: 'Write \'any\' for a route that a load balancer probes by address.' })),
-  https: Type.Optional(Type.Union([Type.Literal('require'), Type.Literal('off')], { description: 'Write \'require\' or \'off\'.' })),
+  hosts: Type.Optional(
+    Type.Literal('any', { description: "Write 'any' for a route that a load balancer probes by address." }),
+  ),
+  https: Type.Optional(
+    Type.Union([Type.Literal('require'), Type.Literal('off')], { description: "Write 'require' or 'off'." }),
+  ),
 }, { additionalProperties: false })
 
 export type TransportRouteOptions = Static<typeof TransportRouteOptionsSchema>
@@ -109,12 +139,18 @@ const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, option
   app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
   // RFC 9110, section 10.1.1, lets a server ignore an expectation it does not know. Node's own 417 would pass no hook.
   if (app.server.listenerCount('checkExpectation') === 0) {
-    app.server.on('checkExpectation', function serveAnyway (request: IncomingMessage, response: ServerResponse) { app.server.emit('request', request, response) })
+    app.server.on('checkExpectation', function serveAnyway (request: IncomingMessage, response: ServerResponse) {
+      app.server.emit('request', request, response)
+    })
   }
 
-  /** RFC 9110, section 15.5.6: a known path without this method. Where the app answers unknown paths itself, its answer stands. */
+  /**
+   * RFC 9110, section 15.5.6: a known path without this method. Where the app answers unknown paths itself, its answer
+   * stands.
+   */
   function refuseMethod (request: FastifyRequest): Verdict {
-    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null) return undefined
+    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null)
+      {return undefined}
     const allow = facts.allowedAt(request)
     return allow === '' ? undefined : refusal('METHOD_NOT_ALLOWED', { headers: { allow } })
   }
@@ -128,29 +164,64 @@ function safeRedirect (this: FastifyReply, target: string, status: RedirectStatu
 }
 
 /** A proxy list that the instance does not trust would make every client look like the proxy. */
-function checkInstance (app: FastifyInstance, resolved: ResolvedTransport, production: boolean, problems: Problem[]): void {
+function checkInstance (
+  app: FastifyInstance,
+  resolved: ResolvedTransport,
+  production: boolean,
+  problems: Problem[],
+): void {
   const settings = settingsOf(app)
   const fix = 'Build it with `Fastify(serverOptions(definition))`, or let `createServer(definition)` build it.'
   if (settings === null && resolved.trustProxy !== false) {
-    problems.push({ path: 'transport.proxies', message: 'The Fastify instance was built without them, so it would not believe the proxies.', fix })
+    problems.push({
+      path: 'transport.proxies',
+      message: 'The Fastify instance was built without them, so it would not believe the proxies.',
+      fix,
+    })
   } else if (settings === null && production) {
-    problems.push({ path: 'transport', message: 'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.', fix })
+    problems.push({
+      path: 'transport',
+      message:
+        'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.',
+      fix,
+    })
   } else if (settings === null) {
-    app.log.warn('this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this')
+    app.log.warn(
+      'this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this',
+    )
   } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
-    problems.push({ path: 'transport.proxies', message: 'Differs from what serverOptions() was given.', fix: 'Give the same definition to serverOptions() and to register().' })
+    problems.push({
+      path: 'transport.proxies',
+      message: 'Differs from what serverOptions() was given.',
+      fix: 'Give the same definition to serverOptions() and to register().',
+    })
   } else if (settings.transport.policy.forwardedHost !== resolved.policy.forwardedHost) {
-    problems.push({ path: 'transport.forwardedHost', message: 'Differs from what serverOptions() was given.', fix: 'Give the same definition to serverOptions() and to register().' })
+    problems.push({
+      path: 'transport.forwardedHost',
+      message: 'Differs from what serverOptions() was given.',
+      fix: 'Give the same definition to serverOptions() and to register().',
+    })
   }
 }
 
-function resolveRoute (base: ResolvedTransportPolicy, input: unknown, where: string, problems: Problem[]): ResolvedTransportPolicy {
+function resolveRoute (
+  base: ResolvedTransportPolicy,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedTransportPolicy {
   const checked = checkOptions(TransportRouteOptionsSchema, input, where, problems) ?? {}
-  return Object.freeze({ ...base, hosts: checked.hosts === 'any' ? null : base.hosts, https: checked.https ?? base.https })
+  return Object.freeze({
+    ...base,
+    hosts: checked.hosts === 'any' ? null : base.hosts,
+    https: checked.https ?? base.https,
+  })
 }
 
-const HOST_MISMATCH = 'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: do not override rewriteUrl of serverOptions(), give it yours as an option'
-const TRUST_MISMATCH = 'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
+const HOST_MISMATCH =
+  'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: do not override rewriteUrl of serverOptions(), give it yours as an option'
+const TRUST_MISMATCH =
+  'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
 
 /** What the steps of all routes share. */
 interface Facts {
@@ -172,14 +243,17 @@ function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMe
   const isServedHost = rememberLast((host) => hosts === null || hosts.has(hostName(host)))
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
-    if (checksMethod && !methods.has(request.method)) return refusal('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
+    if (checksMethod && !methods.has(request.method))
+      {return refusal('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })}
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
-    if ((request.ips !== undefined) !== trustsProxies) return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
+    if ((request.ips !== undefined) !== trustsProxies)
+      {return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })}
     if (isClosing()) return refusal('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
-    if (!forwardedHost && host !== (request.raw.headers.host ?? '')) return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
+    if (!forwardedHost && host !== (request.raw.headers.host ?? ''))
+      {return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })}
     // serverOptions() leaves it to us to refuse a request without Host.
     if (!namesOneHost(request.raw, host)) return refusal('BAD_REQUEST')
     if (!isServedHost(host)) return refusal('HOST_NOT_ALLOWED')

@@ -47,20 +47,79 @@ function loads (plugin: unknown): Entry['load'] {
   return (app, own) => app.register(plugin as FastifyPluginAsync<object>, own)
 }
 
-/** In this order they are loaded; the order in which they act on a request is the pipeline's (lib/policy/section.ts). */
+/**
+ * In this order they are loaded; the order in which they act on a request is the pipeline's (lib/policy/section.ts).
+ */
 const TABLE: readonly Entry[] = [
-  { key: 'errors', options: ({ errors: own = {} }) => own, check: (own, _boot, problems) => { checkErrors(own, problems) }, load: loads(errors) },
-  { key: 'events', options: ({ events: own = {} }) => own, check: (own, _boot, problems) => { checkEvents(own, problems) }, load: loads(events) },
-  { key: 'transport', options: ({ transport: own = {} }) => own, check: (own, boot, problems) => { resolveTransportOptions(own, boot.production, problems) }, load: loads(transport), mandatory: true },
-  { key: 'headers', options: headersOptions, check: (own, _boot, problems) => { resolveHeadersPolicy(null, own, 'headers', problems) }, load: loads(headers) },
-  { key: 'cors', options: ({ cors: own = {} }) => own, check: (own, _boot, problems) => { resolveCorsPolicy(own, 'cors', problems) }, load: loads(cors) },
-  { key: 'csrf', options: csrfOptions, check: (own, _boot, problems) => { checkCsrf(own, problems) }, load: loads(csrf) },
-  { key: 'rateLimit', options: ({ rateLimit: own = {} }) => own as object | false, check: checkRateLimit, load: loads(rateLimit) },
-  { key: 'validation', options: ({ validation: own = {} }) => own, check: (own, _boot, problems) => { checkValidation(own, problems) }, load: loads(validation) },
+  {
+    key: 'errors',
+    options: ({ errors: own = {} }) => own,
+    check: (own, _boot, problems) => {
+      checkErrors(own, problems)
+    },
+    load: loads(errors),
+  },
+  {
+    key: 'events',
+    options: ({ events: own = {} }) => own,
+    check: (own, _boot, problems) => {
+      checkEvents(own, problems)
+    },
+    load: loads(events),
+  },
+  {
+    key: 'transport',
+    options: ({ transport: own = {} }) => own,
+    check: (own, boot, problems) => {
+      resolveTransportOptions(own, boot.production, problems)
+    },
+    load: loads(transport),
+    mandatory: true,
+  },
+  {
+    key: 'headers',
+    options: headersOptions,
+    check: (own, _boot, problems) => {
+      resolveHeadersPolicy(null, own, 'headers', problems)
+    },
+    load: loads(headers),
+  },
+  {
+    key: 'cors',
+    options: ({ cors: own = {} }) => own,
+    check: (own, _boot, problems) => {
+      resolveCorsPolicy(own, 'cors', problems)
+    },
+    load: loads(cors),
+  },
+  {
+    key: 'csrf',
+    options: csrfOptions,
+    check: (own, _boot, problems) => {
+      checkCsrf(own, problems)
+    },
+    load: loads(csrf),
+  },
+  {
+    key: 'rateLimit',
+    options: ({ rateLimit: own = {} }) => own as object | false,
+    check: checkRateLimit,
+    load: loads(rateLimit),
+  },
+  {
+    key: 'validation',
+    options: ({ validation: own = {} }) => own,
+    check: (own, _boot, problems) => {
+      checkValidation(own, problems)
+    },
+    load: loads(validation),
+  },
   { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: loads(auth) },
 ]
 
-const ProfileSchema = Type.Union([Type.Literal('api'), Type.Literal('document')], { description: 'Write \'api\' or \'document\'.' })
+const ProfileSchema = Type.Union([Type.Literal('api'), Type.Literal('document')], {
+  description: "Write 'api' or 'document'.",
+})
 
 const DefinitionKeys = Type.Object({
   profile: Type.Optional(ProfileSchema),
@@ -78,7 +137,11 @@ export function checkDefinition (definition: SecurityDefinition, problems: Probl
     if (own !== false || mandatory === true) check(own as object, boot, problems)
   }
   if (boot.production && definition.auth === undefined) {
-    problems.push({ path: 'auth', message: 'Not decided.', fix: 'Write the auth options, or false when this service does not need to know its callers.' })
+    problems.push({
+      path: 'auth',
+      message: 'Not decided.',
+      fix: 'Write the auth options, or false when this service does not need to know its callers.',
+    })
   }
   return boot
 }
@@ -131,7 +194,9 @@ function csrfOptions ({ csrf: own = {}, transport: transportOptions }: SecurityD
   if (!isPlainObject(own)) return own
   const publicOrigin = isPlainObject(transportOptions) ? transportOptions['publicOrigin'] : undefined
   // A wrong one is the transport's to report, once.
-  return own.publicOrigin === undefined && typeof publicOrigin === 'string' && isOrigin(publicOrigin) ? { ...own, publicOrigin } : own
+  return own.publicOrigin === undefined && typeof publicOrigin === 'string' && isOrigin(publicOrigin)
+    ? { ...own, publicOrigin }
+    : own
 }
 
 export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })

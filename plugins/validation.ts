@@ -1,9 +1,10 @@
 /**
- * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a refusal
- * names every field at once for small inputs and one field for large ones. Responses are serialized as before.
+ * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a
+ * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler,
+  RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
 import { checkOptions } from '../lib/options/check-options.js'
@@ -12,7 +13,8 @@ import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, type ValidationLimits } from '../lib/validation/compiler.js'
 import { hasSchemaByType, markSchemas, mediaTypeProblems, mediaTypesOf } from '../lib/validation/media-types.js'
-import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy, type ValidationRouteOptions } from '../lib/validation/policy.js'
+import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy,
+  type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { takeRejection } from '../lib/validation/rejections.js'
 import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
 import { declaredStatuses } from '../lib/validation/statuses.js'
@@ -25,8 +27,21 @@ export type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 export type { FieldError } from '../lib/validation/messages.js'
 
 export const ValidationOptionsSchema = Type.Object({
-  maxErrors: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'How many findings a refusal lists, 1 to 100. Default: 20.' })),
-  allErrorsUpTo: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_048_576, description: 'Up to how many bytes of JSON all findings are collected, 0 to 1048576; beyond it only the first. Default: 16384.' })),
+  maxErrors: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      description: 'How many findings a refusal lists, 1 to 100. Default: 20.',
+    }),
+  ),
+  allErrorsUpTo: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 1_048_576,
+      description:
+        'Up to how many bytes of JSON all findings are collected, 0 to 1048576; beyond it only the first. Default: 16384.',
+    }),
+  ),
   unknown: Type.Optional(UnknownSchema),
 }, { additionalProperties: false })
 
@@ -46,7 +61,9 @@ export interface ResolvedValidationOptions extends ValidationLimits { readonly u
 
 const DEFAULTS: ResolvedValidationOptions = Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384, unknown: 'reject' })
 
-type ValidatorFactory = NonNullable<NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']>
+type ValidatorFactory = NonNullable<
+  NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']
+>
 
 /** Reports what is wrong with the options. */
 export function checkValidation (options: unknown, problems: Problem[]): void {
@@ -64,13 +81,25 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   const limits = resolveValidationOptions(options, problems)
   // Fastify would go on using it, and this plugin would do nothing.
   if (app.validatorCompiler !== undefined) {
-    problems.push({ path: 'validation', message: 'The instance has a validator compiler already.', fix: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.' })
+    problems.push({
+      path: 'validation',
+      message: 'The instance has a validator compiler already.',
+      fix: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.',
+    })
   }
   assertNoProblems(problems)
 
   const { root } = securityOf(app)
   const base: ResolvedValidationPolicy = Object.freeze({ unknown: limits.unknown, contentTypes: null })
-  addSection(app, defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({ key: 'validation', resolve: resolveValidationPolicy, compile: () => [] }), base)
+  addSection(
+    app,
+    defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
+      key: 'validation',
+      resolve: resolveValidationPolicy,
+      compile: () => [],
+    }),
+    base,
+  )
   /** Fastify tells its compiler nothing of the route but these schemas. */
   const policies = new WeakMap<object, ResolvedValidationPolicy>()
   const compiled = new WeakSet<object>()
@@ -94,7 +123,9 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   app.addHook('onRoute', guardRoute)
   root.readyChecks.push((found) => {
     // A scope may set a compiler after the route was declared.
-    for (const { route, schemas } of judged.splice(0)) if (!schemas.some((schema) => compiled.has(schema))) found.push(...compilerProblems(route, route.security?.validation))
+    for (const { route, schemas } of judged.splice(0))
+      {if (!schemas.some((schema) => compiled.has(schema)))
+        {found.push(...compilerProblems(route, route.security?.validation))}}
   })
   checkSanitizedRoutes(app)
   app.addHook('onListen', function compileRest (done) {
@@ -122,7 +153,8 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     }
     if (!hasOwnCompiler && own !== undefined && schemas.length > 0) judged.push({ route, schemas })
     const types = mediaTypesOf(route, policy, root.strict)
-    if (types !== null) route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]
+    if (types !== null)
+      {route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]}
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
     if (isDeclared !== null) route.preSerialization = [...listOf(route.preSerialization), refuseUndeclared(isDeclared)]
     if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
@@ -140,10 +172,17 @@ function report (app: FastifyInstance, request: FastifyRequest, error: unknown):
   if (rejection !== null) securityOf(app).root.emit({ name: 'input_validation_fail', ...rejection }, request)
 }
 
-/** Fastify validates nothing when the media type is not among those of the schema, and any that it can parse when it is one for all. */
-function refuseOtherTypes (types: ReadonlySet<string>, mayBeMissing: boolean): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+/**
+ * Fastify validates nothing when the media type is not among those of the schema, and any that it can parse when it is
+ * one for all.
+ */
+function refuseOtherTypes (
+  types: ReadonlySet<string>,
+  mayBeMissing: boolean,
+): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
   return function refuseOtherType (request, _reply, done) {
-    // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a type.
+    // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a
+    // type.
     const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
     done(isMissing || types.has(request.mediaType ?? '') ? undefined : refusal('MEDIA_TYPE_NOT_SUPPORTED'))
   }

@@ -1,5 +1,6 @@
-// Bundles what the package exports: `node scripts/bundle.mjs`, after the compiler. A service that starts loads thirty files instead of
-// two hundred, which takes a third of the time of importing the suite away; packages stay outside, so that an app shares them with it.
+// Bundles what the package exports: `node scripts/bundle.mjs`, after the compiler. A service that starts loads thirty
+// files instead of two hundred, which takes a third of the time of importing the suite away; packages stay outside, so
+// that an app shares them with it.
 import { build } from 'esbuild'
 import { readFileSync, rmSync } from 'node:fs'
 
@@ -7,7 +8,9 @@ const COMPILED = 'dist/'
 const BUNDLED = 'dist/bundle/'
 
 const { exports, bin, engines } = JSON.parse(readFileSync('package.json', 'utf8'))
-const published = [...Object.values(exports).map((entry) => entry.default ?? ''), ...Object.values(bin)].map((file) => file.replace('./', ''))
+const published = [...Object.values(exports).map((entry) => entry.default ?? ''), ...Object.values(bin)].map((file) =>
+  file.replace('./', '')
+)
 const bundled = published.filter((file) => file.startsWith(BUNDLED)).map((file) => file.slice(BUNDLED.length))
 
 rmSync(BUNDLED, { recursive: true, force: true })

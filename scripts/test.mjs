@@ -1,4 +1,5 @@
-// `npm test`: builds, lints, starts a Redis when none is given, runs every test, and ends with one plain line of counts.
+// `npm test`: builds, lints, starts a Redis when none is given, runs every test, and ends with one plain line of
+// counts.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -26,22 +27,29 @@ function hasCommand (command) {
 }
 
 /**
- * Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. What only some releases of
- * Debian have, `optional`, is no reason by itself to ask for a new list of packages.
+ * Installs what the tests run beside Node, where this user may; otherwise each says itself what it misses. What only
+ * some releases of Debian have, `optional`, is no reason by itself to ask for a new list of packages.
  */
 function installMissing (tools, optional) {
-  const missing = (commands) => Object.entries(commands).filter(([command]) => !hasCommand(command)).map(([, name]) => name)
+  const missing = (commands) =>
+    Object.entries(commands).filter(([command]) => !hasCommand(command)).map(([, name]) => name)
   const canInstall = process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
   if (!canInstall) return
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' }
   // One name that this release does not have would make apt install none.
-  const available = (names) => names.filter((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env }).stdout))
+  const available = (names) =>
+    names.filter((name) =>
+      /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env }).stdout)
+    )
   const [needed, wanted] = [missing(tools), missing(optional)]
   if (needed.length === 0 && available(wanted).length === 0) return
   spawnSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env })
   const packages = [...needed, ...available(wanted)]
   console.log(`# installing ${packages.join(', ')}`)
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env,
+  })
 }
 
 /**
@@ -55,9 +63,14 @@ function installObservatory () {
   const done = join('node_modules', '.package-lock.json')
   const installed = existsSync(join(folder, done)) ? read(done).packages : {}
   const { dependencies } = read('package.json')
-  if (Object.entries(dependencies).every(([name, version]) => installed[`node_modules/${name}`]?.version === version)) return
+  if (Object.entries(dependencies).every(([name, version]) => installed[`node_modules/${name}`]?.version === version))
+    return
   console.log('# installing MDN HTTP Observatory')
-  spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS })
+  spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: INSTALL_MS,
+  })
 }
 
 function freePort () {
@@ -80,11 +93,24 @@ function accepts (port) {
 /** A Redis of the tests' own: loopback, nothing on disk, gone when the tests are. */
 async function startRedis () {
   if (!hasCommand(REDIS_SERVER)) {
-    throw new Error('The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.')
+    throw new Error(
+      'The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.',
+    )
   }
   const port = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'bulwark-redis-'))
-  const server = spawn(REDIS_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir], { stdio: 'ignore' })
+  const server = spawn(REDIS_SERVER, [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    dir,
+  ], { stdio: 'ignore' })
   const until = Date.now() + REDIS_START_MS
   while (!await accepts(port)) {
     if (Date.now() > until || server.exitCode !== null) throw new Error(`${REDIS_SERVER} did not start.`)
@@ -98,7 +124,10 @@ async function startRedis () {
 
 /** Runs the files and tells of each as it ends. @returns tap's output, by line */
 async function runTests (files, env) {
-  const tests = spawn(process.execPath, [join('scripts', 'run-tests.mjs'), ...files], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+  const tests = spawn(process.execPath, [join('scripts', 'run-tests.mjs'), ...files], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  })
   const ended = once(tests, 'close')
   const lines = []
   for await (const line of createInterface({ input: tests.stdout })) {
@@ -123,14 +152,20 @@ function printFailures (lines) {
 function count (lines) {
   const totals = lines.filter((line) => line.startsWith('# { ')).at(-1)
   const read = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0)
-  return { passed: read('pass'), failed: read('fail'), skipped: read('skip') + read('todo'), complete: totals !== undefined }
+  return {
+    passed: read('pass'),
+    failed: read('fail'),
+    skipped: read('skip') + read('todo'),
+    complete: totals !== undefined,
+  }
 }
 
 async function main () {
   for (const project of ['tsconfig.json', 'tsconfig.client.json']) {
     if (!run(['typescript', 'bin', 'tsc'], ['-p', project])) return finish(0, 1)
   }
-  if (spawnSync(process.execPath, [join('scripts', 'bundle.mjs')], { stdio: 'inherit' }).status !== 0) return finish(0, 1)
+  if (spawnSync(process.execPath, [join('scripts', 'bundle.mjs')], { stdio: 'inherit' }).status !== 0)
+    return finish(0, 1)
   if (!run(['eslint', 'bin', 'eslint.js'], ['.'])) return finish(0, 1)
   installMissing({
     ...(REDIS_SERVER === 'redis-server' && { 'redis-server': 'redis-server' }),
@@ -141,7 +176,8 @@ async function main () {
   }, { 'valkey-server': 'valkey-server' })
   const chosen = process.argv.slice(2)
   if (chosen.length === 0 || chosen.some((argument) => argument.includes('observatory'))) installObservatory()
-  // After a new installation tap would load its TypeScript plugin, which .taprc takes out, into every process of the first run.
+  // After a new installation tap would load its TypeScript plugin, which .taprc takes out, into every process of the
+  // first run.
   if (chosen.length === 0 && !run(['tap', 'dist', 'esm', 'run.mjs'], ['build'])) return finish(0, 1)
   const redis = process.env.REDIS_URL ? null : await startRedis()
   try {

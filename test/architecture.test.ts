@@ -14,7 +14,9 @@ function modules (): Module[] {
   }
   return files.map((path) => {
     const source = readFileSync(join(ROOT, path), 'utf8')
-    const imports = [...source.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map((match) => relative(ROOT, join(ROOT, dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts'))
+    const imports = [...source.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map((match) =>
+      relative(ROOT, join(ROOT, dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts')
+    )
     return { path, source, imports }
   })
 }
@@ -49,8 +51,13 @@ test('the imports follow the arrows: index, server, umbrella, plugins, lib, erro
 })
 
 test('no module imports itself through others', async (t) => {
-  const runtime = new Map(ALL.map(({ path, source }) => [path, [...source.matchAll(/^(?:import|export) (?!type )[^']*from '(\.[^']+)'/gm)]
-    .map((match) => relative(ROOT, join(ROOT, dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts'))]))
+  const runtime = new Map(
+    ALL.map(({ path, source }) => [
+      path,
+      [...source.matchAll(/^(?:import|export) (?!type )[^']*from '(\.[^']+)'/gm)]
+        .map((match) => relative(ROOT, join(ROOT, dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts')),
+    ]),
+  )
   const visit = (path: string, trail: readonly string[]): void => {
     if (trail.includes(path)) {
       t.fail(`cycle: ${[...trail, path].join(' -> ')}`)
@@ -63,8 +70,10 @@ test('no module imports itself through others', async (t) => {
 })
 
 test('lib never registers a plugin, and the index holds exports only', async (t) => {
-  for (const { path, source } of ALL) if (path.startsWith('lib/')) t.notMatch(withoutTexts(source), /\.register\(/, path)
-  for (const line of readFileSync(join(ROOT, 'index.ts'), 'utf8').split('\n')) if (line !== '') t.match(line, /^export (type )?\{.*\} from '/)
+  for (const { path, source } of ALL)
+    {if (path.startsWith('lib/')) t.notMatch(withoutTexts(source), /\.register\(/, path)}
+  for (const line of readFileSync(join(ROOT, 'index.ts'), 'utf8').split('\n'))
+    {if (line !== '') t.match(line, /^export (type )?\{.*\} from '/)}
 })
 
 test('a room that is named after a plugin is used by that plugin alone', async (t) => {

@@ -13,11 +13,18 @@ root.setTimeout(180_000)
 
 interface Block { readonly source: string, readonly language: string, readonly code: string }
 
-const PAGES = ['README.md', ...readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)]
+const PAGES = [
+  'README.md',
+  ...readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+]
 
 function blocksOf (page: string): Block[] {
   const text = readFileSync(join(ROOT, page), 'utf8')
-  return [...text.matchAll(/^```(\w*)\n([^]*?)^```$/gm)].map((match, index) => ({ source: `${page}#${index + 1}`, language: match[1] ?? '', code: match[2] ?? '' }))
+  return [...text.matchAll(/^```(\w*)\n([^]*?)^```$/gm)].map((match, index) => ({
+    source: `${page}#${index + 1}`,
+    language: match[1] ?? '',
+    code: match[2] ?? '',
+  }))
 }
 
 const BLOCKS = PAGES.flatMap(blocksOf)
@@ -35,8 +42,17 @@ function writeBlock (block: Block): string {
 test('every TypeScript block of the README and the docs compiles', { timeout: 180_000 }, async (t) => {
   const blocks = BLOCKS.filter(({ language }) => language === 'ts')
   const sources = new Map(blocks.map((block) => [writeBlock(block), block.source]))
-  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config, ts.sys, ROOT)
-  const program = ts.createProgram([...sources.keys()], { ...options, noEmit: true, incremental: false, tsBuildInfoFile: undefined as never })
+  const { options } = ts.parseJsonConfigFileContent(
+    ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config,
+    ts.sys,
+    ROOT,
+  )
+  const program = ts.createProgram([...sources.keys()], {
+    ...options,
+    noEmit: true,
+    incremental: false,
+    tsBuildInfoFile: undefined as never,
+  })
   const found = new Map<string, string[]>()
   for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
     const source = sources.get(file?.fileName ?? '') ?? file?.fileName ?? ''
@@ -48,7 +64,8 @@ test('every TypeScript block of the README and the docs compiles', { timeout: 18
 })
 
 test('code blocks are of a language that is checked or plainly is no code', async (t) => {
-  for (const { language, source } of BLOCKS) t.ok(['ts', 'sh', 'console', 'http', 'json', 'text', 'env'].includes(language), `${source}: ${language}`)
+  for (const { language, source } of BLOCKS)
+    {t.ok(['ts', 'sh', 'console', 'http', 'json', 'text', 'env'].includes(language), `${source}: ${language}`)}
 })
 
 test('the first service of the README runs as it says', async (t) => {
@@ -58,8 +75,14 @@ test('the first service of the README runs as it says', async (t) => {
   mkdirSync(FOLDER, { recursive: true })
   const file = join(FOLDER, 'first-service.mjs')
   writeFileSync(file, compiled)
-  const child = spawn(process.execPath, [file], { cwd: FOLDER, env: { PATH: process.env['PATH'], PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  const child = spawn(process.execPath, [file], {
+    cwd: FOLDER,
+    env: { PATH: process.env['PATH'], PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   let base = ''
   for await (const line of createInterface({ input: child.stdout })) {
     base = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0] ?? ''
@@ -67,7 +90,12 @@ test('the first service of the README runs as it says', async (t) => {
   }
   child.stdout.resume()
   const json = { 'content-type': 'application/json' }
-  const login = async (password: string): Promise<Response> => fetch(`${base}/auth/login`, { method: 'POST', headers: json, body: JSON.stringify({ email: 'ada@example.com', password }) })
+  const login = async (password: string): Promise<Response> =>
+    fetch(`${base}/auth/login`, {
+      method: 'POST',
+      headers: json,
+      body: JSON.stringify({ email: 'ada@example.com', password }),
+    })
   t.equal((await fetch(`${base}/status`)).status, 200)
   t.equal((await fetch(`${base}/me`)).status, 401)
   const signedIn = await login('correct horse')
@@ -86,7 +114,11 @@ test('the first service of the README runs as it says', async (t) => {
 
 test('docs/errors.md lists exactly the codes of the catalogue', async (t) => {
   const text = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8')
-  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| (.*) \|$/gm)].map(([, code, status, detail]) => ({ code, status: Number(status), detail }))
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| (.*) \|$/gm)].map(([, code, status, detail]) => ({
+    code,
+    status: Number(status),
+    detail,
+  }))
   t.same(rows, Object.entries(ERROR_CATALOGUE).map(([code, { status, detail }]) => ({ code, status, detail })))
 })
 

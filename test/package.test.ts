@@ -17,8 +17,16 @@ interface Manifest {
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
 
 const PLUGINS: readonly [string, string][] = [
-  ['env', 'env'], ['headers', 'headers'], ['cors', 'cors'], ['csrf', 'csrf'], ['transport', 'transport'], ['rate-limit', 'rateLimit'],
-  ['auth', 'auth'], ['validation', 'validation'], ['errors', 'errors'], ['events', 'events'],
+  ['env', 'env'],
+  ['headers', 'headers'],
+  ['cors', 'cors'],
+  ['csrf', 'csrf'],
+  ['transport', 'transport'],
+  ['rate-limit', 'rateLimit'],
+  ['auth', 'auth'],
+  ['validation', 'validation'],
+  ['errors', 'errors'],
+  ['events', 'events'],
 ]
 
 test('every subpath gives its plugin by name and as default, by import and by require', async (t) => {
@@ -29,17 +37,44 @@ test('every subpath gives its plugin by name and as default, by import and by re
     t.equal(module[name], module['default'], subpath)
     t.equal((require(`fastify-bulwark/${subpath}`) as Readonly<Record<string, unknown>>)[name], module[name], subpath)
   }
-  t.same(Object.keys(manifest.exports).sort(), ['.', './client', './jwt', './metrics', './otel', './package.json', './passwords', './testing', ...PLUGINS.map(([subpath]) => `./${subpath}`)].sort())
+  t.same(
+    Object.keys(manifest.exports).sort(),
+    [
+      '.',
+      './client',
+      './jwt',
+      './metrics',
+      './otel',
+      './package.json',
+      './passwords',
+      './testing',
+      ...PLUGINS.map(([subpath]) => `./${subpath}`),
+    ].sort(),
+  )
 })
 
 test('the index gives the umbrella, the three ways in and the errors', async (t) => {
   const index = await import('fastify-bulwark') as Readonly<Record<string, unknown>>
-  t.same(Object.keys(index).sort(), ['BulwarkConfigError', 'ERROR_CATALOGUE', 'SecurityError', 'Type', 'bulwark', 'createServer', 'default', 'defineSecurity', 'loadEnv', 'publicRoute', 'serverOptions'])
+  t.same(Object.keys(index).sort(), [
+    'BulwarkConfigError',
+    'ERROR_CATALOGUE',
+    'SecurityError',
+    'Type',
+    'bulwark',
+    'createServer',
+    'default',
+    'defineSecurity',
+    'loadEnv',
+    'publicRoute',
+    'serverOptions',
+  ])
 })
 
 test('every production dependency has its reason in the docs, and no other stands there', async (t) => {
   const text = readFileSync(join(ROOT, 'docs', 'dependencies.md'), 'utf8')
-  const table = [...text.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) => [...(cell ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name))
+  const table = [...text.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) =>
+    [...(cell ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name)
+  )
   t.same(table.sort(), [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)].sort())
 })
 
@@ -51,14 +86,26 @@ test('without Redis configured, ioredis is not loaded', async (t) => {
     const { createRequire } = await import('node:module')
     process.stdout.write(String(Object.keys(createRequire(import.meta.url).cache).filter((path) => path.includes('ioredis')).length))
     await app.close()`
-  t.equal(execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, encoding: 'utf8', env: { PATH: process.env['PATH'] } }), '0')
+  t.equal(
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'] },
+    }),
+    '0',
+  )
 })
 
 /** What `npm publish` would send, as an app has it: beside nothing but the packages. */
 function installPacked (t: Test): { readonly app: string, readonly folder: string } {
   const app = mkdtempSync(join(tmpdir(), 'bulwark-packed-'))
-  t.teardown(() => { rmSync(app, { recursive: true }) })
-  execFileSync('npm', ['pack', '--ignore-scripts', '--loglevel=error', '--pack-destination', app], { cwd: ROOT, stdio: 'ignore' })
+  t.teardown(() => {
+    rmSync(app, { recursive: true })
+  })
+  execFileSync('npm', ['pack', '--ignore-scripts', '--loglevel=error', '--pack-destination', app], {
+    cwd: ROOT,
+    stdio: 'ignore',
+  })
   const folder = join(app, 'node_modules', 'fastify-bulwark')
   mkdirSync(folder, { recursive: true })
   const [archive = ''] = readdirSync(app).filter((name) => name.endsWith('.tgz'))
@@ -70,18 +117,23 @@ function installPacked (t: Test): { readonly app: string, readonly folder: strin
 test('what is published is whole: each entry loads, each type is there, and a server runs on it', async (t) => {
   const { app, folder } = installPacked(t)
   for (const entry of [...Object.values(manifest.exports), ...Object.values(manifest.bin)]) {
-    for (const file of typeof entry === 'string' ? [entry] : [entry.types, entry.default]) t.ok(existsSync(join(folder, file)), file)
+    for (const file of typeof entry === 'string' ? [entry] : [entry.types, entry.default])
+      {t.ok(existsSync(join(folder, file)), file)}
   }
   const files = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' })
   for (const file of files.filter((name) => name.endsWith('.d.ts'))) {
     const text = readFileSync(join(folder, 'dist', file), 'utf8')
-    const missing = [...text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)\.js['"]/g)].map(([, path]) => join(dirname(join(folder, 'dist', file)), `${path ?? ''}.d.ts`)).filter((path) => !existsSync(path))
+    const missing = [...text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)\.js['"]/g)].map(([, path]) =>
+      join(dirname(join(folder, 'dist', file)), `${path ?? ''}.d.ts`)
+    ).filter((path) => !existsSync(path))
     t.same(missing, [], file)
   }
   t.notOk(files.some((name) => /^(test|example-server|bench)\b/.test(name)))
 
   // /client is for browsers.
-  const entries = Object.keys(manifest.exports).filter((name) => !['./client', './package.json'].includes(name)).map((name) => name.replace('.', 'fastify-bulwark'))
+  const entries = Object.keys(manifest.exports).filter((name) => !['./client', './package.json'].includes(name)).map((
+    name,
+  ) => name.replace('.', 'fastify-bulwark'))
   const script = `
     for (const entry of ${JSON.stringify(entries)}) await import(entry)
     const { createServer, defineSecurity, publicRoute, SecurityError } = await import('fastify-bulwark')
@@ -92,7 +144,17 @@ test('what is published is whole: each entry loads, each type is there, and a se
     const answer = await app.inject({ url: '/', headers: { host: 'localhost' } })
     process.stdout.write(JSON.stringify([answer.statusCode, answer.json().code, typeof answer.headers['content-security-policy'], typeof auth, oneOfEach]))
     await app.close()`
-  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: app, encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: app,
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'] },
+  })
   t.same(JSON.parse(printed), [404, 'NOT_FOUND', 'string', 'function', true])
-  t.match(execFileSync(process.execPath, [join(folder, manifest.bin['fastify-bulwark'] ?? ''), '--version'], { cwd: app, encoding: 'utf8' }), /^\d+\.\d+\.\d+\n$/)
+  t.match(
+    execFileSync(process.execPath, [join(folder, manifest.bin['fastify-bulwark'] ?? ''), '--version'], {
+      cwd: app,
+      encoding: 'utf8',
+    }),
+    /^\d+\.\d+\.\d+\n$/,
+  )
 })

@@ -27,28 +27,64 @@ async function listen (t: Test, routes: (app: FastifyInstance) => void, handlerT
 }
 
 test('the limits are those of the documentation', async (t) => {
-  t.same(SERVER_DEFAULTS, { bodyLimit: 102_400, requestTimeout: 30_000, handlerTimeout: 10_000, connectionTimeout: 60_000, headersTimeout: 20_000, connectionsCheckingInterval: 5_000 })
+  t.same(SERVER_DEFAULTS, {
+    bodyLimit: 102_400,
+    requestTimeout: 30_000,
+    handlerTimeout: 10_000,
+    connectionTimeout: 60_000,
+    headersTimeout: 20_000,
+    connectionsCheckingInterval: 5_000,
+  })
   t.equal(DRAIN_MS, 10_000)
   // Fastify's own handlerTimeout is off: the suite's takes its place.
-  const limits = { bodyLimit: 102_400, requestTimeout: 30_000, handlerTimeout: 0, connectionTimeout: 60_000, http: { headersTimeout: 20_000, connectionsCheckingInterval: 5_000 } }
-  for (const absent of [{}, { bodyLimit: undefined, handlerTimeout: undefined, http: undefined }, { http: null }]) t.match(serverOptions(defineSecurity({}), absent as never), limits)
-  t.match(serverOptions(defineSecurity({}), { http: { headersTimeout: 5 } }), { ...limits, http: { headersTimeout: 5, connectionsCheckingInterval: 5_000, requireHostHeader: false } })
+  const limits = {
+    bodyLimit: 102_400,
+    requestTimeout: 30_000,
+    handlerTimeout: 0,
+    connectionTimeout: 60_000,
+    http: { headersTimeout: 20_000, connectionsCheckingInterval: 5_000 },
+  }
+  for (const absent of [{}, { bodyLimit: undefined, handlerTimeout: undefined, http: undefined }, { http: null }])
+    {t.match(serverOptions(defineSecurity({}), absent as never), limits)}
+  t.match(serverOptions(defineSecurity({}), { http: { headersTimeout: 5 } }), {
+    ...limits,
+    http: { headersTimeout: 5, connectionsCheckingInterval: 5_000, requireHostHeader: false },
+  })
 })
 
 test('a request that arrives too slowly gets 408 with the headers', async (t) => {
   const port = await listen(t, (app) => { app.post('/', open, async () => { t.fail('handled') }) }, 2000)
   const table: [string, string][] = [
     ['headers that never end', 'POST / HTTP/1.1\r\nHost: x\r\nX-Slow: '],
-    ['a body that never comes', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'],
-    ['a body that stops', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'],
-    ['a chunk that stops', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"'],
+    [
+      'a body that never comes',
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n',
+    ],
+    [
+      'a body that stops',
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":',
+    ],
+    [
+      'a chunk that stops',
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"',
+    ],
   ]
   const responses = await Promise.all(table.map(async ([, request]) => rawResponse(port, request)))
   for (const [index, response] of responses.entries()) {
     const name = table[index]?.[0] ?? ''
     t.equal(response.status, 408, name)
-    assertHeaders(t, response.headers, { ...API_HEADERS, 'x-request-id': ID, connection: 'close', 'cache-control': 'no-store', 'content-type': 'application/problem+json; charset=utf-8' })
-    t.match(JSON.parse(response.body), { code: 'REQUEST_TIMEOUT', status: 408, instance: response.headers['x-request-id'] }, name)
+    assertHeaders(t, response.headers, {
+      ...API_HEADERS,
+      'x-request-id': ID,
+      connection: 'close',
+      'cache-control': 'no-store',
+      'content-type': 'application/problem+json; charset=utf-8',
+    })
+    t.match(JSON.parse(response.body), {
+      code: 'REQUEST_TIMEOUT',
+      status: 408,
+      instance: response.headers['x-request-id'],
+    }, name)
   }
 })
 
@@ -56,7 +92,11 @@ test('a handler that hangs gets 503 with the headers', async (t) => {
   const port = await listen(t, (app) => { app.get('/', open, async () => { await new Promise(() => {}) }) })
   const response = await rawResponse(port, 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
   t.equal(response.status, 503)
-  assertHeaders(t, response.headers, { ...API_HEADERS, 'x-request-id': ID, 'content-type': 'application/problem+json; charset=utf-8' })
+  assertHeaders(t, response.headers, {
+    ...API_HEADERS,
+    'x-request-id': ID,
+    'content-type': 'application/problem+json; charset=utf-8',
+  })
   t.match(JSON.parse(response.body), { code: 'SERVICE_UNAVAILABLE', status: 503 })
 })
 
@@ -91,9 +131,17 @@ test('a request that was answered before its body came gets no second answer', a
 })
 
 async function hang (t: Test, drainMs: number): Promise<{ app: FastifyInstance, socket: Socket }> {
-  const app = Fastify({ ...buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null, drainMs }), logger: false })
+  const app = Fastify({
+    ...buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null, drainMs }),
+    logger: false,
+  })
   await app.register(transport)
-  const entered = new Promise<void>((resolve) => { app.get('/', async () => { resolve(); await new Promise(() => {}) }) })
+  const entered = new Promise<void>((resolve) => {
+    app.get('/', async () => {
+      resolve()
+      await new Promise(() => {})
+    })
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {})
   t.teardown(() => { socket.destroy() })

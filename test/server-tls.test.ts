@@ -13,7 +13,13 @@ import { makeCertificate, type Certificate } from './helpers/certificates.js'
 const NAME = 'www.example.com'
 
 const security = defineSecurity({
-  env: { schema: Type.Object({ JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true }), JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true }) }), source: {} },
+  env: {
+    schema: Type.Object({
+      JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true }),
+      JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true }),
+    }),
+    source: {},
+  },
   transport: { https: 'require', publicOrigin: `https://${NAME}` },
   auth: {
     roles: ['user'],
@@ -29,7 +35,11 @@ let port = 0
 before(async () => {
   certificate = makeCertificate(root.testdir(), NAME)
   app = await createServer(security, { logger: false, https: { key: certificate.key, cert: certificate.cert } })
-  app.get('/', { security: { auth: publicRoute('a route of the test') } }, async (request) => ({ protocol: request.protocol, ip: request.ip }))
+  app.get(
+    '/',
+    { security: { auth: publicRoute('a route of the test') } },
+    async (request) => ({ protocol: request.protocol, ip: request.ip }),
+  )
   await app.listen({ port: 0, host: '127.0.0.1' })
   port = (app.server.address() as AddressInfo).port
 })
@@ -67,7 +77,11 @@ test('served over TLS a request is https, and every answer carries HSTS', async 
   for (const [name, status, request] of table) {
     const response = await secureResponse(request)
     t.equal(response.status, status, name)
-    assertHeaders(t, response.headers, { ...API_HEADERS, 'strict-transport-security': HSTS, 'x-request-id': /^[0-9a-f]{32}$/ })
+    assertHeaders(t, response.headers, {
+      ...API_HEADERS,
+      'strict-transport-security': HSTS,
+      'x-request-id': /^[0-9a-f]{32}$/,
+    })
   }
 })
 
@@ -79,18 +93,36 @@ test('no host name is refused over TLS too, in the usual form', async (t) => {
 
 test('a login over TLS sets Secure cookies with their prefixes', async (t) => {
   const body = '{"email":"ada@example.com","password":"right"}'
-  const text = await secureExchange(`POST /auth/login HTTP/1.1\r\nHost: ${NAME}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+  const text = await secureExchange(
+    `POST /auth/login HTTP/1.1\r\nHost: ${NAME}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
   t.match(text, /^HTTP\/1\.1 20[04] /)
   const cookies = [...text.matchAll(/^set-cookie: (.*)\r$/gim)].map(([, cookie = '']) => cookie)
-  t.match(cookies, [/^__Host-access=[^;]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/, /^__Secure-refresh=[^;]+; Max-Age=\d+; Path=\/auth; HttpOnly; Secure; SameSite=Strict$/])
+  t.match(cookies, [
+    /^__Host-access=[^;]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+    /^__Secure-refresh=[^;]+; Max-Age=\d+; Path=\/auth; HttpOnly; Secure; SameSite=Strict$/,
+  ])
   t.equal(cookies.length, 2)
-  const plain = await app.inject({ method: 'POST', url: '/auth/login', headers: { host: NAME }, payload: { email: 'ada@example.com', password: 'right' } })
+  const plain = await app.inject({
+    method: 'POST',
+    url: '/auth/login',
+    headers: { host: NAME },
+    payload: { email: 'ada@example.com', password: 'right' },
+  })
   t.equal(plain.statusCode, 403, 'over plain HTTP there is no login')
   assertHeaders(t, plain.headers, { 'set-cookie': null })
 })
 
 async function handshake (maxVersion: SecureVersion, at = port, ciphers = 'DEFAULT@SECLEVEL=0'): Promise<string> {
-  const socket = connect({ host: '127.0.0.1', port: at, servername: NAME, ca: certificate.cert, minVersion: 'TLSv1', maxVersion, ciphers })
+  const socket = connect({
+    host: '127.0.0.1',
+    port: at,
+    servername: NAME,
+    ca: certificate.cert,
+    minVersion: 'TLSv1',
+    maxVersion,
+    ciphers,
+  })
   return new Promise((resolve) => {
     socket.once('secureConnect', () => { resolve(socket.getProtocol() ?? ''); socket.destroy() })
     socket.once('error', (error: NodeJS.ErrnoException) => { resolve(error.code ?? '') })
@@ -112,8 +144,18 @@ test('no other TLS option lets an older version or a cipher that encrypts nothin
     ['ciphers', { key, cert, ciphers: weak }],
     ['ciphers at level 1', { key, cert, ciphers: `${weak}:@SECLEVEL=1` }],
     ['secureOptions', { key, cert, secureOptions: 0 }],
-    ['SNICallback beside a certificate', { key, cert, SNICallback: (_name, done) => { done(null, createSecureContext(old)) } }],
-    ['SNICallback alone', { SNICallback: (_name, done) => { done(null, createSecureContext(old)) } }],
+    ['SNICallback beside a certificate', {
+      key,
+      cert,
+      SNICallback: (_name, done) => {
+        done(null, createSecureContext(old))
+      },
+    }],
+    ['SNICallback alone', {
+      SNICallback: (_name, done) => {
+        done(null, createSecureContext(old))
+      },
+    }],
     ['several certificates', { key: [key, key], cert: [cert, cert] }],
     ['ALPNProtocols', { key, cert, ALPNProtocols: ['http/1.1', 'h2'] }],
   ]
@@ -123,16 +165,23 @@ test('no other TLS option lets an older version or a cipher that encrypts nothin
     const { port: at } = server.server.address() as AddressInfo
     t.equal(await handshake('TLSv1.2', at), 'TLSv1.2', name)
     t.match(await handshake('TLSv1.1', at), /^ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION$/, name)
-    for (const ciphers of ['NULL:@SECLEVEL=0', 'aNULL:@SECLEVEL=0']) t.match(await handshake('TLSv1.2', at, ciphers), /ALERT_HANDSHAKE_FAILURE$/, `${name} ${ciphers}`)
+    for (const ciphers of ['NULL:@SECLEVEL=0', 'aNULL:@SECLEVEL=0'])
+      {t.match(await handshake('TLSv1.2', at, ciphers), /ALERT_HANDSHAKE_FAILURE$/, `${name} ${ciphers}`)}
     await server.close()
   }
 })
 
 test('a handshake that never ends is cut off', async (t) => {
-  const server = await createServer(defineSecurity({}), { logger: false, https: { key: certificate.key, cert: certificate.cert, handshakeTimeout: 50 } })
+  const server = await createServer(defineSecurity({}), {
+    logger: false,
+    https: { key: certificate.key, cert: certificate.cert, handshakeTimeout: 50 },
+  })
   t.teardown(() => server.close())
   await server.listen({ port: 0, host: '127.0.0.1' })
-  const socket = connectPlainly((server.server.address() as AddressInfo).port, '127.0.0.1').resume().on('error', () => {})
+  const socket = connectPlainly((server.server.address() as AddressInfo).port, '127.0.0.1').resume().on(
+    'error',
+    () => {},
+  )
   await once(socket, 'close')
   t.pass('closed')
 })
@@ -144,13 +193,30 @@ test('plain HTTP on the TLS port gets nothing, and the server goes on', async (t
 })
 
 test('the limits of the HTTP server hold for the TLS server', async (t) => {
-  const server = app.server as { readonly headersTimeout: number, readonly requestTimeout: number, readonly timeout: number }
+  const server = app.server as {
+    readonly headersTimeout: number
+    readonly requestTimeout: number
+    readonly timeout: number
+  }
   t.match(server, { headersTimeout: 20_000, requestTimeout: 30_000, timeout: 60_000 })
   const https = { key: certificate.key, cert: certificate.cert }
-  t.match(serverOptions(defineSecurity({}), { https }), { https: { minVersion: 'TLSv1.2', handshakeTimeout: 20_000, headersTimeout: 20_000, requireHostHeader: false, ...https } })
-  t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: 'TLSv1.3', headersTimeout: 5 } }), { https: { minVersion: 'TLSv1.3', headersTimeout: 5 } })
-  t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: undefined } }), { https: { minVersion: 'TLSv1.2' } })
-  for (const absent of [{}, { https: null }, { https: undefined }]) t.equal('https' in serverOptions(defineSecurity({}), absent as never), false)
+  t.match(serverOptions(defineSecurity({}), { https }), {
+    https: {
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: 20_000,
+      headersTimeout: 20_000,
+      requireHostHeader: false,
+      ...https,
+    },
+  })
+  t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: 'TLSv1.3', headersTimeout: 5 } }), {
+    https: { minVersion: 'TLSv1.3', headersTimeout: 5 },
+  })
+  t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: undefined } }), {
+    https: { minVersion: 'TLSv1.2' },
+  })
+  for (const absent of [{}, { https: null }, { https: undefined }])
+    {t.equal('https' in serverOptions(defineSecurity({}), absent as never), false)}
 })
 
 test('TLS options that let an old protocol in, and what is not supported, stop the boot', async (t) => {
@@ -166,7 +232,10 @@ test('TLS options that let an old protocol in, and what is not supported, stop t
     [{ https: { ...https, secureProtocol: 'TLS_method' } }, 'fastify.https.secureProtocol'],
     [{ https: { ...https, ciphers: 'ALL:eNULL:@SECLEVEL=0' } }, 'fastify.https.ciphers'],
     [{ https: { ...https, ciphers: '@SECLEVEL=0:DEFAULT' } }, 'fastify.https.ciphers'],
-    [{ https: { ...https, secureOptions: constants.SSL_OP_ALL | constants.SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION } }, 'fastify.https.secureOptions'],
+    [
+      { https: { ...https, secureOptions: constants.SSL_OP_ALL | constants.SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION } },
+      'fastify.https.secureOptions',
+    ],
     [{ https: { ...https, ALPNProtocols: ['h2'] } }, 'fastify.https.ALPNProtocols'],
     [{ https: { ...https, ALPNProtocols: [] } }, 'fastify.https.ALPNProtocols'],
     [{ serverFactory: () => { throw new Error('asked for a server') } }, 'fastify.serverFactory'],
@@ -183,7 +252,10 @@ test('TLS options that let an old protocol in, and what is not supported, stop t
     [{ http2: true, https }, 'fastify.http2'],
   ]
   for (const [options, path] of table) {
-    await t.rejects(async () => createServer(defineSecurity({}), options as never), { code: 'BULWARK_CONFIG', problems: [{ path }] }, path)
+    await t.rejects(async () => createServer(defineSecurity({}), options as never), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path }],
+    }, path)
   }
 })
 

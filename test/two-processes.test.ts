@@ -19,16 +19,28 @@ async function start (t: Test, env: Readonly<Record<string, string>>, prefix: st
 }
 
 test('two processes on one Redis share limits and sessions', { timeout: 60_000 }, async (t) => {
-  const env = { REDIS_URL: redisUrl(), JWT_ACCESS_SECRET: randomBytes(32).toString('base64url'), JWT_REFRESH_SECRET: randomBytes(32).toString('base64url') }
+  const env = {
+    REDIS_URL: redisUrl(),
+    JWT_ACCESS_SECRET: randomBytes(32).toString('base64url'),
+    JWT_REFRESH_SECRET: randomBytes(32).toString('base64url'),
+  }
   const prefix = uniquePrefix()
   const [first, second] = await Promise.all([start(t, env, prefix), start(t, env, prefix)])
-  const post = async ({ address }: Running, path: string, body: object | null, headers: Record<string, string> = {}): Promise<Response> => fetch(`${address}${path}`, {
-    method: 'POST',
-    headers: { ...headers, ...(body !== null && { 'content-type': 'application/json' }) },
-    ...(body !== null && { body: JSON.stringify(body) }),
-  })
-  const cookiesOf = (response: Response): string => response.headers.getSetCookie().map((text) => text.split(';')[0]).join('; ')
-  const me = async ({ address }: Running, cookie: string): Promise<unknown> => (await fetch(`${address}/me`, { headers: { cookie } })).json()
+  const post = async (
+    { address }: Running,
+    path: string,
+    body: object | null,
+    headers: Record<string, string> = {},
+  ): Promise<Response> =>
+    fetch(`${address}${path}`, {
+      method: 'POST',
+      headers: { ...headers, ...(body !== null && { 'content-type': 'application/json' }) },
+      ...(body !== null && { body: JSON.stringify(body) }),
+    })
+  const cookiesOf = (response: Response): string =>
+    response.headers.getSetCookie().map((text) => text.split(';')[0]).join('; ')
+  const me = async ({ address }: Running, cookie: string): Promise<unknown> =>
+    (await fetch(`${address}/me`, { headers: { cookie } })).json()
 
   const login = await post(first, '/auth/login', { email: 'ada@example.com', password: 'right' })
   t.equal(login.status, 200)
@@ -41,11 +53,17 @@ test('two processes on one Redis share limits and sessions', { timeout: 60_000 }
 
   const statuses: number[] = []
   for (let guess = 0; guess < 6; guess++) {
-    statuses.push((await post(guess % 2 === 0 ? first : second, '/auth/login', { email: 'eve@example.com', password: 'wrong' })).status)
+    statuses.push(
+      (await post(guess % 2 === 0 ? first : second, '/auth/login', { email: 'eve@example.com', password: 'wrong' }))
+        .status,
+    )
   }
   t.same(statuses, [401, 401, 401, 401, 401, 429])
 
-  t.equal((await post(second, '/auth/logout', null, { cookie: cookiesOf(refreshed), origin: second.address })).status, 204)
+  t.equal(
+    (await post(second, '/auth/logout', null, { cookie: cookiesOf(refreshed), origin: second.address })).status,
+    204,
+  )
   t.match(await me(first, cookiesOf(refreshed)), { code: 'SESSION_REVOKED' })
 
   for (const { child } of [first, second]) {

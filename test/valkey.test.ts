@@ -8,7 +8,9 @@ const FILES = ['lib/rate-limit/redis-store', 'lib/rate-limit/cluster', 'lib/auth
 const SERVER = 'valkey-server'
 const installed = spawnSync(SERVER, ['--version']).status === 0
 
-test('limits and sessions do on Valkey what they do on Redis', { ...!installed && { skip: 'needs Valkey (Debian 13: apt-get install valkey-server; Debian 12: from its backports)' } }, async (t) => {
+test('limits and sessions do on Valkey what they do on Redis', {
+  ...!installed && { skip: 'needs Valkey (Debian 13: apt-get install valkey-server; Debian 12: from its backports)' },
+}, async (t) => {
   const node = await startNode(t, [], { server: SERVER })
   t.match(await node.admin.info('server'), /^server_name:valkey/m)
   t.jobs = FILES.length

@@ -21,7 +21,9 @@ process.on('exit', () => { rmSync(folder, { recursive: true, force: true }) })
 
 export function requireWrk () {
   if (spawnSync('sh', ['-c', 'command -v wrk'], { stdio: 'ignore' }).status !== 0) {
-    throw new Error('The benchmark makes its load with wrk: install it (Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk).')
+    throw new Error(
+      'The benchmark makes its load with wrk: install it (Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk).',
+    )
   }
 }
 
@@ -34,7 +36,16 @@ export function writeRequests (requests) {
 }
 
 function startWrk (port, file, connections) {
-  const child = pinned(LOAD_CORE, 'wrk', ['-t1', `-c${connections}`, '-d600s', '-s', SCRIPT, `http://127.0.0.1:${port}/`, '--', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = pinned(LOAD_CORE, 'wrk', [
+    '-t1',
+    `-c${connections}`,
+    '-d600s',
+    '-s',
+    SCRIPT,
+    `http://127.0.0.1:${port}/`,
+    '--',
+    file,
+  ], { stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   child.stdout.on('data', (chunk) => { text += chunk })
   child.stderr.on('data', (chunk) => { text += chunk })
@@ -52,8 +63,10 @@ function assertAnswers (text, status) {
   const total = Number(/(\d+) requests in /.exec(text)?.[1] ?? 0)
   const others = Number(/Non-2xx or 3xx responses: (\d+)/.exec(text)?.[1] ?? 0)
   const [, connect, read, write] = /Socket errors: connect (\d+), read (\d+), write (\d+)/.exec(text) ?? []
-  if (total === 0 || Number(connect ?? 0) + Number(read ?? 0) + Number(write ?? 0) > 0) throw new Error(`wrk did not get its answers:\n${text}`)
-  if (others !== (status < 400 ? 0 : total)) throw new Error(`${others} of ${total} answers were not 2xx or 3xx, where ${status} is expected`)
+  if (total === 0 || Number(connect ?? 0) + Number(read ?? 0) + Number(write ?? 0) > 0)
+    throw new Error(`wrk did not get its answers:\n${text}`)
+  if (others !== (status < 400 ? 0 : total))
+    throw new Error(`${others} of ${total} answers were not 2xx or 3xx, where ${status} is expected`)
 }
 
 /**
@@ -73,7 +86,13 @@ export async function measure (server, file, status, seconds, connections = CONN
   assertAnswers(await stop(), status)
   const requests = to.requests - from.requests
   const wallUs = (to.at - from.at) * 1000
-  return { cpu: (to.cpu - from.cpu) / requests, perSecond: requests / wallUs * 1e6, share: (to.cpu - from.cpu) / wallUs, requests, preempted: to.preempted - from.preempted }
+  return {
+    cpu: (to.cpu - from.cpu) / requests,
+    perSecond: requests / wallUs * 1e6,
+    share: (to.cpu - from.cpu) / wallUs,
+    requests,
+    preempted: to.preempted - from.preempted,
+  }
 }
 
 /** Load until the server has had so many requests. */

@@ -2,7 +2,12 @@ import { parseArgs } from 'node:util'
 import { SCENARIOS, STACKS } from '../scenarios.mjs'
 
 export const PHASES = ['redis', 'logging', 'latency', 'startup', 'memory']
-const QUICK = { scenarios: ['public', 'auth', 'post', 'refused', 'limited'], stacks: ['bare', 'control', 'bulwark', 'wired', 'express'], rounds: 3, seconds: 0.4 }
+const QUICK = {
+  scenarios: ['public', 'auth', 'post', 'refused', 'limited'],
+  stacks: ['bare', 'control', 'bulwark', 'wired', 'express'],
+  rounds: 3,
+  seconds: 0.4,
+}
 const FULL = { scenarios: Object.keys(SCENARIOS), stacks: Object.keys(STACKS), rounds: 12, seconds: 0.5 }
 
 export const SCALE_PARTS = ['manyRoutes', 'instances', 'hostile', 'flatness']
@@ -22,7 +27,8 @@ export const USAGE = `npm run bench -- [options]
 
 const list = (text, allowed, name) => {
   const values = text.split(',')
-  for (const value of values) if (!allowed.includes(value)) throw new Error(`${name} ${value}: unknown; one of ${allowed.join(', ')}`)
+  for (const value of values)
+    if (!allowed.includes(value)) throw new Error(`${name} ${value}: unknown; one of ${allowed.join(', ')}`)
   return values
 }
 
@@ -33,13 +39,29 @@ const positive = (text, name) => {
 }
 
 export function readOptions (args) {
-  const { values } = parseArgs({ args, options: {
-    quick: { type: 'boolean' }, only: { type: 'string' }, servers: { type: 'string' }, rounds: { type: 'string' }, seconds: { type: 'string' },
-    scale: { type: 'boolean' }, parts: { type: 'string' }, out: { type: 'string' }, draw: { type: 'boolean' }, profile: { type: 'string' }, help: { type: 'boolean' },
-  } })
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: 'boolean' },
+      only: { type: 'string' },
+      servers: { type: 'string' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      scale: { type: 'boolean' },
+      parts: { type: 'string' },
+      out: { type: 'string' },
+      draw: { type: 'boolean' },
+      profile: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  })
   const base = values.quick ? QUICK : FULL
   const chosen = values.only === undefined ? null : list(values.only, [...Object.keys(SCENARIOS), ...PHASES], '--only')
-  const servers = values.servers === undefined ? base.stacks : Object.keys(STACKS).filter((key) => ['bulwark', 'bare', ...list(values.servers, Object.keys(STACKS), '--servers')].includes(key))
+  const servers = values.servers === undefined
+    ? base.stacks
+    : Object.keys(STACKS).filter((key) =>
+      ['bulwark', 'bare', ...list(values.servers, Object.keys(STACKS), '--servers')].includes(key)
+    )
   const isPart = values.quick === true || chosen !== null || values.servers !== undefined
   return {
     scenarios: chosen === null ? base.scenarios : Object.keys(SCENARIOS).filter((name) => chosen.includes(name)),

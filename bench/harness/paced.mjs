@@ -1,5 +1,6 @@
-// Open-loop load at a fixed rate. A request is due at its time whether or not earlier ones were answered, and its latency counts from
-// then: a server that stalls is charged for all who would have come meanwhile (no coordinated omission).
+// Open-loop load at a fixed rate. A request is due at its time whether or not earlier ones were answered, and its
+// latency counts from then: a server that stalls is charged for all who would have come meanwhile (no coordinated
+// omission).
 import { once } from 'node:events'
 import { connect } from 'node:net'
 
@@ -65,7 +66,8 @@ export async function pacedLoad (port, requests, { status, perSecond, seconds, c
   const startedAt = performance.now()
   let sent = 0
   await new Promise((resolve, reject) => {
-    // Timers are a millisecond wide, so the clock is read at every turn of the loop: the generator has a core of its own.
+    // Timers are a millisecond wide, so the clock is read at every turn of the loop: the generator has a core of its
+    // own.
     const turn = () => {
       try {
         const now = performance.now()

@@ -9,7 +9,10 @@ import { startServer } from './servers.mjs'
 import { quantile, summary } from './stats.mjs'
 import { printLeastShare, printRatios, printServers, printTable } from './tables.mjs'
 
-const progressOf = (label) => (round, rounds) => { if (process.stderr.isTTY) process.stderr.write(`\r${label}: round ${round} of ${rounds}${round === rounds ? '\n' : ''}`) }
+const progressOf = (label) => (round, rounds) => {
+  if (process.stderr.isTTY)
+    process.stderr.write(`\r${label}: round ${round} of ${rounds}${round === rounds ? '\n' : ''}`)
+}
 
 /** First: faster when above 1. */
 export const PAIRS = [
@@ -20,16 +23,31 @@ export const PAIRS = [
 const namesOf = (pairs) => pairs.map((pair) => pair.join('/'))
 
 async function compare (variants, scenarios, pairs, options, label) {
-  return await withServers(variants, scenarios, async (running) => evaluate(await runRounds(running, scenarios, { ...options, progress: progressOf(label) }), pairs))
+  return await withServers(
+    variants,
+    scenarios,
+    async (running) =>
+      evaluate(await runRounds(running, scenarios, { ...options, progress: progressOf(label) }), pairs),
+  )
 }
 
 export async function routes ({ scenarios, servers, rounds, seconds, quick }) {
   console.log(`## Routes: memory store, logging off; ${rounds} rounds of ${seconds} s, 64 connections\n`)
   const variants = Object.fromEntries(servers.map((key) => [key, STACKS[key]]))
-  const results = await compare(variants, scenarios, PAIRS, { rounds, seconds, ...(quick && { warmUp: 4000 }) }, 'routes')
+  const results = await compare(
+    variants,
+    scenarios,
+    PAIRS,
+    { rounds, seconds, ...(quick && { warmUp: 4000 }) },
+    'routes',
+  )
   printServers(results)
-  console.log('How many times faster the first is than the second, by CPU per request: median of the rounds (quartiles) | least disturbed rounds.')
-  console.log('The first line compares a server with itself: what it differs from 1 by is noise, and so is as much in every other line.\n')
+  console.log(
+    'How many times faster the first is than the second, by CPU per request: median of the rounds (quartiles) | least disturbed rounds.',
+  )
+  console.log(
+    'The first line compares a server with itself: what it differs from 1 by is noise, and so is as much in every other line.\n',
+  )
   printRatios(results, namesOf(PAIRS), 'cpu', 'CPU per request')
   printRatios(results, namesOf(PAIRS), 'throughput', 'throughput')
   printLeastShare(results)
@@ -72,8 +90,20 @@ export async function redis ({ servers, rounds: all, seconds }) {
   const store = await startRedis()
   try {
     const stacks = chosenOf(STATEFUL, servers)
-    const variants = Object.fromEntries([...stacks.map((key) => [key, STACKS[key]]), ...stacks.map((key) => [`${key} redis`, { ...STACKS[key], title: `${STACKS[key].title}, Redis`, options: { redisUrl: store.url } }])])
-    const pairs = [...stacks.map((key) => [`${key} redis`, key]), ...stacks.filter((key) => key !== 'bulwark').map((key) => ['bulwark redis', `${key} redis`])]
+    const variants = Object.fromEntries([
+      ...stacks.map((key) => [key, STACKS[key]]),
+      ...stacks.map((
+        key,
+      ) => [`${key} redis`, {
+        ...STACKS[key],
+        title: `${STACKS[key].title}, Redis`,
+        options: { redisUrl: store.url },
+      }]),
+    ])
+    const pairs = [
+      ...stacks.map((key) => [`${key} redis`, key]),
+      ...stacks.filter((key) => key !== 'bulwark').map((key) => ['bulwark redis', `${key} redis`]),
+    ]
     const results = await compare(variants, ['public', 'auth', 'tokens'], pairs, { rounds, seconds }, 'redis')
     printServers(results, (key) => variants[key].title)
     printRatios(results, namesOf(pairs), 'cpu', 'CPU per request of Node')
@@ -89,8 +119,18 @@ export async function logging ({ servers, rounds: all, seconds }) {
   const rounds = ROUNDS.logging(all)
   console.log(`## Logging: one line a request; ${rounds} rounds of ${seconds} s\n`)
   const stacks = chosenOf(['bare', ...STATEFUL], servers)
-  const variants = Object.fromEntries([...chosenOf(['bare', 'bulwark'], servers).map((key) => [key, STACKS[key]]), ...stacks.map((key) => [`${key} log`, { ...STACKS[key], title: `${STACKS[key].title}, logging`, options: { log: true } }])])
-  const pairs = [['bulwark', 'bare'], ...stacks.filter((key) => key !== 'bulwark').map((key) => ['bulwark log', `${key} log`]), ['bare log', 'bare'], ['bulwark log', 'bulwark']]
+  const variants = Object.fromEntries([
+    ...chosenOf(['bare', 'bulwark'], servers).map((key) => [key, STACKS[key]]),
+    ...stacks.map((
+      key,
+    ) => [`${key} log`, { ...STACKS[key], title: `${STACKS[key].title}, logging`, options: { log: true } }]),
+  ])
+  const pairs = [
+    ['bulwark', 'bare'],
+    ...stacks.filter((key) => key !== 'bulwark').map((key) => ['bulwark log', `${key} log`]),
+    ['bare log', 'bare'],
+    ['bulwark log', 'bulwark'],
+  ]
   const results = await compare(variants, ['public', 'auth'], pairs, { rounds, seconds }, 'logging')
   printServers(results, (key) => variants[key].title)
   printRatios(results, namesOf(pairs), 'cpu', 'CPU per request')
@@ -103,7 +143,9 @@ const LATENCY_SECONDS = 2
 /** p50 and p99 at one moderate rate for all, from the time when a request was due. */
 export async function latency ({ servers, rounds }) {
   const turns = ROUNDS.latency(rounds)
-  console.log(`## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ms from the time when the request was due\n`)
+  console.log(
+    `## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ms from the time when the request was due\n`,
+  )
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']
   const results = {}
@@ -115,19 +157,39 @@ export async function latency ({ servers, rounds }) {
       for (let round = 0; round < turns; round++) {
         for (let step = 0; step < keys.length; step++) {
           const key = keys[(round + step) % keys.length]
-          const taken = await pacedLoad(running[key].port, requests[key], { status: 200, perSecond: RATE, seconds: LATENCY_SECONDS })
+          const taken = await pacedLoad(running[key].port, requests[key], {
+            status: 200,
+            perSecond: RATE,
+            seconds: LATENCY_SECONDS,
+          })
           samples[key].p50.push(quantile(taken, 0.5))
           samples[key].p99.push(quantile(taken, 0.99))
         }
       }
-      results[name] = Object.fromEntries(keys.map((key) => [key, { p50Ms: summary(samples[key].p50), p99Ms: summary(samples[key].p99), bestP99Ms: Math.min(...samples[key].p99) }]))
+      results[name] = Object.fromEntries(
+        keys.map((
+          key,
+        ) => [key, {
+          p50Ms: summary(samples[key].p50),
+          p99Ms: summary(samples[key].p99),
+          bestP99Ms: Math.min(...samples[key].p99),
+        }]),
+      )
     }
   })
   for (const name of scenarios) {
-    printTable([SCENARIOS[name].title, 'p50', 'p99 (quartiles)', 'p99, best round'], keys.map((key) => {
-      const { p50Ms, p99Ms, bestP99Ms } = results[name][key]
-      return [STACKS[key].title, p50Ms.median.toFixed(2), `${p99Ms.median.toFixed(2)} (${p99Ms.q1.toFixed(2)}-${p99Ms.q3.toFixed(2)})`, bestP99Ms.toFixed(2)]
-    }))
+    printTable(
+      [SCENARIOS[name].title, 'p50', 'p99 (quartiles)', 'p99, best round'],
+      keys.map((key) => {
+        const { p50Ms, p99Ms, bestP99Ms } = results[name][key]
+        return [
+          STACKS[key].title,
+          p50Ms.median.toFixed(2),
+          `${p99Ms.median.toFixed(2)} (${p99Ms.q1.toFixed(2)}-${p99Ms.q3.toFixed(2)})`,
+          bestP99Ms.toFixed(2),
+        ]
+      }),
+    )
   }
   return { perSecond: RATE, ...results }
 }
@@ -149,11 +211,34 @@ export async function startup ({ servers, rounds: all }) {
       await server.stop()
     }
   }
-  const results = Object.fromEntries(keys.map((key) => [key, { wallMs: summary(samples[key].wallMs), cpuMs: { ...summary(samples[key].cpuMs), best: Math.min(...samples[key].cpuMs) } }]))
-  if (results.wired) results.ratioToWired = { wall: compareTimes(samples.bulwark.wallMs, samples.wired.wallMs), cpu: compareTimes(samples.bulwark.cpuMs, samples.wired.cpuMs) }
+  const results = Object.fromEntries(
+    keys.map((
+      key,
+    ) => [key, {
+      wallMs: summary(samples[key].wallMs),
+      cpuMs: { ...summary(samples[key].cpuMs), best: Math.min(...samples[key].cpuMs) },
+    }]),
+  )
+  if (results.wired)
+    results.ratioToWired = {
+      wall: compareTimes(samples.bulwark.wallMs, samples.wired.wallMs),
+      cpu: compareTimes(samples.bulwark.cpuMs, samples.wired.cpuMs),
+    }
   const show = ({ median, q1, q3 }) => `${median.toFixed(0)} (${q1.toFixed(0)}-${q3.toFixed(0)})`
-  printTable(['start-up', 'ms', 'CPU ms', 'CPU ms, best'], keys.map((key) => [STACKS[key].title, show(results[key].wallMs), show(results[key].cpuMs), results[key].cpuMs.best.toFixed(0)]))
-  if (results.ratioToWired) console.log(`the suite takes ${results.ratioToWired.wall.median.toFixed(2)} times as long as the official plugins by hand, and ${results.ratioToWired.cpu.median.toFixed(2)} times the CPU\n`)
+  printTable(
+    ['start-up', 'ms', 'CPU ms', 'CPU ms, best'],
+    keys.map((
+      key,
+    ) => [STACKS[key].title, show(results[key].wallMs), show(results[key].cpuMs), results[key].cpuMs.best.toFixed(0)]),
+  )
+  if (results.ratioToWired)
+    console.log(
+      `the suite takes ${
+        results.ratioToWired.wall.median.toFixed(2)
+      } times as long as the official plugins by hand, and ${
+        results.ratioToWired.cpu.median.toFixed(2)
+      } times the CPU\n`,
+    )
   return results
 }
 
@@ -163,18 +248,34 @@ const MEMORY_REQUESTS = 40_000
 
 /** After so many requests, half of them with tokens that take turns, and a full collection. */
 export async function memory ({ servers }) {
-  console.log(`## Memory after ${MEMORY_REQUESTS.toLocaleString('en')} requests with ${MANY.toLocaleString('en')} tokens in turn\n`)
+  console.log(
+    `## Memory after ${MEMORY_REQUESTS.toLocaleString('en')} requests with ${
+      MANY.toLocaleString('en')
+    } tokens in turn\n`,
+  )
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']
   const results = {}
   await withServers(variantsOf(keys), scenarios, async (running) => {
     for (const key of keys) {
       const before = await running[key].ask('memory')
-      for (const name of scenarios) await loadUntil(running[key], running[key].files[name], 200, MEMORY_REQUESTS / scenarios.length)
+      for (const name of scenarios)
+        await loadUntil(running[key], running[key].files[name], 200, MEMORY_REQUESTS / scenarios.length)
       const { rss, heapUsed, external } = await running[key].ask('memory')
-      results[key] = { rssMB: rss / 2 ** 20, heapUsedMB: heapUsed / 2 ** 20, externalMB: external / 2 ** 20, heapBeforeMB: before.heapUsed / 2 ** 20 }
+      results[key] = {
+        rssMB: rss / 2 ** 20,
+        heapUsedMB: heapUsed / 2 ** 20,
+        externalMB: external / 2 ** 20,
+        heapBeforeMB: before.heapUsed / 2 ** 20,
+      }
     }
   })
-  printTable(['MB', 'RSS', 'heap used', 'outside the heap', 'heap used before'], keys.map((key) => [STACKS[key].title, ...['rssMB', 'heapUsedMB', 'externalMB', 'heapBeforeMB'].map((field) => results[key][field].toFixed(1))]))
+  printTable(
+    ['MB', 'RSS', 'heap used', 'outside the heap', 'heap used before'],
+    keys.map((key) => [
+      STACKS[key].title,
+      ...['rssMB', 'heapUsedMB', 'externalMB', 'heapBeforeMB'].map((field) => results[key][field].toFixed(1)),
+    ]),
+  )
   return results
 }

@@ -16,9 +16,16 @@ function shares ({ nodes, samples, timeDeltas }) {
     if (functionName === '(idle)') continue
     const file = url.replace(/^.*\/(node_modules|dist|bench)\//, '$1/') || '(native)'
     total += timeDeltas[index]
-    for (const [table, key] of [[byFunction, `${functionName || '(anonymous)'}  ${file}:${lineNumber + 1}`], [byFile, file]]) table.set(key, (table.get(key) ?? 0) + timeDeltas[index])
+    for (
+      const [table, key] of [[byFunction, `${functionName || '(anonymous)'}  ${file}:${lineNumber + 1}`], [
+        byFile,
+        file,
+      ]]
+    ) table.set(key, (table.get(key) ?? 0) + timeDeltas[index])
   }
-  return [byFile, byFunction].map((table) => [...table].map(([name, time]) => [name, time / total]).sort((a, b) => b[1] - a[1]))
+  return [byFile, byFunction].map((table) =>
+    [...table].map(([name, time]) => [name, time / total]).sort((a, b) => b[1] - a[1])
+  )
 }
 
 export async function printProfiles ({ profile: key, scenarios }) {
@@ -33,7 +40,8 @@ export async function printProfiles ({ profile: key, scenarios }) {
     const tables = shares(await server.ask('stopProfile'))
     console.log(`## ${STACKS[key].title}: ${SCENARIOS[name].title}; share of the JavaScript thread's time`)
     for (const table of tables) {
-      for (const [label, share] of table.slice(0, SHOWN)) console.log(`${(100 * share).toFixed(1).padStart(6)} %  ${label}`)
+      for (const [label, share] of table.slice(0, SHOWN))
+        console.log(`${(100 * share).toFixed(1).padStart(6)} %  ${label}`)
       console.log()
     }
   }

@@ -11,8 +11,19 @@ export async function startRedis (core = LOAD_CORE) {
   await once(probe, 'listening')
   const { port } = probe.address()
   probe.close()
-  const server = pinned(core, 'redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] })
-  process.on('exit', () => { server.kill('SIGKILL') })
+  const server = pinned(core, 'redis-server', [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+  ], { stdio: ['ignore', 'pipe', 'ignore'] })
+  process.on('exit', () => {
+    server.kill('SIGKILL')
+  })
   for await (const chunk of server.stdout) if (String(chunk).includes('Ready to accept connections')) break
   return { url: `redis://127.0.0.1:${port}`, stop: () => { server.kill('SIGKILL') } }
 }

@@ -22,23 +22,38 @@ async function answersOf (server, scenarios) {
 
 /** Only servers that answer alike are compared. */
 function assertAlike (variant, model, answers) {
-  const found = Object.keys(answers).flatMap((name) => differences(name, model[name], answers[name], { headers: variant.module !== 'bare' || variant.sendsHeaders === true }).map((text) => `${name}: ${text}`))
-  if (found.length > 0) throw new Error(`${variant.title} does not answer as the suite does, so a comparison would mean nothing:\n  ${found.join('\n  ')}`)
+  const found = Object.keys(answers).flatMap((name) =>
+    differences(name, model[name], answers[name], {
+      headers: variant.module !== 'bare' || variant.sendsHeaders === true,
+    }).map((text) => `${name}: ${text}`)
+  )
+  if (found.length > 0)
+    throw new Error(
+      `${variant.title} does not answer as the suite does, so a comparison would mean nothing:\n  ${
+        found.join('\n  ')
+      }`,
+    )
 }
 
-/** @param variants by key: { title, module, options, sendsHeaders }; `bulwark` among them is the model of the answers */
+/**
+ * @param variants by key: { title, module, options, sendsHeaders }; `bulwark` among them is the model of the answers
+ */
 export async function startAll (variants, scenarios) {
   const servers = {}
   let model
   for (const key of Object.keys(variants).sort((a, b) => Number(b === 'bulwark') - Number(a === 'bulwark'))) {
     const { module, options = {}, sendsHeaders } = variants[key]
-    const headers = sendsHeaders ? Object.fromEntries(scenarios.map((name) => [SCENARIOS[name].path, blockOf(model[name])])) : null
+    const headers = sendsHeaders
+      ? Object.fromEntries(scenarios.map((name) => [SCENARIOS[name].path, blockOf(model[name])]))
+      : null
     const server = await startServer(module, { log: false, ...options, headers })
     server.tokens = await tokensOf(server, MANY)
     const answers = await answersOf(server, scenarios)
     model ??= answers
     assertAlike(variants[key], model, answers)
-    server.files = Object.fromEntries(scenarios.map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]))
+    server.files = Object.fromEntries(
+      scenarios.map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]),
+    )
     servers[key] = server
   }
   return Object.fromEntries(Object.keys(variants).map((key) => [key, servers[key]]))
@@ -49,10 +64,15 @@ export async function stopAll (servers) {
 }
 
 /** @returns samples[scenario][variant], one a round */
-export async function runRounds (servers, scenarios, { rounds, seconds, warmUp = WARM_UP_REQUESTS, progress = () => {} }) {
+export async function runRounds (
+  servers,
+  scenarios,
+  { rounds, seconds, warmUp = WARM_UP_REQUESTS, progress = () => {} },
+) {
   const keys = Object.keys(servers)
   const samples = Object.fromEntries(scenarios.map((name) => [name, Object.fromEntries(keys.map((key) => [key, []]))]))
-  for (const name of scenarios) for (const key of keys) await loadUntil(servers[key], servers[key].files[name], SCENARIOS[name].status, warmUp)
+  for (const name of scenarios)
+    for (const key of keys) await loadUntil(servers[key], servers[key].files[name], SCENARIOS[name].status, warmUp)
   for (let round = 0; round < rounds; round++) {
     for (const [index, name] of scenarios.entries()) {
       // Each round begins with another server, so that drift of the machine falls on all alike.

@@ -20,9 +20,21 @@ export async function manyRoutes (rounds) {
     }
   }
   const ratio = (kind) => summary(samples.suite[kind].map((value, round) => value / samples.fastify[kind][round]))
-  const results = { fastifyCpuMs: summary(samples.fastify.cpuMs), suiteCpuMs: summary(samples.suite.cpuMs), cpuRatio: ratio('cpuMs'), wallRatio: ratio('wallMs') }
-  printTable(['500 routes with schemas', 'CPU ms', 'ms'], ['fastify', 'suite'].map((key) => [key, median(samples[key].cpuMs).toFixed(0), median(samples[key].wallMs).toFixed(0)]))
-  console.log(`suite : Fastify alone, CPU ${results.cpuRatio.median.toFixed(2)}, time ${results.wallRatio.median.toFixed(2)}\n`)
+  const results = {
+    fastifyCpuMs: summary(samples.fastify.cpuMs),
+    suiteCpuMs: summary(samples.suite.cpuMs),
+    cpuRatio: ratio('cpuMs'),
+    wallRatio: ratio('wallMs'),
+  }
+  printTable(
+    ['500 routes with schemas', 'CPU ms', 'ms'],
+    ['fastify', 'suite'].map((
+      key,
+    ) => [key, median(samples[key].cpuMs).toFixed(0), median(samples[key].wallMs).toFixed(0)]),
+  )
+  console.log(
+    `suite : Fastify alone, CPU ${results.cpuRatio.median.toFixed(2)}, time ${results.wallRatio.median.toFixed(2)}\n`,
+  )
   return results
 }
 
@@ -32,8 +44,13 @@ const COUNTED = ['evalsha', 'eval']
 /** CPU µs that Redis used so far, and its calls and their µs by command. */
 async function readRedis (client) {
   const info = `${await client.info('cpu')}\n${await client.info('commandstats')}`
-  const cpu = ['user', 'sys'].reduce((sum, kind) => sum + Number(new RegExp(`used_cpu_${kind}:([\\d.]+)`).exec(info)[1]), 0) * 1e6
-  const commands = Object.fromEntries([...info.matchAll(/cmdstat_([\w|]+):calls=(\d+),usec=(\d+)/g)].map(([, name, calls, usec]) => [name, { calls: Number(calls), usec: Number(usec) }]))
+  const cpu =
+    ['user', 'sys'].reduce((sum, kind) => sum + Number(new RegExp(`used_cpu_${kind}:([\\d.]+)`).exec(info)[1]), 0) * 1e6
+  const commands = Object.fromEntries(
+    [...info.matchAll(/cmdstat_([\w|]+):calls=(\d+),usec=(\d+)/g)].map((
+      [, name, calls, usec],
+    ) => [name, { calls: Number(calls), usec: Number(usec) }]),
+  )
   return { cpu, commands }
 }
 
@@ -52,7 +69,9 @@ export async function instances (rounds) {
     for (let index = 0; index < 4; index++) {
       const server = await startServer('bulwark', { log: false, redisUrl: store.url, keyPrefix: 'bulwark:bench:' })
       server.tokens = await tokensOf(server, MANY)
-      server.files = Object.fromEntries(['public', 'tokens'].map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]))
+      server.files = Object.fromEntries(
+        ['public', 'tokens'].map((name) => [name, writeRequests(SCENARIOS[name].make(server.tokens))]),
+      )
       for (const name of ['public', 'tokens']) await loadUntil(server, server.files[name], 200, 6000)
       servers.push(server)
     }
@@ -62,14 +81,34 @@ export async function instances (rounds) {
         for (let round = 0; round < rounds; round++) {
           const before = await readRedis(client)
           const marks = await Promise.all(servers.slice(0, count).map((server) => server.ask('mark')))
-          const measured = await Promise.all(servers.slice(0, count).map((server) => measure(server, server.files[name], 200, 1, 64 / count)))
+          const measured = await Promise.all(
+            servers.slice(0, count).map((server) => measure(server, server.files[name], 200, 1, 64 / count)),
+          )
           const after = await readRedis(client)
-          const requests = (await Promise.all(servers.slice(0, count).map((server) => server.ask('mark')))).reduce((sum, { requests: total }, index) => sum + total - marks[index].requests, 0)
-          const scripts = COUNTED.reduce((sum, command) => sum + (after.commands[command]?.calls ?? 0) - (before.commands[command]?.calls ?? 0), 0)
-          samples.push({ redisUs: (after.cpu - before.cpu) / requests, callsPerRequest: scripts / requests, perSecond: measured.reduce((sum, { perSecond }) => sum + perSecond, 0), nodeUs: median(measured.map(({ cpu }) => cpu)) })
+          const requests = (await Promise.all(servers.slice(0, count).map((server) => server.ask('mark')))).reduce(
+            (sum, { requests: total }, index) => sum + total - marks[index].requests,
+            0,
+          )
+          const scripts = COUNTED.reduce(
+            (sum, command) => sum + (after.commands[command]?.calls ?? 0) - (before.commands[command]?.calls ?? 0),
+            0,
+          )
+          samples.push({
+            redisUs: (after.cpu - before.cpu) / requests,
+            callsPerRequest: scripts / requests,
+            perSecond: measured.reduce((sum, { perSecond }) => sum + perSecond, 0),
+            nodeUs: median(measured.map(({ cpu }) => cpu)),
+          })
         }
         const field = (key) => summary(samples.map((sample) => sample[key]))
-        results.push({ scenario: name, instances: count, redisUsPerRequest: field('redisUs'), callsPerRequest: field('callsPerRequest'), requestsPerSecond: field('perSecond'), nodeUsPerRequest: field('nodeUs') })
+        results.push({
+          scenario: name,
+          instances: count,
+          redisUsPerRequest: field('redisUs'),
+          callsPerRequest: field('callsPerRequest'),
+          requestsPerSecond: field('perSecond'),
+          nodeUsPerRequest: field('nodeUs'),
+        })
       }
     }
   } finally {
@@ -77,8 +116,23 @@ export async function instances (rounds) {
     for (const server of servers) await server.stop()
     store.stop()
   }
-  printTable(['route, instances', 'Redis CPU µs a request', 'scripts a request', 'Node CPU µs a request', 'requests a second, all'], results.map(({ scenario, instances: count, redisUsPerRequest, callsPerRequest, requestsPerSecond, nodeUsPerRequest }) => [
-    `${scenario}, ${count}`, redisUsPerRequest.median.toFixed(1), callsPerRequest.median.toFixed(3), nodeUsPerRequest.median.toFixed(1), Math.round(requestsPerSecond.median).toLocaleString('en'),
-  ]))
+  printTable(
+    [
+      'route, instances',
+      'Redis CPU µs a request',
+      'scripts a request',
+      'Node CPU µs a request',
+      'requests a second, all',
+    ],
+    results.map((
+      { scenario, instances: count, redisUsPerRequest, callsPerRequest, requestsPerSecond, nodeUsPerRequest },
+    ) => [
+      `${scenario}, ${count}`,
+      redisUsPerRequest.median.toFixed(1),
+      callsPerRequest.median.toFixed(3),
+      nodeUsPerRequest.median.toFixed(1),
+      Math.round(requestsPerSecond.median).toLocaleString('en'),
+    ]),
+  )
   return results
 }

@@ -9,7 +9,8 @@ const SERVER = fileURLToPath(new URL('../server.mjs', import.meta.url))
 export const SERVER_CORE = '0'
 export const LOAD_CORE = '1'
 
-export const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', LOAD_CORE, 'true'], { stdio: 'ignore' }).status === 0
+export const canPin = availableParallelism() > 1 &&
+  spawnSync('taskset', ['-c', LOAD_CORE, 'true'], { stdio: 'ignore' }).status === 0
 
 export function pinned (core, command, args, options) {
   return canPin ? spawn('taskset', ['-c', core, command, ...args], options) : spawn(command, args, options)
@@ -24,8 +25,9 @@ const running = new Set()
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
 
 /**
- * A loop of the lowest priority on the core of the load. A core that sleeps between two answers has to be woken by the server that
- * sends the next one, which costs it the more the slower it is: on a virtual machine up to a fifth of a small request.
+ * A loop of the lowest priority on the core of the load. A core that sleeps between two answers has to be woken by the
+ * server that sends the next one, which costs it the more the slower it is: on a virtual machine up to a fifth of a
+ * small request.
  * @returns whether the system can
  */
 export function keepLoadAwake () {
@@ -43,8 +45,12 @@ export async function startServer (module, options, { env = {}, file = SERVER, c
   running.add(child)
   child.once('exit', () => running.delete(child))
   let settle = null
-  child.on('message', ({ value, error }) => { settle?.(error === undefined ? { value } : { error: new Error(`${module}: ${error}`) }) })
-  child.once('exit', (code) => { settle?.({ error: new Error(`${module} ended with ${code}`) }) })
+  child.on('message', ({ value, error }) => {
+    settle?.(error === undefined ? { value } : { error: new Error(`${module}: ${error}`) })
+  })
+  child.once('exit', (code) => {
+    settle?.({ error: new Error(`${module} ended with ${code}`) })
+  })
   // One question at a time.
   const answer = async () => {
     const { value, error } = await new Promise((resolve) => { settle = resolve })
@@ -73,7 +79,10 @@ export async function tokensOf (server, count) {
 
 /** Runs a script to its end. @returns the one value that it sends */
 export async function startProcess (file, args) {
-  const child = spawn(process.execPath, ['--expose-gc', file, ...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, NODE_ENV: 'production' } })
+  const child = spawn(process.execPath, ['--expose-gc', file, ...args], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, NODE_ENV: 'production' },
+  })
   running.add(child)
   child.once('exit', () => running.delete(child))
   return await new Promise((resolve, reject) => {

@@ -1,4 +1,5 @@
-// Hono on Node's own HTTP server, with its own middlewares for headers, CORS and tokens, hono-rate-limiter and its zod validator.
+// Hono on Node's own HTTP server, with its own middlewares for headers, CORS and tokens, hono-rate-limiter and its zod
+// validator.
 import { getConnInfo } from '@hono/node-server/conninfo'
 import { createAdaptorServer } from '@hono/node-server'
 import { zValidator } from '@hono/zod-validator'
@@ -10,7 +11,9 @@ import { NONCE, secureHeaders } from 'hono/secure-headers'
 import { rateLimiter } from 'hono-rate-limiter'
 import { randomUUID, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
-import { accessLine, ACCESS_SECRET, ALLOWED_HEADERS, API_CSP, AUDIENCE, CHALLENGE, DENIED_FEATURES, EXPOSED_HEADERS, HTML, ISSUER, KEEP_ALIVE_MS, LIMIT, limitMembers, LOG_FILE, mintTokens, ORIGIN, page, pageCsp, PAGE_REFERRER, PREFLIGHT_SECONDS, problem, PROBLEM, PUBLIC, TIGHT_LIMIT, TIGHT_WINDOW_MS, WINDOW_MS } from './service.mjs'
+import { accessLine, ACCESS_SECRET, ALLOWED_HEADERS, API_CSP, AUDIENCE, CHALLENGE, DENIED_FEATURES, EXPOSED_HEADERS,
+  HTML, ISSUER, KEEP_ALIVE_MS, LIMIT, limitMembers, LOG_FILE, mintTokens, ORIGIN, page, pageCsp, PAGE_REFERRER,
+  PREFLIGHT_SECONDS, problem, PROBLEM, PUBLIC, TIGHT_LIMIT, TIGHT_WINDOW_MS, WINDOW_MS } from './service.mjs'
 import { Item } from './zod-item.mjs'
 
 const camel = (name) => name.replace(/-(\w)/g, (_all, letter) => letter.toUpperCase())
@@ -44,14 +47,33 @@ export async function build ({ log, redisUrl = null }) {
   })
   const api = headersOf(API_CSP, 'no-referrer')
   const pages = headersOf(pageCsp(NONCE), PAGE_REFERRER)
-  const crossOrigin = cors({ origin: [ORIGIN], credentials: true, allowMethods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'], allowHeaders: ALLOWED_HEADERS, exposeHeaders: EXPOSED_HEADERS, maxAge: PREFLIGHT_SECONDS })
+  const crossOrigin = cors({
+    origin: [ORIGIN],
+    credentials: true,
+    allowMethods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    allowHeaders: ALLOWED_HEADERS,
+    exposeHeaders: EXPOSED_HEADERS,
+    maxAge: PREFLIGHT_SECONDS,
+  })
   const everywhere = limit(LIMIT, WINDOW_MS, 'global')
   // These two differ from the rest, so they come first and run nothing twice.
   app.get('/limited', api, crossOrigin, limit(TIGHT_LIMIT, TIGHT_WINDOW_MS, 'tight'), (c) => json(c, PUBLIC))
-  app.get('/page', pages, crossOrigin, everywhere, (c) => c.body(page(c.get('secureHeadersNonce')), 200, { 'content-type': HTML }))
+  app.get(
+    '/page',
+    pages,
+    crossOrigin,
+    everywhere,
+    (c) => c.body(page(c.get('secureHeadersNonce')), 200, { 'content-type': HTML }),
+  )
   app.use(api, crossOrigin, everywhere)
 
-  const secret = await webcrypto.subtle.importKey('raw', Buffer.from(ACCESS_SECRET), { name: 'HMAC', hash: 'SHA-256' }, false, ['verify'])
+  const secret = await webcrypto.subtle.importKey(
+    'raw',
+    Buffer.from(ACCESS_SECRET),
+    { name: 'HMAC', hash: 'SHA-256' },
+    false,
+    ['verify'],
+  )
   const verify = jwt({ secret, alg: 'HS256', verification: { iss: ISSUER, aud: AUDIENCE } })
   const user = (c) => {
     const { sub, roles } = c.get('jwtPayload')
@@ -75,8 +97,10 @@ export async function build ({ log, redisUrl = null }) {
 }
 
 const NO_STORE = { 'cache-control': 'no-store' }
-const json = (c, value, headers) => c.body(JSON.stringify(value), 200, { 'content-type': 'application/json; charset=utf-8', ...headers })
-const refuse = (c, status, members) => c.body(JSON.stringify(problem(status, c.get('requestId'), members)), status, { 'content-type': PROBLEM, ...NO_STORE })
+const json = (c, value, headers) =>
+  c.body(JSON.stringify(value), 200, { 'content-type': 'application/json; charset=utf-8', ...headers })
+const refuse = (c, status, members) =>
+  c.body(JSON.stringify(problem(status, c.get('requestId'), members)), status, { 'content-type': PROBLEM, ...NO_STORE })
 
 async function accessLog () {
   const { pino } = await import('pino')
@@ -84,6 +108,17 @@ async function accessLog () {
   return async (c, next) => {
     const startedAt = performance.now()
     await next()
-    log.info(accessLine(c.get('requestId'), c.req.method, c.req.routePath, c.res.status, startedAt, getConnInfo(c).remote.address, c.req.header('user-agent')), 'request')
+    log.info(
+      accessLine(
+        c.get('requestId'),
+        c.req.method,
+        c.req.routePath,
+        c.res.status,
+        startedAt,
+        getConnInfo(c).remote.address,
+        c.req.header('user-agent'),
+      ),
+      'request',
+    )
   }
 }

@@ -1,4 +1,5 @@
-// Five hundred routes with schemas and policies, on the suite or on Fastify alone. Each has a schema of its own, as a service's have:
+// Five hundred routes with schemas and policies, on the suite or on Fastify alone. Each has a schema of its own, as a
+// service's have:
 // Ajv compiles an object that it has seen only once.
 import Fastify from 'fastify'
 import { ITEM_SCHEMA } from './service.mjs'
@@ -7,7 +8,10 @@ const ROUTES = 500
 
 export async function build ({ suite }) {
   const add = (app) => {
-    for (let index = 0; index < ROUTES; index++) app.post(`/things/${index}`, { schema: { body: structuredClone(ITEM_SCHEMA), response: { 200: structuredClone(ITEM_SCHEMA) } } }, async (request) => request.body)
+    for (let index = 0; index < ROUTES; index++)
+      app.post(`/things/${index}`, {
+        schema: { body: structuredClone(ITEM_SCHEMA), response: { 200: structuredClone(ITEM_SCHEMA) } },
+      }, async (request) => request.body)
   }
   if (suite) return await (await import('./bulwark.mjs')).build({ log: false, routes: (app) => { add(app) } })
   const app = Fastify()

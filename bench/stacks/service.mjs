@@ -19,16 +19,54 @@ export const ACCESS_SECRET = process.env.BENCH_ACCESS_SECRET ?? randomBytes(32).
 export const REFRESH_SECRET = process.env.BENCH_REFRESH_SECRET ?? randomBytes(32).toString('base64url')
 const ACCESS_SECONDS = 7200
 
-export const API_CSP = { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] }
+export const API_CSP = {
+  'default-src': ["'none'"],
+  'base-uri': ["'none'"],
+  'form-action': ["'none'"],
+  'frame-ancestors': ["'none'"],
+}
 /** `nonce` is what the stack puts in place of a nonce. */
 export const pageCsp = (nonce) => ({
-  'default-src': ["'none'"], 'script-src': [nonce, "'strict-dynamic'"], 'style-src': ["'self'", nonce], 'img-src': ["'self'", 'data:'], 'font-src': ["'self'"],
-  'connect-src': ["'self'"], 'manifest-src': ["'self'"], 'object-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'self'"], 'frame-ancestors': ["'none'"],
+  'default-src': ["'none'"],
+  'script-src': [nonce, "'strict-dynamic'"],
+  'style-src': ["'self'", nonce],
+  'img-src': ["'self'", 'data:'],
+  'font-src': ["'self'"],
+  'connect-src': ["'self'"],
+  'manifest-src': ["'self'"],
+  'object-src': ["'none'"],
+  'base-uri': ["'none'"],
+  'form-action': ["'self'"],
+  'frame-ancestors': ["'none'"],
 })
 export const DENIED_FEATURES = [
-  'accelerometer', 'autoplay', 'camera', 'cross-origin-isolated', 'display-capture', 'encrypted-media', 'fullscreen', 'geolocation', 'gyroscope', 'keyboard-map',
-  'magnetometer', 'microphone', 'midi', 'payment', 'picture-in-picture', 'publickey-credentials-get', 'screen-wake-lock', 'sync-xhr', 'usb', 'xr-spatial-tracking',
-  'clipboard-read', 'clipboard-write', 'gamepad', 'hid', 'idle-detection', 'serial', 'window-management',
+  'accelerometer',
+  'autoplay',
+  'camera',
+  'cross-origin-isolated',
+  'display-capture',
+  'encrypted-media',
+  'fullscreen',
+  'geolocation',
+  'gyroscope',
+  'keyboard-map',
+  'magnetometer',
+  'microphone',
+  'midi',
+  'payment',
+  'picture-in-picture',
+  'publickey-credentials-get',
+  'screen-wake-lock',
+  'sync-xhr',
+  'usb',
+  'xr-spatial-tracking',
+  'clipboard-read',
+  'clipboard-write',
+  'gamepad',
+  'hid',
+  'idle-detection',
+  'serial',
+  'window-management',
 ]
 export const PERMISSIONS_POLICY = DENIED_FEATURES.map((name) => `${name}=()`).join(', ')
 
@@ -43,7 +81,8 @@ export const helmetOptions = (directives = API_CSP, referrer = 'no-referrer') =>
 })
 export const PAGE_REFERRER = 'strict-origin-when-cross-origin'
 
-export const page = (nonce) => `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bench</title><link rel="stylesheet" href="/app.css"></head><body><main>Hello</main><script nonce="${nonce}" src="/app.js"></script></body></html>`
+export const page = (nonce) =>
+  `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bench</title><link rel="stylesheet" href="/app.css"></head><body><main>Hello</main><script nonce="${nonce}" src="/app.js"></script></body></html>`
 export const HTML = 'text/html; charset=utf-8'
 export const PROBLEM = 'application/problem+json; charset=utf-8'
 
@@ -76,9 +115,24 @@ export const ITEM_SCHEMA = {
     tags: { type: 'array', maxItems: 10, items: text(30) },
   },
 }
-export const ITEM = { name: 'Garden chair', description: 'A chair of oiled oak, for the garden or the terrace, that folds flat.', price: 129.5, quantity: 12, email: 'ada.lovelace@example.com', tags: ['garden', 'oak', 'folding'] }
-export const PUBLIC_SCHEMA = { type: 'object', required: ['ok', 'service'], properties: { ok: { type: 'boolean' }, service: { type: 'string' } } }
-export const ME_SCHEMA = { type: 'object', required: ['id', 'roles'], properties: { id: { type: 'string' }, roles: { type: 'array', items: { type: 'string' } } } }
+export const ITEM = {
+  name: 'Garden chair',
+  description: 'A chair of oiled oak, for the garden or the terrace, that folds flat.',
+  price: 129.5,
+  quantity: 12,
+  email: 'ada.lovelace@example.com',
+  tags: ['garden', 'oak', 'folding'],
+}
+export const PUBLIC_SCHEMA = {
+  type: 'object',
+  required: ['ok', 'service'],
+  properties: { ok: { type: 'boolean' }, service: { type: 'string' } },
+}
+export const ME_SCHEMA = {
+  type: 'object',
+  required: ['id', 'roles'],
+  properties: { id: { type: 'string' }, roles: { type: 'array', items: { type: 'string' } } },
+}
 export const PUBLIC = { ok: true, service: 'bench' }
 export const userId = (index) => `user-${String(index).padStart(5, '0')}`
 
@@ -89,7 +143,19 @@ const id = () => randomBytes(16).toString('base64url')
 export function mintTokens (count, typ = 'at+jwt') {
   const iat = Math.floor(Date.now() / 1000)
   return Array.from({ length: count }, (_unused, index) => {
-    const claims = { iss: ISSUER, aud: AUDIENCE, sub: userId(index), sid: id(), roles: ['user'], tv: 0, auth_time: iat, amr: ['pwd'], iat, exp: iat + ACCESS_SECONDS, jti: id() }
+    const claims = {
+      iss: ISSUER,
+      aud: AUDIENCE,
+      sub: userId(index),
+      sid: id(),
+      roles: ['user'],
+      tv: 0,
+      auth_time: iat,
+      amr: ['pwd'],
+      iat,
+      exp: iat + ACCESS_SECONDS,
+      jti: id(),
+    }
     const input = `${encode({ alg: 'HS256', typ, kid: 'fudZZ9T_n0A' })}.${encode(claims)}`
     return `${input}.${createHmac('sha256', ACCESS_SECRET).update(input).digest('base64url')}`
   })

@@ -18,7 +18,9 @@ export interface Database {
  * Opens the database and brings its schema up to date: Postgres by URL, else PGlite (Postgres in WebAssembly) in a
  * directory, or in memory when `directory` is null. Drivers are imported here, so that only the one in use is loaded.
  */
-export async function openDatabase (options: { url?: string | undefined, directory?: string | null, statementTimeoutMs?: number }): Promise<Database> {
+export async function openDatabase (
+  options: { url?: string | undefined, directory?: string | null, statementTimeoutMs?: number },
+): Promise<Database> {
   if (options.url !== undefined) {
     const { openPostgres } = await import('./postgres.js')
     return openPostgres(options.url, options.statementTimeoutMs)
@@ -41,11 +43,19 @@ const TRANSIENT: ReadonlySet<string> = new Set(['40001', '40P01', '55P03'])
 const QUERY_CANCELED = '57014'
 /** Connection exceptions, insufficient resources, and shutdowns. */
 const UNAVAILABLE_CLASS = /^(08|53|57P)/
-const NETWORK_ERRORS: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN'])
+const NETWORK_ERRORS: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'EAI_AGAIN',
+])
 
 /**
- * Gives a driver's error a safe meaning; the driver's own words, which quote values, stay in `cause`, for the log. What a
- * schema should have refused (a malformed UUID, a NUL) has none: that is a defect here, and a 500.
+ * Gives a driver's error a safe meaning; the driver's own words, which quote values, stay in `cause`, for the log. What
+ * a schema should have refused (a malformed UUID, a NUL) has none: that is a defect here, and a 500.
  *
  * @param text the statement that failed
  */
@@ -54,7 +64,8 @@ export function mapDatabaseError (error: unknown, text: string): unknown {
   const meaning = MEANINGS.get(code)
   if (meaning !== undefined) return new SecurityError(meaning, { cause: error })
   // Either what is referred to does not exist, or what is to go is still referred to: both are one code in Postgres.
-  if (code === FOREIGN_KEY_VIOLATION) return new SecurityError(/^\s*delete\b/i.test(text) ? 'CONFLICT' : 'NOT_FOUND', { cause: error })
+  if (code === FOREIGN_KEY_VIOLATION)
+    {return new SecurityError(/^\s*delete\b/i.test(text) ? 'CONFLICT' : 'NOT_FOUND', { cause: error })}
   if (TRANSIENT.has(code)) return unavailable(error, 1)
   if (code === QUERY_CANCELED || UNAVAILABLE_CLASS.test(code) || NETWORK_ERRORS.has(code)) return unavailable(error)
   return error

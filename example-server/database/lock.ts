@@ -5,7 +5,9 @@ export class DatabaseInUseError extends Error {
   override readonly name = 'DatabaseInUseError'
 
   constructor (directory: string, pid: number) {
-    super(`Process ${pid} has the database in ${directory} open. Stop the server first, or use Postgres (DATABASE_URL), which serves many processes.`)
+    super(
+      `Process ${pid} has the database in ${directory} open. Stop the server first, or use Postgres (DATABASE_URL), which serves many processes.`,
+    )
   }
 }
 

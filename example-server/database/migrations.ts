@@ -1,6 +1,6 @@
 /**
- * The schema, as one script that may run any number of times: it runs at every start. A later change is appended here in
- * the same way (`alter table ... add column if not exists`). Nothing in it depends on a value.
+ * The schema, as one script that may run any number of times: it runs at every start. A later change is appended here
+ * in the same way (`alter table ... add column if not exists`). Nothing in it depends on a value.
  */
 export const SCHEMA = `
 create table if not exists users (

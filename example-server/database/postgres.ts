@@ -55,5 +55,6 @@ async function migrate (pool: Pool): Promise<void> {
 
 /** The driver's own timeouts and lost connections have a message but no code. */
 function isDriverTimeout (error: unknown): boolean {
-  return error instanceof Error && /^(Query read timeout|timeout exceeded when trying to connect|Connection terminated)/.test(error.message)
+  return error instanceof Error &&
+    /^(Query read timeout|timeout exceeded when trying to connect|Connection terminated)/.test(error.message)
 }

@@ -42,7 +42,10 @@ export function createProjects (database: Database): Projects {
       return toProject(row)
     },
     async find (owner, id) {
-      const [row] = await database.query('select id, name, description, status, created_at, updated_at from projects where owner_id = $1 and id = $2', [owner, id])
+      const [row] = await database.query(
+        'select id, name, description, status, created_at, updated_at from projects where owner_id = $1 and id = $2',
+        [owner, id],
+      )
       return row === undefined ? null : toProject(row)
     },
     async list (owner, { status, limit }) {
@@ -63,7 +66,10 @@ export function createProjects (database: Database): Projects {
       return row === undefined ? null : toProject(row)
     },
     async remove (owner, id) {
-      const rows = await database.query('delete from projects where owner_id = $1 and id = $2 returning id', [owner, id])
+      const rows = await database.query('delete from projects where owner_id = $1 and id = $2 returning id', [
+        owner,
+        id,
+      ])
       return rows.length === 1
     },
   }

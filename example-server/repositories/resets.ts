@@ -26,7 +26,10 @@ export function createResets (database: Database): Resets {
     },
     async redeem (token) {
       // One statement: of two requests with one token only one gets the row.
-      const [row] = await database.query('delete from password_resets where token_hash = $1 and expires_at >= now() returning user_id', [hashOf(token)])
+      const [row] = await database.query(
+        'delete from password_resets where token_hash = $1 and expires_at >= now() returning user_id',
+        [hashOf(token)],
+      )
       return row === undefined ? null : text(row['user_id'])
     },
   }

@@ -42,11 +42,16 @@ export function createUsers (database: Database): Users {
       return toUser(row)
     },
     async find (id) {
-      const [row] = await database.query('select id, email, full_name, roles, created_at from users where id = $1', [id])
+      const [row] = await database.query('select id, email, full_name, roles, created_at from users where id = $1', [
+        id,
+      ])
       return row === undefined ? null : toUser(row)
     },
     async findByEmail (email) {
-      const [row] = await database.query('select id, email, full_name, roles, created_at, password_hash from users where email = $1', [normaliseEmail(email)])
+      const [row] = await database.query(
+        'select id, email, full_name, roles, created_at, password_hash from users where email = $1',
+        [normaliseEmail(email)],
+      )
       return row === undefined ? null : { user: toUser(row), passwordHash: text(row['password_hash']) }
     },
     async passwordHashOf (id) {
@@ -54,15 +59,24 @@ export function createUsers (database: Database): Users {
       return row === undefined ? null : text(row['password_hash'])
     },
     async setPasswordHash (id, passwordHash) {
-      const rows = await database.query('update users set password_hash = $2 where id = $1 returning id', [id, passwordHash])
-        return rows.length === 1
+      const rows = await database.query('update users set password_hash = $2 where id = $1 returning id', [
+        id,
+        passwordHash,
+      ])
+      return rows.length === 1
     },
     async replacePasswordHash (id, from, to) {
-      const rows = await database.query('update users set password_hash = $3 where id = $1 and password_hash = $2 returning id', [id, from, to])
+      const rows = await database.query(
+        'update users set password_hash = $3 where id = $1 and password_hash = $2 returning id',
+        [id, from, to],
+      )
       return rows.length === 1
     },
     async list (limit) {
-      const rows = await database.query('select id, email, full_name, roles, created_at from users order by number desc limit $1', [limit])
+      const rows = await database.query(
+        'select id, email, full_name, roles, created_at from users order by number desc limit $1',
+        [limit],
+      )
       return rows.map(toUser)
     },
     async makeAdmin (email) {

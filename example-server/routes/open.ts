@@ -3,7 +3,10 @@ import type { App, Services } from '../app.js'
 import { readStats } from '../repositories/stats.js'
 import { Health, StatsView } from '../schemas.js'
 
-/** However many ask at once, it runs once: the probe is not limited, and must not become a way to keep the database busy. */
+/**
+ * However many ask at once, it runs once: the probe is not limited, and must not become a way to keep the database
+ * busy.
+ */
 function shared (operation: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | null = null
   return () => {

@@ -8,7 +8,10 @@ import type { App } from '../app.js'
 import type { Config } from '../env.js'
 import { Text } from '../schemas.js'
 
-/** In the repository: the compiler copies no file that it does not compile, and this runs from dist/example-server/routes. */
+/**
+ * In the repository: the compiler copies no file that it does not compile, and this runs from
+ * dist/example-server/routes.
+ */
 const PUBLIC = join(import.meta.dirname, '..', '..', '..', 'example-server', 'public')
 
 /** What the page loads; nothing else of it is served. */
@@ -47,24 +50,33 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
 }
 
 /**
- * One route a file, made at boot: no part of a URL ever becomes a path. `cacheControl: false` above, because these files
- * are nobody's: also a visitor with cookies may keep them, and asks each time whether they have changed.
+ * One route a file, made at boot: no part of a URL ever becomes a path. `cacheControl: false` above, because these
+ * files are nobody's: also a visitor with cookies may keep them, and asks each time whether they have changed.
  */
 async function assetRoutes (scope: App): Promise<void> {
   await scope.register(fastifyStatic, { root: ASSETS, serve: false, acceptRanges: false })
-  for (const file of readdirSync(ASSETS)) scope.get(`/assets/${file}`, TEXT, async (_request, reply) => reply.sendFile(file))
+  for (const file of readdirSync(ASSETS))
+    {scope.get(`/assets/${file}`, TEXT, async (_request, reply) =>
+      reply.sendFile(file))}
   scope.get('/assets/session.js', TEXT, async (_request, reply) => reply.sendFile('session.js', CLIENT))
   // Browsers ask for it where no page names an icon, such as a JSON answer in a tab.
   scope.get('/favicon.ico', TEXT, async (_request, reply) => reply.sendFile('icon.svg'))
 }
 
-/** The page around each place of the nonce. Everything else is filled in here, once, so nothing of a request gets in. */
+/**
+ * The page around each place of the nonce. Everything else is filled in here, once, so nothing of a request gets in.
+ */
 function readPage (): string[] {
   const template = readFileSync(join(PUBLIC, 'index.html'), 'utf8')
-  return template.replaceAll(/\{\{integrity ([\w.-]+)\}\}/g, (_place, file: string) => integrityOf(join(file === 'session.js' ? CLIENT : ASSETS, file))).split('{{nonce}}')
+  return template.replaceAll(
+    /\{\{integrity ([\w.-]+)\}\}/g,
+    (_place, file: string) => integrityOf(join(file === 'session.js' ? CLIENT : ASSETS, file)),
+  ).split('{{nonce}}')
 }
 
-/** Subresource Integrity, section 3.1. A file that changes after the start is refused by browsers until the next one. */
+/**
+ * Subresource Integrity, section 3.1. A file that changes after the start is refused by browsers until the next one.
+ */
 function integrityOf (file: string): string {
   return `sha384-${createHash('sha384').update(readFileSync(file)).digest('base64')}`
 }
@@ -75,8 +87,13 @@ const EXPIRES_AFTER_DAYS = 180
 function securityTxt (app: App, { SECURITY_CONTACT: contact, PUBLIC_ORIGIN: origin }: Config): void {
   const expires = new Date(Date.now() + EXPIRES_AFTER_DAYS * 86_400_000).toISOString()
   const canonical = origin === undefined ? '' : `Canonical: ${origin}/.well-known/security.txt\n`
-  const text = contact === undefined ? null : `Contact: ${contact}\nExpires: ${expires}\n${canonical}Preferred-Languages: en\n`
-  app.get('/.well-known/security.txt', { ...TEXT, security: { auth: publicRoute('whoever found a weakness has no account') } }, async (_request, reply) => {
+  const text = contact === undefined
+    ? null
+    : `Contact: ${contact}\nExpires: ${expires}\n${canonical}Preferred-Languages: en\n`
+  app.get('/.well-known/security.txt', {
+    ...TEXT,
+    security: { auth: publicRoute('whoever found a weakness has no account') },
+  }, async (_request, reply) => {
     if (text === null) throw new SecurityError('NOT_FOUND')
     return reply.type('text/plain; charset=utf-8').send(text)
   })

@@ -13,7 +13,12 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
   if (directory === null) {
     app.log.warn('MAIL_DIRECTORY is not set: nobody can ask for another password')
   } else {
-    const letters = createLetters(app, { users, resets, mail: createPickup(directory, config.MAIL_FROM), origin: config.PUBLIC_ORIGIN ?? `http://${config.HOST}:${config.PORT}` })
+    const letters = createLetters(app, {
+      users,
+      resets,
+      mail: createPickup(directory, config.MAIL_FROM),
+      origin: config.PUBLIC_ORIGIN ?? `http://${config.HOST}:${config.PORT}`,
+    })
     app.post('/auth/forgot-password', {
       schema: { body: ForgottenPassword, response: { 202: Nothing } },
       security: { auth: publicRoute('whoever forgot the password cannot sign in'), rateLimit: ['auth', 'letters'] },
@@ -32,8 +37,12 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
     // Hashed first: when the server is too busy for it, the link still works.
     const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const userId = await resets.redeem(token)
-    if (userId === null || !await users.setPasswordHash(userId, passwordHash)) throw new SecurityError('UNPROCESSABLE', { detail: 'This link has been used or is too old. Ask for another one.' })
-    // Whoever knew the old password is signed out everywhere; the new one is then asked for (OWASP: no automatic sign-in).
+    if (userId === null || !await users.setPasswordHash(userId, passwordHash))
+      {throw new SecurityError('UNPROCESSABLE', {
+        detail: 'This link has been used or is too old. Ask for another one.',
+      })}
+    // Whoever knew the old password is signed out everywhere; the new one is then asked for (OWASP: no automatic
+    // sign-in).
     await app.security.sessions.revokeUser(userId)
     app.security.events.emit('authn_password_change', { userId }, request)
     return reply.code(204).send()
@@ -56,13 +65,23 @@ function createLetters (app: App, { users, resets, mail, origin }: LetterParts):
       to: found.user.email,
       subject: 'Choose another password',
       // Behind the #, so that it stands in no log and no Referer on its way.
-      lines: ['Open this link to choose another password:', '', `${origin}/#reset=${token}`, '', `It works once, within ${RESET_MINUTES} minutes. If you did not ask for it, nothing has changed.`],
+      lines: [
+        'Open this link to choose another password:',
+        '',
+        `${origin}/#reset=${token}`,
+        '',
+        `It works once, within ${RESET_MINUTES} minutes. If you did not ask for it, nothing has changed.`,
+      ],
     })
   }
 
   return {
     send (email) {
-      const letter = write(email).catch((error: unknown) => { app.log.error({ err: error }, 'a letter could not be sent') }).finally(() => { pending.delete(letter) })
+      const letter = write(email).catch((error: unknown) => {
+        app.log.error({ err: error }, 'a letter could not be sent')
+      }).finally(() => {
+        pending.delete(letter)
+      })
       pending.add(letter)
     },
   }

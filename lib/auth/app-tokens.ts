@@ -34,7 +34,9 @@ const RESERVED: ReadonlySet<string> = new Set([
 
 interface AppToken extends TokenTimes { readonly payload: Readonly<Record<string, unknown>> }
 
-export function createAppTokens ({ keyring, issuer, audience, accessTtlSeconds, maxTtlSeconds, now, unauthorized }: AppTokenSettings): AppTokens {
+export function createAppTokens (
+  { keyring, issuer, audience, accessTtlSeconds, maxTtlSeconds, now, unauthorized }: AppTokenSettings,
+): AppTokens {
   const codec = createTokenCodec<AppToken>({
     typ: 'JWT',
     keyring,
@@ -51,14 +53,17 @@ export function createAppTokens ({ keyring, issuer, audience, accessTtlSeconds, 
       const { expiresIn, ...named } = readSignOptions('jwtSign', written)
       const claims = claimsOf(given)
       for (const [name, value] of Object.entries(named)) {
-        if (claims[name] !== undefined) throw new TypeError(`jwtSign: "${name}" stands in the payload and in the options.`)
+        if (claims[name] !== undefined)
+          {throw new TypeError(`jwtSign: "${name}" stands in the payload and in the options.`)}
         claims[name] = value
       }
       const lifetime = expiresIn === undefined ? accessTtlSeconds : secondsOf(expiresIn)
-      if (lifetime > maxTtlSeconds) throw new RangeError(`jwtSign: expiresIn is longer than refreshAbsolute, ${maxTtlSeconds} seconds.`)
+      if (lifetime > maxTtlSeconds)
+        {throw new RangeError(`jwtSign: expiresIn is longer than refreshAbsolute, ${maxTtlSeconds} seconds.`)}
       const iat = nowSeconds()
       const token = codec.sign({ ...claims, iat, exp: iat + lifetime })
-      if (token.length > MAX_TOKEN_BYTES) throw new RangeError(`jwtSign: the token would take ${token.length} bytes; ${MAX_TOKEN_BYTES} are verified.`)
+      if (token.length > MAX_TOKEN_BYTES)
+        {throw new RangeError(`jwtSign: the token would take ${token.length} bytes; ${MAX_TOKEN_BYTES} are verified.`)}
       return token
     },
     verify (token, written) {
@@ -80,16 +85,23 @@ function claimsOf (payload: unknown): Record<string, unknown> {
   const copy: unknown = isPlainObject(payload) ? JSON.parse(JSON.stringify(payload)) : null
   if (!isPlainObject(copy)) throw new TypeError('jwtSign: the payload is not a plain object.')
   for (const name of Object.keys(copy)) {
-    if (RESERVED.has(name)) throw new TypeError(`jwtSign: the claim "${name}" has a meaning of its own in this suite's tokens; how long a token holds is expiresIn.`)
+    if (RESERVED.has(name))
+      {throw new TypeError(
+        `jwtSign: the claim "${name}" has a meaning of its own in this suite's tokens; how long a token holds is expiresIn.`,
+      )}
   }
   return copy
 }
 
 /** A number counts seconds, as in @fastify/jwt; a text is a duration with a unit. */
 function secondsOf (expiresIn: unknown): number {
-  const seconds = typeof expiresIn === 'string' && new RegExp(DURATION_PATTERN).test(expiresIn) ? parseDuration(expiresIn) / 1000 : expiresIn
+  const seconds = typeof expiresIn === 'string' && new RegExp(DURATION_PATTERN).test(expiresIn)
+    ? parseDuration(expiresIn) / 1000
+    : expiresIn
   if (typeof seconds === 'number' && Number.isSafeInteger(seconds) && seconds > 0) return seconds
-  throw new TypeError('jwtSign: expiresIn is neither a positive whole number of seconds nor a duration of whole seconds such as \'10m\'.')
+  throw new TypeError(
+    "jwtSign: expiresIn is neither a positive whole number of seconds nor a duration of whole seconds such as '10m'.",
+  )
 }
 
 interface DecodedToken {

@@ -22,7 +22,12 @@ export function checkJwtNames (app: FastifyInstance, problems: Problem[]): void 
     ...app.hasDecorator('jwt') ? ['app.jwt'] : [],
   ]
   if (taken.length === 0) return
-  problems.push({ path: 'auth.jwtDecorators', message: `Another plugin has decorated ${taken.join(', ')} already.`, fix: 'Remove @fastify/jwt, whose decorators these replace; or leave jwtDecorators out and keep it with a namespace and a decoratorName of its own.' })
+  problems.push({
+    path: 'auth.jwtDecorators',
+    message: `Another plugin has decorated ${taken.join(', ')} already.`,
+    fix:
+      'Remove @fastify/jwt, whose decorators these replace; or leave jwtDecorators out and keep it with a namespace and a decoratorName of its own.',
+  })
 }
 
 /**
@@ -59,15 +64,21 @@ export function decorateJwt (app: FastifyInstance, guards: GuardParts, options: 
   app.decorateRequest('jwtDecode', function jwtDecode (this: FastifyRequest, ...args: readonly unknown[]): unknown {
     return answer(args, async (written) => decodeRequest(this, written))
   })
-  app.decorateReply('jwtSign', function jwtSign (this: FastifyReply, payload: unknown, ...args: readonly unknown[]): unknown {
-    return answer(args, async (written) => tokens.sign(payload, written))
-  })
+  app.decorateReply(
+    'jwtSign',
+    function jwtSign (this: FastifyReply, payload: unknown, ...args: readonly unknown[]): unknown {
+      return answer(args, async (written) => tokens.sign(payload, written))
+    },
+  )
   // Frozen: @fastify/jwt would add its namespaces to whatever `app.jwt` there is, and then miss its own decorators.
   app.decorate('jwt', Object.freeze(appApi(tokens)) as unknown as JwtApi)
 }
 
 /** Verifies the access token of a request under the revocation of its route, and signs the request in. */
-function createRequestVerifier (guards: GuardParts, standard: Revocation): (request: FastifyRequest, onlyCookie: boolean) => Promise<unknown> {
+function createRequestVerifier (
+  guards: GuardParts,
+  standard: Revocation,
+): (request: FastifyRequest, onlyCookie: boolean) => Promise<unknown> {
   const step = (revocation: Revocation): Guard => authenticateStep(guards, baseAuthPolicy(revocation))
   const steps = { strict: step('strict'), cached: step('cached'), stateless: step('stateless') }
 
@@ -89,7 +100,11 @@ function createRequestVerifier (guards: GuardParts, standard: Revocation): (requ
   }
 }
 
-function presented ({ readCredential, refusals: { unauthorized } }: GuardParts, request: FastifyRequest, onlyCookie: boolean): Credential {
+function presented (
+  { readCredential, refusals: { unauthorized } }: GuardParts,
+  request: FastifyRequest,
+  onlyCookie: boolean,
+): Credential {
   const credential = readCredential(request, 'access')
   if (credential === 'ambiguous') throw unauthorized('TOKEN_INVALID')
   if (credential === 'missing' || (onlyCookie && credential.source !== 'cookie')) throw unauthorized('TOKEN_MISSING')
@@ -128,7 +143,11 @@ function appApi (tokens: AppTokens): Record<string, (...args: unknown[]) => unkn
   return {
     sign: (payload, ...args) => answerNow(args, (options) => tokens.sign(payload, options)),
     verify: (token, ...args) => answerNow(args, (options) => tokens.verify(token, options)),
-    decode: (token, options) => tokens.decode(token, readDecodeOptions('app.jwt.decode', options === undefined ? undefined : { decode: options }).complete),
+    decode: (token, options) =>
+      tokens.decode(
+        token,
+        readDecodeOptions('app.jwt.decode', options === undefined ? undefined : { decode: options }).complete,
+      ),
   }
 }
 
@@ -138,7 +157,8 @@ function appApi (tokens: AppTokens): Record<string, (...args: unknown[]) => unkn
  */
 function appKeyring ({ current, verifyOnly }: Keyring): Keyring {
   const derived = (secret: Buffer): Keyring['current'] =>
-    secretKeyring(Buffer.from(hkdfSync('sha256', secret, '', 'fastify-bulwark app tokens', 32)).toString('base64url')).current
+    secretKeyring(Buffer.from(hkdfSync('sha256', secret, '', 'fastify-bulwark app tokens', 32)).toString('base64url'))
+      .current
   return Object.freeze({
     current: derived(current.verifyWith.export()),
     verifyOnly: verifyOnly.map(({ verifyWith, until }) => {

@@ -22,11 +22,15 @@ export interface CookieSettings {
 /** RFC 6265, section 6.1: what every browser keeps. Longer ones are dropped without a word. */
 export const MAX_COOKIE_BYTES = 4096
 
-/** The cookies of every deployment (RFC 6265bis, section 4.1.3): a sibling domain or plain HTTP cannot set these names. */
+/**
+ * The cookies of every deployment (RFC 6265bis, section 4.1.3): a sibling domain or plain HTTP cannot set these names.
+ */
 export function secureCookies ({ profile, path, sameSite }: CookieSettings): CookiePair {
   return Object.freeze({
     access: spec('__Host-access', '/', true, sameSite),
-    refresh: profile === 'host' ? spec('__Host-refresh', '/', true, 'strict') : spec('__Secure-refresh', path, true, 'strict'),
+    refresh: profile === 'host'
+      ? spec('__Host-refresh', '/', true, 'strict')
+      : spec('__Secure-refresh', path, true, 'strict'),
   })
 }
 
@@ -39,13 +43,21 @@ export function loopbackCookies ({ profile, path, sameSite }: CookieSettings): C
 }
 
 /** A `Set-Cookie` value. Tokens are base64url and dots, so nothing needs encoding. */
-export function renderCookie ({ name, path, secure, sameSite }: CookieSpec, value: string, maxAgeSeconds: number): string {
-  return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=${path}; HttpOnly${secure ? '; Secure' : ''}; SameSite=${sameSite}`
+export function renderCookie (
+  { name, path, secure, sameSite }: CookieSpec,
+  value: string,
+  maxAgeSeconds: number,
+): string {
+  return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=${path}; HttpOnly${
+    secure ? '; Secure' : ''
+  }; SameSite=${sameSite}`
 }
 
 /** A `Set-Cookie` value that deletes the cookie. */
 export function renderExpiredCookie ({ name, path, secure, sameSite }: CookieSpec): string {
-  return `${name}=; Max-Age=0; Path=${path}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly${secure ? '; Secure' : ''}; SameSite=${sameSite}`
+  return `${name}=; Max-Age=0; Path=${path}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly${
+    secure ? '; Secure' : ''
+  }; SameSite=${sameSite}`
 }
 
 /**
@@ -80,7 +92,10 @@ function isName (header: string, start: number, end: number, name: string): bool
   return to - from === name.length && header.startsWith(name, from)
 }
 
-/** Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space too, and give a token a second spelling. */
+/**
+ * Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space too, and give a token a second
+ * spelling.
+ */
 function valueWithin (header: string, start: number, end: number): string {
   let from = start
   let to = end

@@ -7,10 +7,14 @@ export type CredentialSource = 'cookie' | 'bearer'
 export interface Credential { readonly token: string, readonly source: CredentialSource }
 
 /**
- * The one token of a kind that a request carries. `missing`: none. `ambiguous`: more than one (a cookie twice, a cookie and
- * a Bearer token), or a Bearer token that RFC 6750 does not allow: which one counts must never depend on who reads first.
+ * The one token of a kind that a request carries. `missing`: none. `ambiguous`: more than one (a cookie twice, a cookie
+ * and a Bearer token), or a Bearer token that RFC 6750 does not allow: which one counts must never depend on who reads
+ * first.
  */
-export type ReadCredential = (request: FastifyRequest, kind: 'access' | 'refresh') => Credential | 'missing' | 'ambiguous'
+export type ReadCredential = (
+  request: FastifyRequest,
+  kind: 'access' | 'refresh',
+) => Credential | 'missing' | 'ambiguous'
 
 export interface CredentialSettings {
   readonly sources: readonly CredentialSource[]

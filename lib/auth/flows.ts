@@ -51,11 +51,29 @@ export interface Renewed { readonly user: KnownUser, readonly source: Credential
 
 /** Sessions in terms of requests and replies: what `reply.login`, `reply.logout` and the built-in routes do. */
 export interface AuthFlows {
-  /** Opens a new session for the user in place of any that the request presents (session fixation), and sets both cookies. */
-  login (request: FastifyRequest, reply: FastifyReply, user: unknown, source: string, options?: LoginOptions): Promise<KnownUser>
+  /**
+   * Opens a new session for the user in place of any that the request presents (session fixation), and sets both
+   * cookies.
+   */
+  login (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    user: unknown,
+    source: string,
+    options?: LoginOptions,
+  ): Promise<KnownUser>
   /** The same for a client without cookies. */
-  issue (request: FastifyRequest, reply: FastifyReply, user: unknown, source: string, options?: LoginOptions): Promise<TokenDocument>
-  /** Rotates the refresh token; a cookie's successor is set. @throws SecurityError, 401; the cookies then stay as they are. */
+  issue (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    user: unknown,
+    source: string,
+    options?: LoginOptions,
+  ): Promise<TokenDocument>
+  /**
+   * Rotates the refresh token; a cookie's successor is set. @throws SecurityError, 401; the cookies then stay as they
+   * are.
+   */
   refresh (request: FastifyRequest, reply: FastifyReply): Promise<Renewed>
   /** Ends whatever session the request presents and expires both cookies. */
   logout (request: FastifyRequest, reply: FastifyReply): Promise<void>
@@ -68,12 +86,21 @@ export interface AuthFlows {
 export function createFlows (parts: FlowParts): AuthFlows {
   const { sessions, store, users, cookiesOf, unauthorized, emit } = parts
 
-  /** Whose sessions a request presents. An expired token still names its session: its signature proves that it was theirs. */
+  /**
+   * Whose sessions a request presents. An expired token still names its session: its signature proves that it was
+   * theirs.
+   */
   function presented (request: FastifyRequest): Map<string, string> {
     const { headers } = request.raw
     const cookies = cookiesOf(request)
     const owners = new Map<string, string>()
-    for (const token of [...cookieValues(headers.cookie, cookies.access.name), ...cookieValues(headers.cookie, cookies.refresh.name), ...bearerValues(headers.authorization)]) {
+    for (
+      const token of [
+        ...cookieValues(headers.cookie, cookies.access.name),
+        ...cookieValues(headers.cookie, cookies.refresh.name),
+        ...bearerValues(headers.authorization),
+      ]
+    ) {
       const owner = sessions.ownerOf(token)
       if (owner !== null) owners.set(owner.sessionId, owner.userId)
     }
@@ -89,7 +116,12 @@ export function createFlows (parts: FlowParts): AuthFlows {
     }
   }
 
-  async function open (request: FastifyRequest, given: unknown, source: string, { methods = PASSWORD, label, checkedAt }: LoginOptions): Promise<IssuedTokens> {
+  async function open (
+    request: FastifyRequest,
+    given: unknown,
+    source: string,
+    { methods = PASSWORD, label, checkedAt }: LoginOptions,
+  ): Promise<IssuedTokens> {
     const user = users.fromApp(given, source)
     assertMethods(methods)
     assertCheckedAt(checkedAt)
@@ -160,7 +192,8 @@ export function createFlows (parts: FlowParts): AuthFlows {
       request[kAuth] = null
       const cookies = cookiesOf(request)
       replaceCookies(reply, cookies, [renderExpiredCookie(cookies.access), renderExpiredCookie(cookies.refresh)])
-      // Not "cookies": it would sign the user out of everything on this domain; not "cache": browsers take seconds for it.
+      // Not "cookies": it would sign the user out of everything on this domain; not "cache": browsers take seconds for
+      // it.
       reply.header('clear-site-data', '"storage"')
     },
 
@@ -178,7 +211,10 @@ export function createFlows (parts: FlowParts): AuthFlows {
   })
 }
 
-/** @throws TypeError for a time of another clock (Date.now() lies decades ahead), which would take the protection away in silence. */
+/**
+ * @throws TypeError for a time of another clock (Date.now() lies decades ahead), which would take the protection away
+ * in silence.
+ */
 function assertCheckedAt (checkedAt: number | undefined): void {
   if (checkedAt === undefined || (checkedAt >= 0 && checkedAt <= performance.now())) return
   throw new TypeError('auth: checkedAt is what performance.now() told before the credentials were checked')
@@ -188,14 +224,23 @@ const PASSWORD: readonly string[] = Object.freeze(['pwd'])
 
 /** What a client without cookies is answered with. */
 export function tokenDocument ({ access, refresh, expiresIn, maxAge }: IssuedTokens): TokenDocument {
-  return { access_token: access, token_type: 'Bearer', expires_in: expiresIn, refresh_token: refresh, refresh_expires_in: maxAge }
+  return {
+    access_token: access,
+    token_type: 'Bearer',
+    expires_in: expiresIn,
+    refresh_token: refresh,
+    refresh_expires_in: maxAge,
+  }
 }
 
 /** @throws Error that says which cookie is too large; browsers would drop it without a word. */
 export function assertCookiesFit (cookies: CookiePair, access: string, refresh: string): void {
   for (const [spec, value] of [[cookies.access, access], [cookies.refresh, refresh]] as const) {
     const bytes = renderCookie(spec, value, 0x7fff_ffff).length
-    if (bytes > MAX_COOKIE_BYTES) throw new Error(`auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`)
+    if (bytes > MAX_COOKIE_BYTES)
+      {throw new Error(
+        `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`,
+      )}
   }
 }
 
@@ -203,7 +248,9 @@ export function assertCookiesFit (cookies: CookiePair, access: string, refresh: 
 function replaceCookies (reply: FastifyReply, cookies: CookiePair, values: readonly string[]): void {
   const header = reply.getHeader('set-cookie')
   const before = header === undefined ? [] : Array.isArray(header) ? header : [String(header)]
-  const others = before.filter((value) => !value.startsWith(`${cookies.access.name}=`) && !value.startsWith(`${cookies.refresh.name}=`))
+  const others = before.filter((value) =>
+    !value.startsWith(`${cookies.access.name}=`) && !value.startsWith(`${cookies.refresh.name}=`)
+  )
   reply.removeHeader('set-cookie')
   reply.header('set-cookie', [...others, ...values])
   reply.header('cache-control', 'no-store')

@@ -31,7 +31,11 @@ export interface GuardParts {
 }
 
 /** The steps of one route's policy. A public route has none: its cookies are not even read. */
-export function compileGuards (parts: GuardParts, policy: ResolvedAuthPolicy, isFallback: boolean): readonly PlacedStep[] {
+export function compileGuards (
+  parts: GuardParts,
+  policy: ResolvedAuthPolicy,
+  isFallback: boolean,
+): readonly PlacedStep[] {
   if (policy.access === 'public') return []
   const authenticate = authenticateStep(parts, policy)
   const authorize = policy.access === 'required' ? authorizeStep(parts, policy) : null
@@ -55,9 +59,13 @@ function placed (authenticate: Guard, authorize: Guard | null): readonly PlacedS
 }
 
 /** Verifies the token that a request presents, if any, and signs the request in. */
-export function authenticateStep ({ access, readCredential, checkLiveness, refusals, sockets, emit, now }: GuardParts, { revocation }: ResolvedAuthPolicy): Guard {
+export function authenticateStep (
+  { access, readCredential, checkLiveness, refusals, sockets, emit, now }: GuardParts,
+  { revocation }: ResolvedAuthPolicy,
+): Guard {
   const reject = (request: FastifyRequest, code: ErrorCode): SecurityError => {
-    // An expired token is everyday life. One whose session has ended is a tab that was left open or a thief: worth a line.
+    // An expired token is everyday life. One whose session has ended is a tab that was left open or a thief: worth a
+    // line.
     if (code !== 'TOKEN_EXPIRED') emit({ name: 'authn_token_invalid', kind: 'access', code }, request)
     return refusals.unauthorized(code)
   }
@@ -85,11 +93,17 @@ export function authenticateStep ({ access, readCredential, checkLiveness, refus
   }
 }
 
-function authorizeStep ({ refusals, emit, now }: GuardParts, { roles, scopes, freshSeconds }: ResolvedAuthPolicy): Guard {
+function authorizeStep (
+  { refusals, emit, now }: GuardParts,
+  { roles, scopes, freshSeconds }: ResolvedAuthPolicy,
+): Guard {
   const allowed: ReadonlySet<string> = new Set(roles)
   const insufficientRole = refusals.forbidden('INSUFFICIENT_ROLE')
   const insufficientScope = refusals.forbidden('INSUFFICIENT_SCOPE', { scope: scopes.join(' ') })
-  const staleSignIn = refusals.prepare('FRESH_AUTH_REQUIRED', freshSeconds === null ? {} : { max_age: String(freshSeconds) })
+  const staleSignIn = refusals.prepare(
+    'FRESH_AUTH_REQUIRED',
+    freshSeconds === null ? {} : { max_age: String(freshSeconds) },
+  )
 
   return function authorize (request) {
     const auth = request[kAuth]

@@ -3,7 +3,9 @@ import { isPlainObject } from '../options/check-options.js'
 export type JwtCallback = (error: unknown, value?: unknown) => void
 
 /** `(options?, callback?)` or `(callback)`. */
-export function splitCallback (args: readonly unknown[]): { readonly options: unknown, readonly callback: JwtCallback | null } {
+export function splitCallback (
+  args: readonly unknown[],
+): { readonly options: unknown, readonly callback: JwtCallback | null } {
   const [first, second] = args
   if (typeof first === 'function') return { options: undefined, callback: first as JwtCallback }
   return { options: first, callback: typeof second === 'function' ? second as JwtCallback : null }
@@ -18,7 +20,10 @@ export function readVerifyOptions (where: string, input: unknown): { readonly on
 }
 
 /** As `{ decode, verify }`. */
-export function readDecodeOptions (where: string, input: unknown): { readonly onlyCookie: boolean, readonly complete: boolean } {
+export function readDecodeOptions (
+  where: string,
+  input: unknown,
+): { readonly onlyCookie: boolean, readonly complete: boolean } {
   const { verify, decode } = known(where, membersOf(where, input), ['verify', 'decode'])
   return {
     onlyCookie: flag(where, known(where, membersOf(where, verify), ['onlyCookie'])['onlyCookie']),
@@ -29,7 +34,11 @@ export function readDecodeOptions (where: string, input: unknown): { readonly on
 /** Flat or as `{ sign }`. */
 export function readSignOptions (where: string, input: unknown): Readonly<Record<string, unknown>> {
   const written = membersOf(where, input)
-  return known(where, 'sign' in written ? membersOf(where, known(where, written, ['sign'])['sign']) : written, ['expiresIn', 'sub', 'jti'])
+  return known(where, 'sign' in written ? membersOf(where, known(where, written, ['sign'])['sign']) : written, [
+    'expiresIn',
+    'sub',
+    'jti',
+  ])
 }
 
 /** Without the undefined ones. */
@@ -42,7 +51,8 @@ function membersOf (where: string, input: unknown): Record<string, unknown> {
 /** An option that would be ignored is refused: who writes `allowedAud` relies on it. */
 function known (where: string, members: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
   for (const name of Object.keys(members)) {
-    if (!names.includes(name)) throw new TypeError(`${where}: the option "${name}" is not supported; here: ${names.join(', ')}.`)
+    if (!names.includes(name))
+      {throw new TypeError(`${where}: the option "${name}" is not supported; here: ${names.join(', ')}.`)}
   }
   return members
 }

@@ -42,7 +42,10 @@ export type JwtCallback<T> = (error: Error | null, value: T) => void
 export interface JwtVerify<S extends SecurityShape> {
   <Decoded extends object = AccessPayload<S>>(options?: JwtVerifyOptions | JwtDecodeOptions): Promise<Decoded>
   <Decoded extends object = AccessPayload<S>>(callback: JwtCallback<Decoded>): void
-  <Decoded extends object = AccessPayload<S>>(options: JwtVerifyOptions | JwtDecodeOptions, callback: JwtCallback<Decoded>): void
+  <Decoded extends object = AccessPayload<S>>(
+    options: JwtVerifyOptions | JwtDecodeOptions,
+    callback: JwtCallback<Decoded>,
+  ): void
 }
 
 export interface JwtDecode<S extends SecurityShape> {
@@ -54,14 +57,22 @@ export interface JwtDecode<S extends SecurityShape> {
 export interface JwtSign {
   (payload: JwtSignPayload, options?: JwtSignOptions | { readonly sign: JwtSignOptions }): Promise<string>
   (payload: JwtSignPayload, callback: JwtCallback<string>): void
-  (payload: JwtSignPayload, options: JwtSignOptions | { readonly sign: JwtSignOptions }, callback: JwtCallback<string>): void
+  (
+    payload: JwtSignPayload,
+    options: JwtSignOptions | { readonly sign: JwtSignOptions },
+    callback: JwtCallback<string>,
+  ): void
 }
 
 /** `app.jwt`: for tokens of the app's own. None of them passes a guard, and no session's token passes `verify`. */
 export interface JwtApi {
   sign (payload: JwtSignPayload, options?: JwtSignOptions | { readonly sign: JwtSignOptions }): string
   sign (payload: JwtSignPayload, callback: JwtCallback<string>): void
-  sign (payload: JwtSignPayload, options: JwtSignOptions | { readonly sign: JwtSignOptions }, callback: JwtCallback<string>): void
+  sign (
+    payload: JwtSignPayload,
+    options: JwtSignOptions | { readonly sign: JwtSignOptions },
+    callback: JwtCallback<string>,
+  ): void
   /** @throws SecurityError, 401 `TOKEN_INVALID` or `TOKEN_EXPIRED` */
   verify<Decoded extends object> (token: string): Readonly<Decoded>
   verify<Decoded extends object> (token: string, callback: JwtCallback<Decoded>): void

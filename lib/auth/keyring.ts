@@ -51,28 +51,54 @@ export interface KeyringOption {
 /** Printable text without space, quotes and backslash: it stands in a header and in logs as it is. */
 const KID_PATTERN = '^[\\x21\\x23-\\x26\\x28-\\x5b\\x5d-\\x7e]{1,64}$'
 /** ISO 8601 with seconds or without, and always with a zone. */
-const UNTIL_PATTERN = '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,9})?)?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$'
+const UNTIL_PATTERN =
+  '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,9})?)?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$'
 const UNTIL_FIX = 'Write an ISO 8601 time with its zone, for example 2030-01-31T12:00:00Z.'
 /** More is a mistake, and each key is one more that a token may be signed with. */
 const MAX_VERIFY_ONLY = 16
 
 const keyMembers = {
-  alg: Type.Unsafe<TokenAlgorithm>(Type.Union(['HS256', 'ES256', 'EdDSA', 'RS256'].map((name) => Type.Literal(name)), { fix: 'Write one of: HS256, ES256, EdDSA, RS256.' })),
+  alg: Type.Unsafe<TokenAlgorithm>(
+    Type.Union(['HS256', 'ES256', 'EdDSA', 'RS256'].map((name) => Type.Literal(name)), {
+      fix: 'Write one of: HS256, ES256, EdDSA, RS256.',
+    }),
+  ),
   key: Type.String({ minLength: 1, fix: 'Give the secret of HS256 or the PEM text of the key.' }),
-  kid: Type.Optional(Type.String({ pattern: KID_PATTERN, fix: 'Write 1 to 64 printable ASCII characters without spaces, quotes and backslashes, or leave it out.' })),
+  kid: Type.Optional(
+    Type.String({
+      pattern: KID_PATTERN,
+      fix: 'Write 1 to 64 printable ASCII characters without spaces, quotes and backslashes, or leave it out.',
+    }),
+  ),
 }
-const CurrentKeySchema = Type.Object(keyMembers, { additionalProperties: false, fix: 'Write { alg, key }, the key that signs.' })
-const VerifyOnlyKeySchema = Type.Object({ ...keyMembers, until: Type.String({ pattern: UNTIL_PATTERN, fix: UNTIL_FIX }) }, { additionalProperties: false, fix: 'Write { alg, key, until }.' })
+const CurrentKeySchema = Type.Object(keyMembers, {
+  additionalProperties: false,
+  fix: 'Write { alg, key }, the key that signs.',
+})
+const VerifyOnlyKeySchema = Type.Object({
+  ...keyMembers,
+  until: Type.String({ pattern: UNTIL_PATTERN, fix: UNTIL_FIX }),
+}, { additionalProperties: false, fix: 'Write { alg, key, until }.' })
 const KeyringSchema = Type.Object({
   current: CurrentKeySchema,
-  verifyOnly: Type.Optional(Type.Array(VerifyOnlyKeySchema, { maxItems: MAX_VERIFY_ONLY, fix: `Write a list of { alg, key, until }, at most ${MAX_VERIFY_ONLY}.` })),
+  verifyOnly: Type.Optional(
+    Type.Array(VerifyOnlyKeySchema, {
+      maxItems: MAX_VERIFY_ONLY,
+      fix: `Write a list of { alg, key, until }, at most ${MAX_VERIFY_ONLY}.`,
+    }),
+  ),
 }, { additionalProperties: false, fix: 'Write { current: { alg, key }, verifyOnly: [{ alg, key, until }] }.' })
 
 /**
  * Turns an untrusted keyring into a checked one, or adds every problem there is and returns null. No problem holds
  * the text of a key.
  */
-export function resolveKeyring (input: unknown, path: string, kind: 'access' | 'refresh', problems: Problem[]): Keyring | null {
+export function resolveKeyring (
+  input: unknown,
+  path: string,
+  kind: 'access' | 'refresh',
+  problems: Problem[],
+): Keyring | null {
   const before = problems.length
   const written = checkOptions(KeyringSchema, input, path, problems)
   if (written === null) return null
@@ -81,16 +107,32 @@ export function resolveKeyring (input: unknown, path: string, kind: 'access' | '
     const at = `${path}.verifyOnly[${index}]`
     const key = resolveKey(option, 'verify', at, kind, problems)
     const until = resolveUntil(option.until, `${at}.until`, problems)
-    return key === null ? null : Object.freeze<VerifyOnlyKey>({ kid: key.kid, alg: key.alg, verifyWith: key.verifyWith, until })
+    return key === null
+      ? null
+      : Object.freeze<VerifyOnlyKey>({ kid: key.kid, alg: key.alg, verifyWith: key.verifyWith, until })
   })
-  refuseRepetitions([current, ...verifyOnly], (index) => index === 0 ? `${path}.current` : `${path}.verifyOnly[${index - 1}]`, problems)
+  refuseRepetitions(
+    [current, ...verifyOnly],
+    (index) => index === 0 ? `${path}.current` : `${path}.verifyOnly[${index - 1}]`,
+    problems,
+  )
   if (current === null || problems.length > before) return null
   return Object.freeze<Keyring>({ current, verifyOnly: Object.freeze(verifyOnly.filter((key) => key !== null)) })
 }
 
-function resolveKey ({ alg, key, kid }: KeyOption, use: 'sign' | 'verify', path: string, kind: 'access' | 'refresh', problems: Problem[]): SigningKey | null {
+function resolveKey (
+  { alg, key, kid }: KeyOption,
+  use: 'sign' | 'verify',
+  path: string,
+  kind: 'access' | 'refresh',
+  problems: Problem[],
+): SigningKey | null {
   if (kind === 'refresh' && alg !== 'HS256') {
-    problems.push({ path: `${path}.alg`, message: 'Refresh tokens are signed with HS256 only.', fix: `Only this service reads them, and the ids of their successors are derived from the secret. ${SECRET_FIX}` })
+    problems.push({
+      path: `${path}.alg`,
+      message: 'Refresh tokens are signed with HS256 only.',
+      fix: `Only this service reads them, and the ids of their successors are derived from the secret. ${SECRET_FIX}`,
+    })
     return null
   }
   const imported = importKey(alg, key, use)
@@ -99,7 +141,11 @@ function resolveKey ({ alg, key, kid }: KeyOption, use: 'sign' | 'verify', path:
     return null
   }
   if (kid?.includes(key) === true) {
-    problems.push({ path: `${path}.kid`, message: 'It contains the secret, and every token shows it.', fix: 'Choose another, or leave it out.' })
+    problems.push({
+      path: `${path}.kid`,
+      message: 'It contains the secret, and every token shows it.',
+      fix: 'Choose another, or leave it out.',
+    })
     return null
   }
   return Object.freeze<SigningKey>({ kid: kid ?? keyId(imported.verifyWith), alg, ...imported })
@@ -110,23 +156,39 @@ function resolveUntil (text: string, path: string, problems: Problem[]): number 
   const at = Date.parse(text)
   // Date.parse takes the 30th of February for the 2nd of March.
   const day = new Date(`${text.slice(0, 10)}T00:00:00Z`)
-  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10))) problems.push({ path, message: 'There is no such day.', fix: UNTIL_FIX })
+  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10)))
+    {problems.push({ path, message: 'There is no such day.', fix: UNTIL_FIX })}
   return Math.floor(at / 1000)
 }
 
-function refuseRepetitions (keys: readonly ({ kid: string, verifyWith: KeyObject } | null)[], pathOf: (index: number) => string, problems: Problem[]): void {
+function refuseRepetitions (
+  keys: readonly ({ kid: string, verifyWith: KeyObject } | null)[],
+  pathOf: (index: number) => string,
+  problems: Problem[],
+): void {
   keys.forEach((key, index) => {
     for (const earlier of keys.slice(0, index)) {
       if (key === null || earlier === null) continue
-      if (isSameKey(key.verifyWith, earlier.verifyWith)) problems.push({ path: `${pathOf(index)}.key`, message: 'This key is in the keyring twice.', fix: 'Write each key once; a key that signs also verifies.' })
-      else if (key.kid === earlier.kid) problems.push({ path: `${pathOf(index)}.kid`, message: 'Another key has this kid.', fix: 'Give each key its own, or leave it out.' })
+      if (isSameKey(key.verifyWith, earlier.verifyWith))
+        {problems.push({
+          path: `${pathOf(index)}.key`,
+          message: 'This key is in the keyring twice.',
+          fix: 'Write each key once; a key that signs also verifies.',
+        })}
+      else if (key.kid === earlier.kid)
+        {problems.push({
+          path: `${pathOf(index)}.kid`,
+          message: 'Another key has this kid.',
+          fix: 'Give each key its own, or leave it out.',
+        })}
     }
   })
 }
 
 /** Whether the two keyrings have a key in common. */
 export function shareKeys (a: Keyring, b: Keyring): boolean {
-  const keysOf = ({ current, verifyOnly }: Keyring): KeyObject[] => [current, ...verifyOnly].map(({ verifyWith }) => verifyWith)
+  const keysOf = ({ current, verifyOnly }: Keyring): KeyObject[] =>
+    [current, ...verifyOnly].map(({ verifyWith }) => verifyWith)
   return keysOf(a).some((key) => keysOf(b).some((other) => isSameKey(key, other)))
 }
 
@@ -139,7 +201,10 @@ function isSameKey (a: KeyObject, b: KeyObject): boolean {
 /** A keyring of one HS256 secret. */
 export function secretKeyring (secret: string): Keyring {
   const key = createSecretKey(Buffer.from(secret))
-  return Object.freeze({ current: Object.freeze({ kid: keyId(key), alg: 'HS256', signWith: key, verifyWith: key }), verifyOnly: Object.freeze([]) })
+  return Object.freeze({
+    current: Object.freeze({ kid: keyId(key), alg: 'HS256', signWith: key, verifyWith: key }),
+    verifyOnly: Object.freeze([]),
+  })
 }
 
 /** Names a secret without telling anything of it, and a public key as everybody names it (RFC 7638). */
@@ -172,7 +237,16 @@ function createPublicOnly (key: KeyObject): KeyObject {
  * The public members of a keyring's asymmetric keys (RFC 7517); secrets and private members are never in it. Keys
  * whose end is not after `nowSeconds` are left out: nobody else should trust them longer than we do.
  */
-export function publicKeySet ({ current, verifyOnly }: Keyring, nowSeconds = 0): { readonly keys: readonly Readonly<Record<string, unknown>>[] } {
-  const keys = [current, ...verifyOnly.filter(({ until }) => nowSeconds < until)].filter(({ verifyWith }) => verifyWith.type !== 'secret')
-  return Object.freeze({ keys: Object.freeze(keys.map(({ kid, alg, verifyWith }) => Object.freeze({ ...publicMembers(verifyWith), kid, alg, use: 'sig' }))) })
+export function publicKeySet (
+  { current, verifyOnly }: Keyring,
+  nowSeconds = 0,
+): { readonly keys: readonly Readonly<Record<string, unknown>>[] } {
+  const keys = [current, ...verifyOnly.filter(({ until }) => nowSeconds < until)].filter(({ verifyWith }) =>
+    verifyWith.type !== 'secret'
+  )
+  return Object.freeze({
+    keys: Object.freeze(keys.map(({ kid, alg, verifyWith }) =>
+      Object.freeze({ ...publicMembers(verifyWith), kid, alg, use: 'sig' })
+    )),
+  })
 }

@@ -33,17 +33,20 @@ interface Flight extends Asked { readonly answer: Promise<Liveness> }
 /**
  * A store in this process is always asked: that costs what a cache would.
  *
- * A remote one is asked in `cached` mode once in `delayMs` for each session, dead ones included, and again at once after it has
- * told of a change. An answer that is younger is given without asking, so a shorter outage of the store is not noticed for a
- * session just seen. An older one is never given, also when the store fails: whoever can cut the server off from its store
- * could otherwise keep a revoked session alive for as long as they like. The failure goes to the caller, and is not cached.
+ * A remote one is asked in `cached` mode once in `delayMs` for each session, dead ones included, and again at once
+ * after it has told of a change. An answer that is younger is given without asking, so a shorter outage of the store is
+ * not noticed for a session just seen. An older one is never given, also when the store fails: whoever can cut the
+ * server off from its store could otherwise keep a revoked session alive for as long as they like. The failure goes to
+ * the caller, and is not cached.
  */
 export function createLivenessCheck (store: SessionStore, settings: LivenessSettings): CheckLiveness {
   const { delayMs, now = () => performance.now(), capacity = CAPACITY } = settings
-  const strict = ({ userId, sessionId, tokenVersion }: TokenOwner): Liveness | Promise<Liveness> => store.check(userId, sessionId, tokenVersion)
+  const strict = ({ userId, sessionId, tokenVersion }: TokenOwner): Liveness | Promise<Liveness> =>
+    store.check(userId, sessionId, tokenVersion)
   if (store.kind === 'memory') return (_mode, owner) => strict(owner)
 
-  // Two generations: when the young one is full the old one is dropped, so the size is bounded without bookkeeping per hit.
+  // Two generations: when the young one is full the old one is dropped, so the size is bounded without bookkeeping per
+  // hit.
   let young = new Map<string, Known>()
   let old = new Map<string, Known>()
   const flights = new Map<string, Flight>()
@@ -57,7 +60,8 @@ export function createLivenessCheck (store: SessionStore, settings: LivenessSett
     }
   })
 
-  const isFresh = (asked: Asked | undefined, at: number): asked is Asked => asked !== undefined && at - asked.askedAt < delayMs
+  const isFresh = (asked: Asked | undefined, at: number): asked is Asked =>
+    asked !== undefined && at - asked.askedAt < delayMs
 
   function remember (known: Known): void {
     if (young.size >= capacity) {
@@ -93,7 +97,10 @@ function isSame (a: TokenOwner, b: TokenOwner): boolean {
   return a.userId === b.userId && a.tokenVersion === b.tokenVersion
 }
 
-/** What holds for one token of a session holds for newer ones if it is alive, for older ones if it is outdated, for all if it has ended. */
+/**
+ * What holds for one token of a session holds for newer ones if it is alive, for older ones if it is outdated, for all
+ * if it has ended.
+ */
 function answers ({ userId, tokenVersion, liveness }: Known, owner: TokenOwner): boolean {
   if (userId !== owner.userId) return false
   if (liveness === 'alive') return owner.tokenVersion >= tokenVersion

@@ -1,14 +1,16 @@
 /**
  * MemorySessionStore is the twin of these scripts: both give the same answers.
  *
- * KEYS of all of them: the user's marks, the index of their sessions, and what the keys of sessions and of tombstones begin
- * with (as keys, so that a client's own prefix and the cluster slot apply to them too). ARGV: now ('' is Redis' own clock, so
- * that all instances share one; the tests pass a time), channel, tombstoneMs, absoluteMs, what the script is about.
+ * KEYS of all of them: the user's marks, the index of their sessions, and what the keys of sessions and of tombstones
+ * begin with (as keys, so that a client's own prefix and the cluster slot apply to them too). ARGV: now ('' is Redis'
+ * own clock, so that all instances share one; the tests pass a time), channel, tombstoneMs, absoluteMs, what the script
+ * is about.
  * All answers begin with the time and a word.
  *
- * The marks stand whenever a session can live, and each session remembers by `born` which ones it was opened under: if Redis
- * evicts them, the revocations in them are forgotten, so the sessions are dead too. A session is kept a tombstone's time
- * longer than it lives, to be told as expired. The index is a convenience; whether a session lives, it does not decide.
+ * The marks stand whenever a session can live, and each session remembers by `born` which ones it was opened under: if
+ * Redis evicts them, the revocations in them are forgotten, so the sessions are dead too. A session is kept a
+ * tombstone's time longer than it lives, to be told as expired. The index is a convenience; whether a session lives, it
+ * does not decide.
  */
 export const PRELUDE = `
 local function clock()
@@ -112,7 +114,10 @@ local function answer(word, ...)
 end
 `
 
-/** ARGV[6]: the last millisecond of Redis' clock at which the step may still be taken, 0 for any; a later one changes nothing. */
+/**
+ * ARGV[6]: the last millisecond of Redis' clock at which the step may still be taken, 0 for any; a later one changes
+ * nothing.
+ */
 export const LIMITED = `
 local valid_until = tonumber(ARGV[6])
 if valid_until > 0 and now > valid_until then return answer('stale') end

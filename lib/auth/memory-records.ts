@@ -28,8 +28,8 @@ interface Tombstone { readonly userId: string, readonly reason: EndReason, reado
 const SWEPT_PER_INSERT = 4
 
 /**
- * What a memory store holds, by session and by user. Nothing that lives is ever dropped; what is over is swept as new entries
- * come, without a timer.
+ * What a memory store holds, by session and by user. Nothing that lives is ever dropped; what is over is swept as new
+ * entries come, without a timer.
  */
 export class MemoryRecords {
   readonly #policy: SessionPolicy
@@ -76,7 +76,8 @@ export class MemoryRecords {
 
   isAlive (sessionId: string, now: number): boolean {
     const session = this.#sessions.get(sessionId)
-    return session !== undefined && now < session.idleAt && session.notBefore >= (this.marks(session.userId, now)?.notBefore ?? 0)
+    return session !== undefined && now < session.idleAt &&
+      session.notBefore >= (this.marks(session.userId, now)?.notBefore ?? 0)
   }
 
   marks (userId: string, now: number): UserMarks | undefined {
@@ -135,7 +136,10 @@ export class MemoryRecords {
 }
 
 /** A Map's iterator goes on where it stood and tolerates changes, so each insert pays for a few entries only. */
-function sweeper<T> (entries: ReadonlyMap<string, T>, look: (key: string, entry: T, now: number) => void): (now: number) => void {
+function sweeper<T> (
+  entries: ReadonlyMap<string, T>,
+  look: (key: string, entry: T, now: number) => void,
+): (now: number) => void {
   let place: Iterator<[string, T]> | null = null
   return (now) => {
     for (let count = 0; count < SWEPT_PER_INSERT; count++) {

@@ -1,14 +1,13 @@
 import { MemoryRecords, type Session } from './memory-records.js'
 import { byRefresh } from './session-order.js'
-import {
-  MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, type Liveness, type NewSession, type Presented, type RotationAnswer,
-  type SessionInfo, type SessionPolicy, type SessionState, type SessionStore,
-} from './session-store.js'
+import { MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, type Liveness, type NewSession,
+  type Presented, type RotationAnswer, type SessionInfo, type SessionPolicy, type SessionState,
+  type SessionStore } from './session-store.js'
 
 /**
- * Sessions of one process. The same state machine as the Redis scripts, atomic because it never waits. Nothing that lives is
- * ever dropped: only a login adds a session, and only a revocation marks. What is over is swept as new entries come, without
- * a timer.
+ * Sessions of one process. The same state machine as the Redis scripts, atomic because it never waits. Nothing that
+ * lives is ever dropped: only a login adds a session, and only a revocation marks. What is over is swept as new entries
+ * come, without a timer.
  */
 export class MemorySessionStore implements SessionStore {
   readonly kind = 'memory'
@@ -36,7 +35,9 @@ export class MemorySessionStore implements SessionStore {
     this.#listeners.push(listener)
   }
 
-  async create ({ userId, sessionId, jtiHash, context, label, methods, ageMs, replaces }: NewSession): Promise<CreateAnswer> {
+  async create (
+    { userId, sessionId, jtiHash, context, label, methods, ageMs, replaces }: NewSession,
+  ): Promise<CreateAnswer> {
     const now = this.#now()
     this.#records.sweep(now)
     const marks = this.#records.marks(userId, now)
@@ -44,12 +45,18 @@ export class MemorySessionStore implements SessionStore {
     // Both times are rounded down: what may have been in the same millisecond counts as before.
     if (ageMs > 0 && notBefore > 0 && notBefore + 1 > Math.floor(now - ageMs)) return { status: 'revoked' }
     const alive = this.#records.idsOf(userId, now).filter((id) => this.#records.isAlive(id, now))
-    const staying = alive.filter((id) => !replaces.includes(id)).map((id) => ({ sessionId: id, refreshedAt: this.#records.get(id)?.rotatedAt ?? 0 })).sort(byRefresh).reverse()
+    const staying = alive.filter((id) => !replaces.includes(id)).map((id) => ({
+      sessionId: id,
+      refreshedAt: this.#records.get(id)?.rotatedAt ?? 0,
+    })).sort(byRefresh).reverse()
     const excess = staying.length + 1 - this.#policy.maxSessions
     if (excess > 0 && this.#policy.whenFull === 'refuse') return { status: 'full' }
     const ended: EndedSession[] = [
       ...alive.filter((id) => replaces.includes(id)).map((id) => ({ sessionId: id, reason: 'login' as const })),
-      ...staying.slice(0, Math.max(0, excess)).map(({ sessionId: id }) => ({ sessionId: id, reason: 'evicted' as const })),
+      ...staying.slice(0, Math.max(0, excess)).map(({ sessionId: id }) => ({
+        sessionId: id,
+        reason: 'evicted' as const,
+      })),
     ]
     for (const { sessionId: id, reason } of ended) this.#records.kill(id, reason, now)
     if (marks !== undefined) this.#records.keep(userId, marks, now)
@@ -103,8 +110,11 @@ export class MemorySessionStore implements SessionStore {
       session.graceUses = 0
       return { status: 'rotated', state: this.#stateOf(session, now) }
     }
-    if (session.generation > 0 && generation === session.generation - 1 && jtiHash === session.previousHash && withinGrace &&
-      session.graceUses < MAX_GRACE_USES && presented.context === session.context) {
+    if (
+      session.generation > 0 && generation === session.generation - 1 && jtiHash === session.previousHash &&
+      withinGrace &&
+      session.graceUses < MAX_GRACE_USES && presented.context === session.context
+    ) {
       session.graceUses += 1
       return { status: 'grace', state: this.#stateOf(session, now) }
     }
@@ -117,7 +127,8 @@ export class MemorySessionStore implements SessionStore {
 
   check (userId: string, sessionId: string, tokenVersion: number): Liveness {
     const now = this.#now()
-    if (this.#records.find(userId, sessionId, now) === undefined || !this.#records.isAlive(sessionId, now)) return 'ended'
+    if (this.#records.find(userId, sessionId, now) === undefined || !this.#records.isAlive(sessionId, now))
+      {return 'ended'}
     return tokenVersion < (this.#records.marks(userId, now)?.tokenVersion ?? 0) ? 'outdated' : 'alive'
   }
 
@@ -181,8 +192,20 @@ export class MemorySessionStore implements SessionStore {
     if (sessionIds.length > 0) for (const listener of this.#listeners) listener(sessionIds)
   }
 
-  #stateOf ({ userId, generation, currentHash, rotatedAt, idleAt, absoluteAt, authTime, methods }: Session, now: number): SessionState {
-    return { generation, jtiHash: currentHash, rotatedAt, idleAt, absoluteAt, authTime, methods, tokenVersion: this.#records.marks(userId, now)?.tokenVersion ?? 0 }
+  #stateOf (
+    { userId, generation, currentHash, rotatedAt, idleAt, absoluteAt, authTime, methods }: Session,
+    now: number,
+  ): SessionState {
+    return {
+      generation,
+      jtiHash: currentHash,
+      rotatedAt,
+      idleAt,
+      absoluteAt,
+      authTime,
+      methods,
+      tokenVersion: this.#records.marks(userId, now)?.tokenVersion ?? 0,
+    }
   }
 
 }

@@ -17,7 +17,10 @@ export interface OpenParts {
 }
 
 /** @throws BulwarkConfigError when Redis cannot be reached; the log has the cause, the message has no URL. */
-export async function openSessionStore (options: ResolvedAuthOptions, { policy, now, log, emit }: OpenParts): Promise<SessionStore> {
+export async function openSessionStore (
+  options: ResolvedAuthOptions,
+  { policy, now, log, emit }: OpenParts,
+): Promise<SessionStore> {
   if (options.redis === null) return new MemorySessionStore(policy, now)
   let store: RedisSessionStore | null = null
   try {
@@ -36,10 +39,24 @@ export async function openSessionStore (options: ResolvedAuthOptions, { policy, 
     // Else its connection would keep a process alive that has just refused to start.
     store?.close()
     log.error({ err: cause }, 'auth: Redis cannot be reached')
-    throw new BulwarkConfigError([{ path: 'auth.redis', message: 'Redis cannot be reached.', fix: 'Check the URL and that the server accepts this client; the log has the cause.' }])
+    throw new BulwarkConfigError([{
+      path: 'auth.redis',
+      message: 'Redis cannot be reached.',
+      fix: 'Check the URL and that the server accepts this client; the log has the cause.',
+    }])
   }
 }
 
-export function policyOf ({ accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse }: ResolvedAuthOptions): SessionPolicy {
-  return Object.freeze({ idleMs: refreshIdleMs, absoluteMs: refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse, tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000 })
+export function policyOf (
+  { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, maxSessions, whenFull, onReuse }: ResolvedAuthOptions,
+): SessionPolicy {
+  return Object.freeze({
+    idleMs: refreshIdleMs,
+    absoluteMs: refreshAbsoluteMs,
+    graceMs,
+    maxSessions,
+    whenFull,
+    onReuse,
+    tombstoneMs: accessTtlMs + CLOCK_TOLERANCE_SECONDS * 1000,
+  })
 }

@@ -16,9 +16,9 @@ type Members = Record<string, unknown>
 const MARK = 'x-bulwark-auth'
 
 /**
- * Documents the guards where @fastify/swagger is registered, before or after: security schemes, what each operation needs,
- * and its 401 and 403. Nothing is changed while the document is made: its generator looks up the schemes in options that
- * are out of reach here, so the routes are marked and the finished document is completed.
+ * Documents the guards where @fastify/swagger is registered, before or after: security schemes, what each operation
+ * needs, and its 401 and 403. Nothing is changed while the document is made: its generator looks up the schemes in
+ * options that are out of reach here, so the routes are marked and the finished document is completed.
  */
 export function documentAuth (app: FastifyInstance, settings: OpenApiSettings): void {
   app.addHook('onRoute', function markForOpenApi (route) {
@@ -34,7 +34,8 @@ export function documentAuth (app: FastifyInstance, settings: OpenApiSettings): 
 function mark (route: RouteOptions): void {
   const policy = (route.config?.security as { readonly auth?: ResolvedAuthPolicy } | undefined)?.auth
   if (policy === undefined) return
-  const guarded = policy.roles.length > 0 || ((policy as { readonly scopes?: readonly string[] }).scopes ?? []).length > 0
+  const guarded = policy.roles.length > 0 ||
+    ((policy as { readonly scopes?: readonly string[] }).scopes ?? []).length > 0
   // A copy: the same schema may serve other routes.
   route.schema = Object.assign({}, route.schema, { [MARK]: guarded ? 'guarded' : policy.access })
 }
@@ -85,8 +86,18 @@ function schemesOf (document: Members, { sources, cookieName }: OpenApiSettings)
   // Swagger 2.0 knows neither cookies nor Bearer tokens: both are headers there.
   const old = 'swagger' in document
   return {
-    ...sources.includes('cookie') && { cookieAuth: old ? { type: 'apiKey', in: 'header', name: 'Cookie', description: `The cookie ${cookieName}.` } : { type: 'apiKey', in: 'cookie', name: cookieName } },
-    ...sources.includes('bearer') && { bearerAuth: old ? { type: 'apiKey', in: 'header', name: 'Authorization', description: 'Bearer and the access token.' } : { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+    ...sources.includes('cookie') &&
+      {
+        cookieAuth: old
+          ? { type: 'apiKey', in: 'header', name: 'Cookie', description: `The cookie ${cookieName}.` }
+          : { type: 'apiKey', in: 'cookie', name: cookieName },
+      },
+    ...sources.includes('bearer') &&
+      {
+        bearerAuth: old
+          ? { type: 'apiKey', in: 'header', name: 'Authorization', description: 'Bearer and the access token.' }
+          : { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+      },
   }
 }
 
@@ -97,7 +108,10 @@ function addSchemes (document: Members, schemes: Members): void {
     return
   }
   const components = document['components'] as Members | null | undefined
-  document['components'] = { ...components, securitySchemes: { ...schemes, ...components?.['securitySchemes'] as Members | null | undefined } }
+  document['components'] = {
+    ...components,
+    securitySchemes: { ...schemes, ...components?.['securitySchemes'] as Members | null | undefined },
+  }
 }
 
 /** What the route's own schema says stays as it is. */
@@ -110,7 +124,14 @@ function describe (operation: Members, required: readonly Members[]): void {
   const responses = isPlainObject(operation['responses']) ? operation['responses'] : {}
   operation['responses'] = {
     ...responses,
-    ...!('401' in responses) && { 401: { description: access === 'optional' ? 'The token is not valid.' : 'Nobody is signed in, or the token is not valid.' } },
+    ...!('401' in responses) &&
+      {
+        401: {
+          description: access === 'optional'
+            ? 'The token is not valid.'
+            : 'Nobody is signed in, or the token is not valid.',
+        },
+      },
     ...access === 'guarded' && !('403' in responses) && { 403: { description: 'The account may not do this.' } },
   }
 }

@@ -11,10 +11,21 @@ import type { CookieProfile } from './cookies.js'
 import { checkClaims, createUserModel, type UserModel } from './users.js'
 
 const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description, fix: `Write a whole number with its unit (ms, s, m, h or d). ${description}` }))
+  Type.Unsafe<Duration>(
+    Type.String({
+      pattern: DURATION_PATTERN,
+      description,
+      fix: `Write a whole number with its unit (ms, s, m, h or d). ${description}`,
+    }),
+  )
 
-const OneOf = <const T extends readonly string[]>(description: string, ...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(Type.Union(names.map((name) => Type.Literal(name)), { description, fix: `Write one of: ${names.join(', ')}.` }))
+const OneOf = <const T extends readonly string[]>(
+  description: string,
+  ...names: T
+): ReturnType<typeof Type.Unsafe<T[number]>> =>
+  Type.Unsafe<T[number]>(
+    Type.Union(names.map((name) => Type.Literal(name)), { description, fix: `Write one of: ${names.join(', ')}.` }),
+  )
 
 /** RFC 6749, section 3.3: printable without space, quote and backslash. */
 const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
@@ -22,47 +33,180 @@ const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
 /** Text that may stand in a token and in a quoted string of a header. */
 const NAME_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,128}$'
 
-export const RevocationSchema = OneOf('strict: each authenticated request looks its session up, so that a logout counts at once everywhere. cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.', 'strict', 'cached', 'stateless')
+export const RevocationSchema = OneOf(
+  'strict: each authenticated request looks its session up, so that a logout counts at once everywhere. cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.',
+  'strict',
+  'cached',
+  'stateless',
+)
 
 /** How soon an access token ends after its session did. */
 export type Revocation = Static<typeof RevocationSchema>
 
 export const AuthOptionsSchema = Type.Object({
-  roles: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all roles, at least one, each once.' }),
-  claims: Type.Optional(Type.Unknown({ description: 'A TypeBox object: the app\'s own claims in access tokens and in request.user.' })),
-  authenticate: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.' })),
-  loadUser: Type.Function([], Type.Unknown(), { description: 'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.' }),
-  accessSecret: Type.Optional(Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_FIX}` })),
-  refreshSecret: Type.Optional(Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_FIX}` })),
-  issuer: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `iss` of all tokens, printable without spaces and quotes; default bulwark.' })),
-  audience: Type.Optional(Type.String({ pattern: NAME_PATTERN, description: 'The `aud` of access tokens, printable without spaces and quotes; default bulwark-api.' })),
+  roles: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+    minItems: 1,
+    uniqueItems: true,
+    description: 'The names of all roles, at least one, each once.',
+  }),
+  claims: Type.Optional(
+    Type.Unknown({ description: "A TypeBox object: the app's own claims in access tokens and in request.user." }),
+  ),
+  authenticate: Type.Optional(
+    Type.Function([], Type.Unknown(), {
+      description:
+        'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.',
+    }),
+  ),
+  loadUser: Type.Function([], Type.Unknown(), {
+    description:
+      'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.',
+  }),
+  accessSecret: Type.Optional(
+    Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_FIX}` }),
+  ),
+  refreshSecret: Type.Optional(
+    Type.String({ description: `Signs refresh tokens; default config.JWT_REFRESH_SECRET. ${SECRET_FIX}` }),
+  ),
+  issuer: Type.Optional(
+    Type.String({
+      pattern: NAME_PATTERN,
+      description: 'The `iss` of all tokens, printable without spaces and quotes; default bulwark.',
+    }),
+  ),
+  audience: Type.Optional(
+    Type.String({
+      pattern: NAME_PATTERN,
+      description: 'The `aud` of access tokens, printable without spaces and quotes; default bulwark-api.',
+    }),
+  ),
   accessTtl: Type.Optional(durationOption('How long an access token holds, in whole seconds; default 15m.')),
-  refreshIdle: Type.Optional(durationOption('A session that is not refreshed for this long ends, in whole seconds; default 7d.')),
-  refreshAbsolute: Type.Optional(durationOption('A session ends this long after its login, in whole seconds; default 30d.')),
-  grace: Type.Optional(durationOption('How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.')),
-  cookies: Type.Optional(OneOf('scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.', 'scoped', 'host')),
-  sameSite: Type.Optional(OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax')),
-  prefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)+$', maxLength: 200, description: 'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.', fix: 'Write a path such as /auth or /api/v1/auth: letters, digits and ._~- after each slash, and no slash at the end.' })),
-  routes: Type.Optional(Type.Boolean({ description: 'false: the app writes all routes itself, those that sign in included. Default: true.' })),
-  redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], { description: 'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process\' memory; default config.REDIS_URL.' }))),
-  allowMemoryStore: Type.Optional(Type.Boolean({ description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.' })),
-  keyPrefix: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:/-]{1,100}$', description: 'What all Redis keys begin with, without braces; default bulwark:auth:.', fix: 'Write 1 to 100 letters, digits and ._:/- without braces; default bulwark:auth:.' })),
+  refreshIdle: Type.Optional(
+    durationOption('A session that is not refreshed for this long ends, in whole seconds; default 7d.'),
+  ),
+  refreshAbsolute: Type.Optional(
+    durationOption('A session ends this long after its login, in whole seconds; default 30d.'),
+  ),
+  grace: Type.Optional(
+    durationOption(
+      'How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.',
+    ),
+  ),
+  cookies: Type.Optional(
+    OneOf(
+      'scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.',
+      'scoped',
+      'host',
+    ),
+  ),
+  sameSite: Type.Optional(
+    OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax'),
+  ),
+  prefix: Type.Optional(Type.String({
+    pattern: '^(/[A-Za-z0-9._~-]+)+$',
+    maxLength: 200,
+    description:
+      'Where the built-in routes stand and the refresh cookie is sent, without a slash at the end; default /auth.',
+    fix:
+      'Write a path such as /auth or /api/v1/auth: letters, digits and ._~- after each slash, and no slash at the end.',
+  })),
+  routes: Type.Optional(
+    Type.Boolean({
+      description: 'false: the app writes all routes itself, those that sign in included. Default: true.',
+    }),
+  ),
+  redis: Type.Optional(
+    Type.Unsafe<RedisOption | false>(
+      Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], {
+        description:
+          "A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process' memory; default config.REDIS_URL.",
+      }),
+    ),
+  ),
+  allowMemoryStore: Type.Optional(
+    Type.Boolean({
+      description: 'true allows sessions in memory in production: one process only, and a restart signs everybody out.',
+    }),
+  ),
+  keyPrefix: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._:/-]{1,100}$',
+      description: 'What all Redis keys begin with, without braces; default bulwark:auth:.',
+      fix: 'Write 1 to 100 letters, digits and ._:/- without braces; default bulwark:auth:.',
+    }),
+  ),
   revocation: Type.Optional(RevocationSchema),
-  revocationDelay: Type.Optional(durationOption('With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.')),
-  scopes: Type.Optional(Type.Array(Type.String({ pattern: SCOPE_PATTERN, maxLength: 64 }), { minItems: 1, uniqueItems: true, description: 'The names of all scopes that users may have (RFC 6749, section 3.3), each once.' })),
-  sources: Type.Optional(Type.Unsafe<readonly CredentialSource[]>(Type.Array(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')]), { minItems: 1, uniqueItems: true, description: 'Where tokens may come in: cookie, bearer or both; default [\'cookie\'].' }))),
-  accessKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of accessSecret: { current, verifyOnly }, to rotate keys or to sign with ES256, EdDSA or RS256.' }))),
-  refreshKeys: Type.Optional(Type.Unsafe<KeyringOption>(Type.Object({}, { description: 'Instead of refreshSecret: { current, verifyOnly }, HS256 only.' }))),
-  label: Type.Optional(Type.Function([], Type.Unknown(), { description: 'A function of the request that gives the text by which users know a device in their list of sessions; default its User-Agent.' })),
-  maxSessions: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Live sessions that one user may have, 1 to 1000; default 100.' })),
-  whenFull: Type.Optional(OneOf('What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.', 'evict', 'refuse')),
-  onReuse: Type.Optional(OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user')),
-  jwtDecorators: Type.Optional(Type.Boolean({ description: 'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.' })),
+  revocationDelay: Type.Optional(
+    durationOption(
+      'With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.',
+    ),
+  ),
+  scopes: Type.Optional(
+    Type.Array(Type.String({ pattern: SCOPE_PATTERN, maxLength: 64 }), {
+      minItems: 1,
+      uniqueItems: true,
+      description: 'The names of all scopes that users may have (RFC 6749, section 3.3), each once.',
+    }),
+  ),
+  sources: Type.Optional(
+    Type.Unsafe<readonly CredentialSource[]>(
+      Type.Array(Type.Union([Type.Literal('cookie'), Type.Literal('bearer')]), {
+        minItems: 1,
+        uniqueItems: true,
+        description: "Where tokens may come in: cookie, bearer or both; default ['cookie'].",
+      }),
+    ),
+  ),
+  accessKeys: Type.Optional(
+    Type.Unsafe<KeyringOption>(
+      Type.Object({}, {
+        description:
+          'Instead of accessSecret: { current, verifyOnly }, to rotate keys or to sign with ES256, EdDSA or RS256.',
+      }),
+    ),
+  ),
+  refreshKeys: Type.Optional(
+    Type.Unsafe<KeyringOption>(
+      Type.Object({}, { description: 'Instead of refreshSecret: { current, verifyOnly }, HS256 only.' }),
+    ),
+  ),
+  label: Type.Optional(
+    Type.Function([], Type.Unknown(), {
+      description:
+        'A function of the request that gives the text by which users know a device in their list of sessions; default its User-Agent.',
+    }),
+  ),
+  maxSessions: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      description: 'Live sessions that one user may have, 1 to 1000; default 100.',
+    }),
+  ),
+  whenFull: Type.Optional(
+    OneOf(
+      'What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.',
+      'evict',
+      'refuse',
+    ),
+  ),
+  onReuse: Type.Optional(
+    OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user'),
+  ),
+  jwtDecorators: Type.Optional(
+    Type.Boolean({
+      description:
+        'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.',
+    }),
+  ),
 }, { additionalProperties: false, fix: 'Write an object, { roles, loadUser } at least.' })
 
 type WrittenOptions = Static<typeof AuthOptionsSchema>
 
-/** What `authenticate`, `loadUser` and `reply.login` deal in; without `scopes` a user has none. Members beyond these never leave the app. */
+/**
+ * What `authenticate`, `loadUser` and `reply.login` deal in; without `scopes` a user has none. Members beyond these
+ * never leave the app.
+ */
 export type AuthUser<R extends string = string, C extends TObject = TObject, N extends string = string> =
   { readonly id: string, readonly roles: readonly R[], readonly scopes?: readonly N[] } & Static<C>
 
@@ -70,15 +214,20 @@ export type AuthUser<R extends string = string, C extends TObject = TObject, N e
 export interface Credentials { readonly email: string, readonly password: string }
 
 /** Options of the auth plugin; `AuthOptionsSchema` describes each. */
-export type AuthOptions<R extends string = string, C extends TObject = TObject, N extends string = string> =
-  Omit<WrittenOptions, 'roles' | 'scopes' | 'claims' | 'authenticate' | 'loadUser' | 'label'> & {
-    roles: readonly R[]
-    scopes?: readonly N[]
-    claims?: C
-    authenticate?: (credentials: Credentials, request: FastifyRequest) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
-    loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
-    label?: (request: FastifyRequest) => string
-  }
+export type AuthOptions<R extends string = string, C extends TObject = TObject, N extends string = string> = Omit<
+  WrittenOptions,
+  'roles' | 'scopes' | 'claims' | 'authenticate' | 'loadUser' | 'label'
+> & {
+  roles: readonly R[]
+  scopes?: readonly N[]
+  claims?: C
+  authenticate?: (
+    credentials: Credentials,
+    request: FastifyRequest,
+  ) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
+  loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
+  label?: (request: FastifyRequest) => string
+}
 
 /** What an option's default is looked up in. */
 export interface AuthBoot { readonly production: boolean, readonly config: Readonly<Record<string, unknown>> }
@@ -128,10 +277,18 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
   const times = resolveTimes(written, problems)
   const redis = resolveRedis(written, boot, problems)
   if (written.routes === false && written.authenticate !== undefined) {
-    problems.push({ path: 'auth.authenticate', message: 'Nothing would call it: routes is false.', fix: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.' })
+    problems.push({
+      path: 'auth.authenticate',
+      message: 'Nothing would call it: routes is false.',
+      fix: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.',
+    })
   }
   if (checked === null || keys === null || problems.length > before) return null
-  const functions = checked as { authenticate?: ResolvedAuthOptions['authenticate'], loadUser: ResolvedAuthOptions['loadUser'], label?: ResolvedAuthOptions['label'] }
+  const functions = checked as {
+    authenticate?: ResolvedAuthOptions['authenticate']
+    loadUser: ResolvedAuthOptions['loadUser']
+    label?: ResolvedAuthOptions['label']
+  }
   return Object.freeze<ResolvedAuthOptions>({
     ...keys,
     ...times,
@@ -159,13 +316,21 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
 }
 
 /** The keyring of each kind of token; null when a problem was added. */
-function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, problems: Problem[]): { accessKeys: Keyring, refreshKeys: Keyring } | null {
+function resolveKeys (
+  options: Partial<WrittenOptions>,
+  { config }: AuthBoot,
+  problems: Problem[],
+): { accessKeys: Keyring, refreshKeys: Keyring } | null {
   const pick = (kind: 'access' | 'refresh', variable: string): Keyring | null => {
     const keys = options[`${kind}Keys`]
     const written = options[`${kind}Secret`]
     if (keys !== undefined) {
       if (written === undefined) return resolveKeyring(keys, `auth.${kind}Keys`, kind, problems)
-      problems.push({ path: `auth.${kind}Keys`, message: `Given beside ${kind}Secret.`, fix: 'Write one of them; the secret may be the current key of the keyring.' })
+      problems.push({
+        path: `auth.${kind}Keys`,
+        message: `Given beside ${kind}Secret.`,
+        fix: 'Write one of them; the secret may be the current key of the keyring.',
+      })
       return null
     }
     const secret = written ?? config[variable]
@@ -173,7 +338,12 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
     if (typeof secret !== 'string') {
       // Given, but not as a text or not as an object: that has been said.
       if (problems.some(({ path: at }) => at === 'auth' || at === path || at === `auth.${kind}Keys`)) return null
-      problems.push({ path, message: 'Missing.', fix: `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_FIX}` })
+      problems.push({
+        path,
+        message: 'Missing.',
+        fix:
+          `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_FIX}`,
+      })
       return null
     }
     const reasons = secretProblems(secret)
@@ -184,39 +354,92 @@ function resolveKeys (options: Partial<WrittenOptions>, { config }: AuthBoot, pr
   const refreshKeys = pick('refresh', 'JWT_REFRESH_SECRET')
   if (accessKeys === null || refreshKeys === null) return null
   if (shareKeys(accessKeys, refreshKeys)) {
-    problems.push({ path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys', message: 'It equals the access secret.', fix: `Each kind of token needs its own key. ${SECRET_FIX}` })
+    problems.push({
+      path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys',
+      message: 'It equals the access secret.',
+      fix: `Each kind of token needs its own key. ${SECRET_FIX}`,
+    })
     return null
   }
   return { accessKeys, refreshKeys }
 }
 
-function resolveTimes (options: Partial<WrittenOptions>, problems: Problem[]): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
+function resolveTimes (
+  options: Partial<WrittenOptions>,
+  problems: Problem[],
+): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
   const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
     const milliseconds = parseDuration(options[name] ?? standard)
-    if (milliseconds % 1000 !== 0) problems.push({ path: `auth.${name}`, message: 'Not whole seconds.', fix: 'Tokens and cookies count in seconds: write for example 90s.' })
+    if (milliseconds % 1000 !== 0)
+      {problems.push({
+        path: `auth.${name}`,
+        message: 'Not whole seconds.',
+        fix: 'Tokens and cookies count in seconds: write for example 90s.',
+      })}
     return milliseconds
   }
   const accessTtlMs = wholeSeconds('accessTtl', '15m')
   const refreshIdleMs = wholeSeconds('refreshIdle', '7d')
   const refreshAbsoluteMs = wholeSeconds('refreshAbsolute', '30d')
   const graceMs = parseDuration(options.grace ?? '10s')
-  if (accessTtlMs >= refreshIdleMs) problems.push({ path: 'auth.accessTtl', message: 'Not shorter than refreshIdle.', fix: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.' })
-  if (refreshIdleMs > refreshAbsoluteMs) problems.push({ path: 'auth.refreshIdle', message: 'Longer than refreshAbsolute.', fix: 'Keep accessTtl < refreshIdle <= refreshAbsolute.' })
-  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) problems.push({ path: 'auth.refreshAbsolute', message: 'Longer than 3650d.', fix: 'Nobody should stay signed in for that long: 30d is the default.' })
-  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too late.
-  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) problems.push({ path: 'auth.refreshIdle', message: 'Shorter than accessTtl and grace together.', fix: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.' })
-  if (graceMs > GRACE_MAX_MS) problems.push({ path: 'auth.grace', message: 'Longer than 60s.', fix: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.' })
+  if (accessTtlMs >= refreshIdleMs)
+    {problems.push({
+      path: 'auth.accessTtl',
+      message: 'Not shorter than refreshIdle.',
+      fix: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.',
+    })}
+  if (refreshIdleMs > refreshAbsoluteMs)
+    {problems.push({
+      path: 'auth.refreshIdle',
+      message: 'Longer than refreshAbsolute.',
+      fix: 'Keep accessTtl < refreshIdle <= refreshAbsolute.',
+    })}
+  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS)
+    {problems.push({
+      path: 'auth.refreshAbsolute',
+      message: 'Longer than 3650d.',
+      fix: 'Nobody should stay signed in for that long: 30d is the default.',
+    })}
+  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too
+  // late.
+  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs)
+    {problems.push({
+      path: 'auth.refreshIdle',
+      message: 'Shorter than accessTtl and grace together.',
+      fix: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.',
+    })}
+  if (graceMs > GRACE_MAX_MS)
+    {problems.push({
+      path: 'auth.grace',
+      message: 'Longer than 60s.',
+      fix: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.',
+    })}
   const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
-  if (revocationDelayMs > GRACE_MAX_MS) problems.push({ path: 'auth.revocationDelay', message: 'Longer than 60s.', fix: 'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.' })
+  if (revocationDelayMs > GRACE_MAX_MS)
+    {problems.push({
+      path: 'auth.revocationDelay',
+      message: 'Longer than 60s.',
+      fix:
+        'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.',
+    })}
   return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, revocationDelayMs }
 }
 
-function resolveRedis (options: Partial<WrittenOptions>, { production, config }: AuthBoot, problems: Problem[]): RedisSource | null {
+function resolveRedis (
+  options: Partial<WrittenOptions>,
+  { production, config }: AuthBoot,
+  problems: Problem[],
+): RedisSource | null {
   const path = 'auth.redis'
   const before = problems.length
   const source = resolveRedisSource(options.redis, config, path, problems)
   if (source === null && production && options.allowMemoryStore !== true && problems.length === before) {
-    problems.push({ path, message: 'Sessions would live in memory in production.', fix: 'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.' })
+    problems.push({
+      path,
+      message: 'Sessions would live in memory in production.',
+      fix:
+        'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.',
+    })
   }
   return source
 }

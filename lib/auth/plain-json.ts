@@ -13,10 +13,10 @@ const LAST_PRINTABLE = 126
 const SAFE_DIGITS = 15
 
 /**
- * Whether the first `length` bytes are what `JSON.stringify` writes of `parsed`, which `JSON.parse` made of them, as far as one look
- * at each byte can tell; it costs a fifth of writing the object again. True is certain. False is said of all but one object with texts
- * of printable ASCII without a backslash, whole numbers, lists of these, and names that are no numbers and differ from each other: of
- * such an object there is one text without white space.
+ * Whether the first `length` bytes are what `JSON.stringify` writes of `parsed`, which `JSON.parse` made of them, as
+ * far as one look at each byte can tell; it costs a fifth of writing the object again. True is certain. False is said
+ * of all but one object with texts of printable ASCII without a backslash, whole numbers, lists of these, and names
+ * that are no numbers and differ from each other: of such an object there is one text without white space.
  */
 export function isPlainlyWritten (bytes: Uint8Array, length: number, parsed: object): boolean {
   let inText = false

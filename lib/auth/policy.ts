@@ -28,7 +28,11 @@ export class PublicRoute {
  */
 export function publicRoute (why: string): PublicRoute {
   if (typeof why !== 'string' || why.trim() === '') {
-    throw new BulwarkConfigError([{ path: 'publicRoute', message: 'A public route without a reason.', fix: 'Say why, for example publicRoute(\'uptime probe\').' }])
+    throw new BulwarkConfigError([{
+      path: 'publicRoute',
+      message: 'A public route without a reason.',
+      fix: "Say why, for example publicRoute('uptime probe').",
+    }])
   }
   return new PublicRoute(why)
 }
@@ -46,7 +50,8 @@ export interface AuthRequirements<S extends SecurityShape = LooseShape> {
 }
 
 /** The `auth` key of a route's or a scope's `security`. */
-export type AuthRouteOptions<S extends SecurityShape = LooseShape> = 'required' | 'optional' | PublicRoute | AuthRequirements<S>
+export type AuthRouteOptions<S extends SecurityShape = LooseShape> = 'required' | 'optional' | PublicRoute
+  | AuthRequirements<S>
 
 /** Resolved policy of a scope or a route: complete, checked, frozen. */
 export interface ResolvedAuthPolicy {
@@ -62,9 +67,18 @@ export interface ResolvedAuthPolicy {
 }
 
 const RequirementsSchema = Type.Object({
-  roles: Type.Optional(Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one role, or leave roles out: then whoever is signed in may call it.' })),
-  scopes: Type.Optional(Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' })),
-  fresh: Type.Optional(Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' })),
+  roles: Type.Optional(
+    Type.Array(Type.String(), {
+      minItems: 1,
+      fix: 'Name at least one role, or leave roles out: then whoever is signed in may call it.',
+    }),
+  ),
+  scopes: Type.Optional(
+    Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' }),
+  ),
+  fresh: Type.Optional(
+    Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' }),
+  ),
   revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })
 
@@ -85,12 +99,23 @@ export interface KnownNames { readonly roles: ReadonlySet<string>, readonly scop
  * Resolves the `auth` key against the scope's policy. A word or `publicRoute` replaces who may call, and keeps the
  * scope's `revocation`; an object replaces the keys it names and always means a signed-in user.
  */
-export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, input: unknown, where: string, problems: Problem[]): ResolvedAuthPolicy {
+export function resolveAuthPolicy (
+  known: KnownNames,
+  base: ResolvedAuthPolicy,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedAuthPolicy {
   const { revocation } = base
-  if (input === 'required' || input === 'optional') return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })
+  if (input === 'required' || input === 'optional')
+    {return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })}
   if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, ...NOTHING_MORE, revocation })
   if (typeof input !== 'object' || input === null) {
-    problems.push({ path: where, message: 'Not a policy.', fix: input === false ? 'To open a route, write publicRoute(\'why\').' : FIX })
+    problems.push({
+      path: where,
+      message: 'Not a policy.',
+      fix: input === false ? "To open a route, write publicRoute('why')." : FIX,
+    })
     return base
   }
   const checked = checkOptions(RequirementsSchema, input, where, problems)
@@ -98,7 +123,12 @@ export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, 
   checkNames('role', checked.roles, known.roles, where, problems)
   checkNames('scope', checked.scopes, known.scopes, where, problems)
   const freshMs = checked.fresh === undefined ? 0 : parseDuration(checked.fresh)
-  if (freshMs % 1000 !== 0) problems.push({ path: `${where}.fresh`, message: 'Not whole seconds.', fix: 'Tokens count in seconds: write for example 90s.' })
+  if (freshMs % 1000 !== 0)
+    {problems.push({
+      path: `${where}.fresh`,
+      message: 'Not whole seconds.',
+      fix: 'Tokens count in seconds: write for example 90s.',
+    })}
   return Object.freeze({
     access: 'required',
     why: null,
@@ -109,11 +139,21 @@ export function resolveAuthPolicy (known: KnownNames, base: ResolvedAuthPolicy, 
   })
 }
 
-function checkNames (kind: 'role' | 'scope', names: readonly string[] = [], known: ReadonlySet<string>, where: string, problems: Problem[]): void {
+function checkNames (
+  kind: 'role' | 'scope',
+  names: readonly string[] = [],
+  known: ReadonlySet<string>,
+  where: string,
+  problems: Problem[],
+): void {
   for (const name of names) {
     if (known.has(name)) continue
     const near = nearest(name, [...known])
-    const fix = near !== null ? `Did you mean "${near}"?` : known.size === 0 ? `Declare it in auth.${kind}s.` : `Known ${kind}s: ${[...known].join(', ')}.`
+    const fix = near !== null
+      ? `Did you mean "${near}"?`
+      : known.size === 0
+      ? `Declare it in auth.${kind}s.`
+      : `Known ${kind}s: ${[...known].join(', ')}.`
     problems.push({ path: `${where}.${kind}s`, message: `Unknown ${kind} "${name}".`, fix })
   }
 }

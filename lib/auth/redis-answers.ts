@@ -22,13 +22,28 @@ export function endReasonOf (part: unknown): EndReason | null {
   return REASONS.find((reason) => reason === part) ?? null
 }
 
-/** {generation, hash, rotated, idle, absolute, authTime, methods, token version}: numbers as texts, so that none is cut. */
+/**
+ * {generation, hash, rotated, idle, absolute, authTime, methods, token version}: numbers as texts, so that none is cut.
+ */
 export function stateOf (parts: readonly unknown[]): SessionState | null {
-  const [generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion] = [parts[0], parts[2], parts[3], parts[4], parts[5], parts[7]].map(Number)
+  const [generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion] = [
+    parts[0],
+    parts[2],
+    parts[3],
+    parts[4],
+    parts[5],
+    parts[7],
+  ].map(Number)
   const [, jtiHash] = parts
   const methods = methodsOf(parts[6])
-  if (generation === undefined || rotatedAt === undefined || idleAt === undefined || absoluteAt === undefined || authTime === undefined || tokenVersion === undefined) return null
-  if (typeof jtiHash !== 'string' || methods === null || ![generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion].every(Number.isSafeInteger)) return null
+  if (
+    generation === undefined || rotatedAt === undefined || idleAt === undefined || absoluteAt === undefined ||
+    authTime === undefined || tokenVersion === undefined
+  ) return null
+  if (
+    typeof jtiHash !== 'string' || methods === null ||
+    ![generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion].every(Number.isSafeInteger)
+  ) return null
   return { generation, jtiHash, rotatedAt, idleAt, absoluteAt, authTime, methods, tokenVersion }
 }
 
@@ -37,9 +52,17 @@ export function sessionInfosOf (parts: readonly unknown[]): SessionInfo[] | null
   const found: SessionInfo[] = []
   for (let at = 0; at < parts.length; at += INFO_PARTS) {
     const [sessionId, created, rotated, idle, absolute, label, written] = parts.slice(at, at + INFO_PARTS)
-    const [createdAt, refreshedAt, idleAt, absoluteAt] = [Number(created), Number(rotated), Number(idle), Number(absolute)]
+    const [createdAt, refreshedAt, idleAt, absoluteAt] = [
+      Number(created),
+      Number(rotated),
+      Number(idle),
+      Number(absolute),
+    ]
     const methods = methodsOf(written)
-    if (typeof sessionId !== 'string' || typeof label !== 'string' || methods === null || ![createdAt, refreshedAt, idleAt, absoluteAt].every(Number.isSafeInteger)) return null
+    if (
+      typeof sessionId !== 'string' || typeof label !== 'string' || methods === null ||
+      ![createdAt, refreshedAt, idleAt, absoluteAt].every(Number.isSafeInteger)
+    ) return null
     found.push({ sessionId, createdAt, refreshedAt, idleAt, absoluteAt, label, methods })
   }
   return found.sort(byRefresh)

@@ -8,8 +8,8 @@ const RESUBSCRIBE_MS = 5000
 const ignore = (): void => {}
 
 /**
- * Listens to a channel on a connection of its own, and again after each reconnection; gives what ends that. Messages may be
- * lost and none of its failures is told: whoever listens must not rely on it.
+ * Listens to a channel on a connection of its own, and again after each reconnection; gives what ends that. Messages
+ * may be lost and none of its failures is told: whoever listens must not rely on it.
  */
 export function listenTo (client: RedisClient, channel: string, heard: (message: string) => void): () => void {
   const hear = (from: string, message: string): void => { if (from === channel) heard(message) }
@@ -31,7 +31,11 @@ function listenToServer (client: Redis, channel: string, hear: (from: string, me
   return () => { own.disconnect() }
 }
 
-function listenToCluster (cluster: Cluster, channel: string, hear: (from: string, message: string) => void): () => void {
+function listenToCluster (
+  cluster: Cluster,
+  channel: string,
+  hear: (from: string, message: string) => void,
+): () => void {
   const subscribe = (): void => {
     cluster.subscribe(channel).catch((error: unknown) => {
       if (error instanceof Error && error.message.startsWith('NOPERM')) stop()

@@ -4,10 +4,9 @@ import { endReasonOf, sessionInfosOf, STATE_PARTS, stateOf, textsOf } from './re
 import { listenTo } from './redis-changes.js'
 import { known, ScriptRunner, unknownAnswer, type Keys } from './script-runner.js'
 import { CHECK, CREATE, END, END_ALL, LIST, OUTDATE, ROTATE } from './scripts.js'
-import {
-  MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, type Liveness, type NewSession, type Presented, type RotationAnswer,
-  type SessionInfo, type SessionPolicy, type SessionStore,
-} from './session-store.js'
+import { MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, type Liveness, type NewSession,
+  type Presented, type RotationAnswer, type SessionInfo, type SessionPolicy,
+  type SessionStore } from './session-store.js'
 
 /** After this a caller gets 503: longer than any healthy answer takes, short enough that requests do not pile up. */
 export const REDIS_DEADLINE_MS = 500
@@ -44,7 +43,12 @@ export class RedisSessionStore implements SessionStore {
     // ioredis puts a client's own prefix before keys only.
     this.#channel = `${client.options.keyPrefix ?? ''}${keyPrefix}changes`
     this.#runner = new ScriptRunner({
-      client, deadlineMs: REDIS_DEADLINE_MS, clockKey: `${keyPrefix}{clock}`, commonArgs: [this.#channel, policy.tombstoneMs, policy.absoluteMs], onHealth, now,
+      client,
+      deadlineMs: REDIS_DEADLINE_MS,
+      clockKey: `${keyPrefix}{clock}`,
+      commonArgs: [this.#channel, policy.tombstoneMs, policy.absoluteMs],
+      onHealth,
+      now,
     })
   }
 
@@ -57,18 +61,32 @@ export class RedisSessionStore implements SessionStore {
     return this.#runner.now()
   }
 
-  async create ({ userId, sessionId, jtiHash, context, label, methods, ageMs, replaces }: NewSession): Promise<CreateAnswer> {
+  async create (
+    { userId, sessionId, jtiHash, context, label, methods, ageMs, replaces }: NewSession,
+  ): Promise<CreateAnswer> {
     const { idleMs, maxSessions, whenFull } = this.#policy
-    // When the credentials were checked is not counted back from when Redis gets to it: a user revoked while the command travels would slip through.
+    // When the credentials were checked is not counted back from when Redis gets to it: a user revoked while the
+    // command travels would slip through.
     const [status, ...rest] = await this.#runner.run(CREATE, this.#keysOf(userId), ({ validUntil, earliest }) => [
-      sessionId, validUntil, ageMs > 0 ? earliest(ageMs) : '', jtiHash, context, label, JSON.stringify(methods), idleMs, maxSessions, whenFull, ...replaces,
+      sessionId,
+      validUntil,
+      ageMs > 0 ? earliest(ageMs) : '',
+      jtiHash,
+      context,
+      label,
+      JSON.stringify(methods),
+      idleMs,
+      maxSessions,
+      whenFull,
+      ...replaces,
     ])
     if (status === 'full' || status === 'revoked') return { status }
     if (status !== 'created') throw unknownAnswer()
     const state = known(stateOf(rest))
     const pairs = known(textsOf(rest.slice(STATE_PARTS)))
     const ended: EndedSession[] = []
-    for (let at = 0; at < pairs.length; at += 2) ended.push({ sessionId: pairs[at] ?? '', reason: known(endReasonOf(pairs[at + 1])) })
+    for (let at = 0; at < pairs.length; at += 2)
+      {ended.push({ sessionId: pairs[at] ?? '', reason: known(endReasonOf(pairs[at + 1])) })}
     this.#tell(ended.map(({ sessionId }) => sessionId))
     return { status, state, ended }
   }
@@ -78,7 +96,8 @@ export class RedisSessionStore implements SessionStore {
     const [status, ...rest] = await this.#runner.run(ROTATE, this.#keysOf(userId), ({ validUntil }) => [
       sessionId, validUntil, generation, jtiHash, nextJtiHash, context, graceMs, idleMs, MAX_GRACE_USES, onReuse,
     ])
-    if (status === 'rotated' || status === 'coalesced' || status === 'grace') return { status, state: known(stateOf(rest)) }
+    if (status === 'rotated' || status === 'coalesced' || status === 'grace')
+      {return { status, state: known(stateOf(rest)) }}
     if (status === 'ahead') return { status }
     if (status === 'reuse') {
       const ended = known(textsOf(rest))
@@ -125,7 +144,9 @@ export class RedisSessionStore implements SessionStore {
   /** Opens a second connection at the first call. */
   onChange (listener: (sessionIds: readonly string[]) => void): void {
     this.#listeners.push(listener)
-    this.#stopListening ??= listenTo(this.#connection.client, this.#channel, (message) => { this.#tell(message.split(' ')) })
+    this.#stopListening ??= listenTo(this.#connection.client, this.#channel, (message) => {
+      this.#tell(message.split(' '))
+    })
   }
 
   close (): void {

@@ -57,10 +57,18 @@ export function authRoutes (parts: RouteParts): RouteOptions[] {
   const keys = keySetRoute(parts)
   const always = keys === null ? [] : [keys]
   if (!options.routes) return always
-  return [...always, ...options.authenticate === null ? [] : signInRoutes(parts, options.authenticate), ...renewalRoutes(parts), ...sessionRoutes(parts)]
+  return [
+    ...always,
+    ...options.authenticate === null ? [] : signInRoutes(parts, options.authenticate),
+    ...renewalRoutes(parts),
+    ...sessionRoutes(parts),
+  ]
 }
 
-function signInRoutes (parts: RouteParts, authenticate: NonNullable<ResolvedAuthOptions['authenticate']>): RouteOptions[] {
+function signInRoutes (
+  parts: RouteParts,
+  authenticate: NonNullable<ResolvedAuthOptions['authenticate']>,
+): RouteOptions[] {
   const { options, flows, unauthorized, emit, has } = parts
   const { prefix, users, sources } = options
   const withCookies = sources.includes('cookie')
@@ -99,7 +107,11 @@ function signInRoutes (parts: RouteParts, authenticate: NonNullable<ResolvedAuth
   }
 
   /** A login that could not be decided is no wrong password, but whoever watches the logins must see it. */
-  async function failing (decide: typeof authenticate, credentials: Credentials, request: FastifyRequest): Promise<unknown> {
+  async function failing (
+    decide: typeof authenticate,
+    credentials: Credentials,
+    request: FastifyRequest,
+  ): Promise<unknown> {
     try {
       return await decide(credentials, request)
     } catch (error) {
@@ -111,7 +123,11 @@ function signInRoutes (parts: RouteParts, authenticate: NonNullable<ResolvedAuth
 
 function renewalRoutes ({ options, flows, has }: RouteParts): RouteOptions[] {
   const { prefix, users, sources } = options
-  const renewed: TSchema = !sources.includes('bearer') ? signedIn(users) : sources.includes('cookie') ? Type.Union([signedIn(users), TokenDocumentSchema]) : TokenDocumentSchema
+  const renewed: TSchema = !sources.includes('bearer')
+    ? signedIn(users)
+    : sources.includes('cookie')
+    ? Type.Union([signedIn(users), TokenDocumentSchema])
+    : TokenDocumentSchema
   const refresh: RouteOptions = {
     method: 'POST',
     url: `${prefix}/refresh`,
@@ -215,7 +231,9 @@ function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): Rout
     security: securityOf(has, publicRoute('Public keys are public.'), {}),
     handler: async function keys (_request, reply) {
       // As long as a new key should be known before it signs.
-      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(textAt(store.now() / 1000))
+      return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(
+        textAt(store.now() / 1000),
+      )
     },
   }
 }
@@ -224,7 +242,11 @@ function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): Rout
  * Only the keys whose plugins are loaded, because a key without an owner stops the boot. Their types come from plugins
  * that this one must not import, hence the record; their sections check the values at boot.
  */
-function securityOf (has: RouteParts['has'], auth: AuthRouteOptions, rateLimit: { readonly rateLimit?: readonly string[] }): RouteSecurityOptions {
+function securityOf (
+  has: RouteParts['has'],
+  auth: AuthRouteOptions,
+  rateLimit: { readonly rateLimit?: readonly string[] },
+): RouteSecurityOptions {
   const written: Record<string, unknown> = { auth }
   if (has('rateLimit')) Object.assign(written, rateLimit)
   // Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides.
@@ -234,6 +256,11 @@ function securityOf (has: RouteParts['has'], auth: AuthRouteOptions, rateLimit: 
 
 function signedIn ({ schema, roles, scopes }: ResolvedAuthOptions['users']): TObject {
   const names = (known: ReadonlySet<string>): TSchema => Type.Array(Type.String({ enum: [...known] }))
-  const user = Type.Object({ id: Type.String(), roles: names(roles), ...scopes.size === 0 ? {} : { scopes: names(scopes) }, ...schema?.properties }, { additionalProperties: false })
+  const user = Type.Object({
+    id: Type.String(),
+    roles: names(roles),
+    ...scopes.size === 0 ? {} : { scopes: names(scopes) },
+    ...schema?.properties,
+  }, { additionalProperties: false })
   return Type.Object({ user })
 }

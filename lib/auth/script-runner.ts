@@ -21,7 +21,10 @@ export interface ScriptRunnerOptions {
   readonly client: RedisClient
   /** How long a caller waits for an answer. */
   readonly deadlineMs: number
-  /** Names a key of the slot whose node's clock is the store's: in a Cluster each has its own, and all instances must mean the same. */
+  /**
+   * Names a key of the slot whose node's clock is the store's: in a Cluster each has its own, and all instances must
+   * mean the same.
+   */
   readonly clockKey: string
   /** What follows the time in the arguments of each script. */
   readonly commonArgs: readonly Arg[]
@@ -89,7 +92,10 @@ export class ScriptRunner {
   #timesOf (clock: StoreClock, startedAt: number): CallTimes {
     const { now, deadlineMs } = this.#options
     if (now !== undefined) return { validUntil: 0, earliest: (agoMs) => Math.floor(now() - agoMs) }
-    return { validUntil: clock.latest(startedAt + deadlineMs + LATE_MARGIN_MS), earliest: (agoMs) => clock.earliest(startedAt - agoMs) }
+    return {
+      validUntil: clock.latest(startedAt + deadlineMs + LATE_MARGIN_MS),
+      earliest: (agoMs) => clock.earliest(startedAt - agoMs),
+    }
   }
 
   #clockOf (key: string): StoreClock {
@@ -113,8 +119,8 @@ export class ScriptRunner {
     if (typeof told !== 'number') throw unknownAnswer()
     const estimateWasLow = clock.observe(sentAt, performance.now(), told)
     if (answer[0] !== 'stale') return answer
-    // A Redis with another clock took over. It changed nothing, so that asking again is safe; and its answer has fixed the
-    // estimate, so that this comes to an end.
+    // A Redis with another clock took over. It changed nothing, so that asking again is safe; and its answer has fixed
+    // the estimate, so that this comes to an end.
     if (estimateWasLow) return await this.#send(script, keys, argsOf)
     throw new DeadlineExceeded('Redis got to the command after its time')
   }

@@ -13,8 +13,8 @@ const STATE = 'gen, cur, int(rot), int(idle), int(abs), int(auth), amr, int(m.tv
 export const CLOCK = script('return answer(\'clock\')')
 
 /**
- * ARGV from 5: sid, valid until, checked at ('' when nobody asks), hash, context, label, methods, idleMs, maximum, what a full
- * one does, then the ids that it replaces. → created + state + (id, reason)…, full, revoked, stale
+ * ARGV from 5: sid, valid until, checked at ('' when nobody asks), hash, context, label, methods, idleMs, maximum, what
+ * a full one does, then the ids that it replaces. → created + state + (id, reason)…, full, revoked, stale
  */
 export const CREATE = script(`${LIMITED}
 local sid, checked_at, maximum = ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[13])
@@ -53,7 +53,8 @@ return answer('created', ${STATE}, list)
 `)
 
 /**
- * ARGV from 5: sid, valid until, generation, hash, next hash, context, graceMs, idleMs, maximum of grace uses, what reuse ends.
+ * ARGV from 5: sid, valid until, generation, hash, next hash, context, graceMs, idleMs, maximum of grace uses, what
+ * reuse ends.
  * → rotated, coalesced or grace + state; reuse + ids; gone + reason; expired, ahead, stale
  */
 export const ROTATE = script(`${LIMITED}

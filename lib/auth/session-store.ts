@@ -13,7 +13,10 @@ export interface SessionPolicy {
   readonly tombstoneMs: number
   /** Live sessions that one user may have. */
   readonly maxSessions: number
-  /** What a login beyond them does: `evict` ends the sessions that were refreshed longest ago, `refuse` refuses the login. */
+  /**
+   * What a login beyond them does: `evict` ends the sessions that were refreshed longest ago, `refuse` refuses the
+   * login.
+   */
   readonly whenFull: 'evict' | 'refuse'
   /** What a reused refresh token ends: its session, or all sessions of its user. */
   readonly onReuse: 'session' | 'user'
@@ -80,7 +83,9 @@ export interface SessionInfo {
 
 export interface EndedSession { readonly sessionId: string, readonly reason: EndReason }
 
-/** `full`: the user has as many sessions as allowed. `revoked`: the user was revoked after the credentials were checked. */
+/**
+ * `full`: the user has as many sessions as allowed. `revoked`: the user was revoked after the credentials were checked.
+ */
 export type CreateAnswer =
   | { readonly status: 'created', readonly state: SessionState, readonly ended: readonly EndedSession[] }
   | { readonly status: 'full' | 'revoked' }
@@ -104,10 +109,10 @@ export type Liveness = 'alive' | 'outdated' | 'ended'
  * Where sessions live. Every step is atomic. Methods of a remote store reject with `STORE_UNAVAILABLE` when they
  * cannot tell; they never guess.
  *
- * Per user the store keeps `tv` (token version) and `nbe` (not before), both 0 until they are first raised and then always
- * `max(old + 1, the store's clock in ms)`, so that they grow even when a clock steps back. A session remembers the `nbe`
- * that held when it was created and is dead as soon as the user's is greater. They are kept for as long as anything made
- * before them can live.
+ * Per user the store keeps `tv` (token version) and `nbe` (not before), both 0 until they are first raised and then
+ * always `max(old + 1, the store's clock in ms)`, so that they grow even when a clock steps back. A session remembers
+ * the `nbe` that held when it was created and is dead as soon as the user's is greater. They are kept for as long as
+ * anything made before them can live.
  */
 export interface SessionStore {
   readonly kind: 'memory' | 'redis'
@@ -122,15 +127,15 @@ export interface SessionStore {
   /** Ends one session; true when it was alive. */
   end (userId: string, sessionId: string, reason: EndReason): Promise<boolean>
   /**
-   * Ends all sessions of a user but `except`, raises `nbe` (also when there is none, for a login that is under way) and gives
-   * the one that stays the new `nbe`. The ids of those that were alive.
+   * Ends all sessions of a user but `except`, raises `nbe` (also when there is none, for a login that is under way) and
+   * gives the one that stays the new `nbe`. The ids of those that were alive.
    */
   endAll (userId: string, reason: EndReason, except?: string): Promise<readonly string[]>
   /** Raises `tv`: sessions stay, access tokens made before must be refreshed. */
   outdate (userId: string): Promise<void>
   /**
-   * Tells of sessions that may have ended or are outdated, whichever instance did it: at once where the store can, else not
-   * at all (nothing may rely on it). Listeners must not throw.
+   * Tells of sessions that may have ended or are outdated, whichever instance did it: at once where the store can, else
+   * not at all (nothing may rely on it). Listeners must not throw.
    */
   onChange (listener: (sessionIds: readonly string[]) => void): void
   close (): void

@@ -2,7 +2,8 @@ import type { AuthContext } from './context.js'
 import type { Keyring } from './keyring.js'
 import { areMethods } from './methods.js'
 import { ID_PATTERN } from './rotation.js'
-import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec, type TokenTimes } from './tokens.js'
+import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec,
+  type TokenTimes } from './tokens.js'
 import type { KnownUser, UserModel } from './users.js'
 
 export interface AccessToken extends TokenTimes { readonly context: AuthContext }
@@ -29,7 +30,9 @@ export interface SessionTokenSettings {
 /** Verified access tokens remembered per process, at most twice this number: some 2 KB each. */
 const CACHED_TOKENS = 8192
 
-export function createAccessCodec ({ users, accessKeys, issuer, audience, accessTtlSeconds }: SessionTokenSettings): TokenCodec<AccessToken> {
+export function createAccessCodec (
+  { users, accessKeys, issuer, audience, accessTtlSeconds }: SessionTokenSettings,
+): TokenCodec<AccessToken> {
   return createTokenCodec<AccessToken>({
     typ: 'at+jwt',
     keyring: accessKeys,
@@ -42,12 +45,20 @@ export function createAccessCodec ({ users, accessKeys, issuer, audience, access
       if (!isId(sid) || !isId(jti) || !isEpochSeconds(authTime) || authTime > iat + CLOCK_TOLERANCE_SECONDS) return null
       if (!isCount(tokenVersion) || !areMethods(methods)) return null
       const user = users.fromClaims(payload)
-      return user === null ? null : Object.freeze({ iat, exp, context: contextOf(user, { sid, authTime, methods: Object.freeze(methods), tokenVersion }, exp) })
+      return user === null
+        ? null
+        : Object.freeze({
+          iat,
+          exp,
+          context: contextOf(user, { sid, authTime, methods: Object.freeze(methods), tokenVersion }, exp),
+        })
     },
   })
 }
 
-export function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: SessionTokenSettings): TokenCodec<RefreshToken> {
+export function createRefreshCodec (
+  { refreshKeys, issuer, audience, policy }: SessionTokenSettings,
+): TokenCodec<RefreshToken> {
   return createTokenCodec<RefreshToken>({
     typ: 'rt+jwt',
     keyring: refreshKeys,
@@ -57,15 +68,36 @@ export function createRefreshCodec ({ refreshKeys, issuer, audience, policy }: S
     cache: 0,
     parse ({ sub, sid, gen, slt, jti }, { iat, exp }) {
       if (typeof sub !== 'string' || sub === '' || !isId(sid) || !isId(slt) || !isId(jti)) return null
-      return isCount(gen) ? Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti }) : null
+      return isCount(gen)
+        ? Object.freeze({ iat, exp, userId: sub, sessionId: sid, generation: gen, salt: slt, jti })
+        : null
     },
   })
 }
 
 const NO_SCOPES: readonly never[] = Object.freeze([])
 
-export function contextOf (user: KnownUser, { sid, authTime, methods, tokenVersion }: { sid: string, authTime: number, methods: readonly string[], tokenVersion: number }, expiresAt: number): AuthContext {
-  return Object.freeze({ userId: user.id, sessionId: sid, roles: user.roles, scopes: user.scopes ?? NO_SCOPES, methods, authTime, expiresAt, tokenVersion, user })
+export function contextOf (
+  user: KnownUser,
+  { sid, authTime, methods, tokenVersion }: {
+    sid: string
+    authTime: number
+    methods: readonly string[]
+    tokenVersion: number
+  },
+  expiresAt: number,
+): AuthContext {
+  return Object.freeze({
+    userId: user.id,
+    sessionId: sid,
+    roles: user.roles,
+    scopes: user.scopes ?? NO_SCOPES,
+    methods,
+    authTime,
+    expiresAt,
+    tokenVersion,
+    user,
+  })
 }
 
 function isId (value: unknown): value is string {

@@ -9,13 +9,13 @@ export interface SessionsApi {
   /** Ends one session of a user; false when it is none of theirs, or has ended. */
   revoke (userId: string, sessionId: string): Promise<boolean>
   /**
-   * Ends all sessions of a user, on every instance, but `except`; resolves to how many. A login of theirs that is under way
-   * gets none. Call it after a change of password.
+   * Ends all sessions of a user, on every instance, but `except`; resolves to how many. A login of theirs that is under
+   * way gets none. Call it after a change of password.
    */
   revokeUser (userId: string, options?: { readonly except?: string }): Promise<number>
   /**
-   * Has a user's access tokens refreshed at once, where a route looks at more than the token: `loadUser` is asked again, and
-   * roles and claims are those of now. Call it after a change of privileges.
+   * Has a user's access tokens refreshed at once, where a route looks at more than the token: `loadUser` is asked
+   * again, and roles and claims are those of now. Call it after a change of privileges.
    */
   outdate (userId: string): Promise<void>
 }

@@ -5,7 +5,8 @@ import type { AuthContext } from './context.js'
 import { MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'
 import { createId, createJtiOf, hashJti } from './rotation.js'
 import type { EndedSession, EndReason, SessionPolicy, SessionState, SessionStore } from './session-store.js'
-import { contextOf, createAccessCodec, createRefreshCodec, type AccessToken, type RefreshToken, type SessionTokenSettings } from './session-tokens.js'
+import { contextOf, createAccessCodec, createRefreshCodec, type AccessToken, type RefreshToken,
+  type SessionTokenSettings } from './session-tokens.js'
 import type { TokenCodec } from './tokens.js'
 import type { KnownUser } from './users.js'
 
@@ -15,7 +16,9 @@ export interface IssuedTokens {
   readonly refresh: string
   /** Of the access token. */
   readonly expiresIn: number
-  /** Of both cookies: until the session ends unless it is refreshed, so that an expired access token is told from none. */
+  /**
+   * Of both cookies: until the session ends unless it is refreshed, so that an expired access token is told from none.
+   */
   readonly maxAge: number
   readonly context: AuthContext
 }
@@ -61,7 +64,8 @@ export function createSessions (settings: SessionSettings): Sessions {
   const { users, store, policy } = settings
   const access = createAccessCodec(settings)
   const refresh = createRefreshCodec(settings)
-  // The current secret's first. A verify-only one may have made the id that the store has now, on an instance with other keys.
+  // The current secret's first. A verify-only one may have made the id that the store has now, on an instance with
+  // other keys.
   const jtiOf = createJtiOf(secretOf(settings.refreshKeys.current))
   const makers = [jtiOf, ...settings.refreshKeys.verifyOnly.map((key) => createJtiOf(secretOf(key)))]
 
@@ -82,7 +86,17 @@ export function createSessions (settings: SessionSettings): Sessions {
     const exp = Math.max(now + 1, Math.min(now + settings.accessTtlSeconds, sessionEnd))
     const { id } = user
     const { methods, authTime, tokenVersion } = state
-    const accessToken = access.sign({ sub: id, sid: sessionId, ...users.toClaims(user), tv: tokenVersion, auth_time: authTime, amr: methods, iat: now, exp, jti: createId() })
+    const accessToken = access.sign({
+      sub: id,
+      sid: sessionId,
+      ...users.toClaims(user),
+      tv: tokenVersion,
+      auth_time: authTime,
+      amr: methods,
+      iat: now,
+      exp,
+      jti: createId(),
+    })
     // Times of the store and not of now: winner and losers of a race mint the same text.
     const refreshToken = refresh.sign({
       sub: id,
@@ -102,11 +116,21 @@ export function createSessions (settings: SessionSettings): Sessions {
     }
   }
 
-  /** A session of this user would look so; tried before the store changes, because a failure after it would cost the session. */
+  /**
+   * A session of this user would look so; tried before the store changes, because a failure after it would cost the
+   * session.
+   */
   function assertIssuable (user: KnownUser, sessionId: string, salt: string, methods: readonly string[]): void {
     const at = store.now()
     const trial = issue(user, sessionId, salt, createId(), {
-      generation: 0, jtiHash: '', rotatedAt: at, idleAt: at + policy.idleMs, absoluteAt: at + policy.absoluteMs, authTime: Math.floor(at / 1000), methods, tokenVersion: at,
+      generation: 0,
+      jtiHash: '',
+      rotatedAt: at,
+      idleAt: at + policy.idleMs,
+      absoluteAt: at + policy.absoluteMs,
+      authTime: Math.floor(at / 1000),
+      methods,
+      tokenVersion: at,
     })
     settings.assertFits(trial.access, trial.refresh)
   }
@@ -120,14 +144,24 @@ export function createSessions (settings: SessionSettings): Sessions {
       const salt = createId()
       assertIssuable(user, sessionId, salt, methods)
       const jti = jtiOf(sessionId, salt, 0)
-      const answer = await store.create({ userId: user.id, sessionId, jtiHash: hashJti(jti), context: clientContext, label, methods, ageMs, replaces })
+      const answer = await store.create({
+        userId: user.id,
+        sessionId,
+        jtiHash: hashJti(jti),
+        context: clientContext,
+        label,
+        methods,
+        ageMs,
+        replaces,
+      })
       if (answer.status !== 'created') return { refused: answer.status }
       return { tokens: issue(user, sessionId, salt, jti, answer.state), ended: answer.ended }
     },
 
     async renew (token, clientContext, loadUser) {
       const claims = refresh.verify(token, nowSeconds())
-      if (claims === 'TOKEN_INVALID') return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: claims }])
+      if (claims === 'TOKEN_INVALID')
+        {return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: claims }])}
       // Its session is over as well. TOKEN_EXPIRED means "refresh" to a client, which would come back here for ever.
       if (claims === 'TOKEN_EXPIRED') return refuse('SESSION_REVOKED', [])
       const { userId, sessionId, generation, salt, jti } = claims
@@ -141,22 +175,42 @@ export function createSessions (settings: SessionSettings): Sessions {
       if (user.id !== userId) throw new Error('auth: loadUser gave another user than the one it was asked for')
       assertIssuable(user, sessionId, salt, LONGEST_METHODS)
       const next = jtiOf(sessionId, salt, generation + 1)
-      const answer = await store.rotate({ userId, sessionId, generation, jtiHash: hashJti(jti), nextJtiHash: hashJti(next), context: clientContext })
+      const answer = await store.rotate({
+        userId,
+        sessionId,
+        generation,
+        jtiHash: hashJti(jti),
+        nextJtiHash: hashJti(next),
+        context: clientContext,
+      })
       switch (answer.status) {
-        case 'rotated': return { tokens: issue(user, sessionId, salt, next, answer.state), events: [{ name: 'session_renewed', userId, sessionId }] }
+        case 'rotated':
+          return {
+            tokens: issue(user, sessionId, salt, next, answer.state),
+            events: [{ name: 'session_renewed', userId, sessionId }],
+          }
         case 'coalesced':
         case 'grace': {
           const current = currentJti(sessionId, salt, answer.state)
-          // An instance with a newer key rotated it. Nothing is wrong with the session, but its successor cannot be made here.
-          if (current === null) return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'KEY_UNKNOWN' }])
+          // An instance with a newer key rotated it. Nothing is wrong with the session, but its successor cannot be
+          // made here.
+          if (current === null)
+            {return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'KEY_UNKNOWN' }])}
           return { tokens: issue(user, sessionId, salt, current, answer.state), events: [] }
         }
-        case 'expired': return refuse('SESSION_REVOKED', [{ name: 'session_expired', userId, sessionId }])
-        case 'reuse': return refuse('REFRESH_REUSED', [{ name: 'authn_token_reuse', userId, sessionId }, ...answer.ended.map((ended) => revoked(userId, ended, 'reuse'))])
+        case 'expired':
+          return refuse('SESSION_REVOKED', [{ name: 'session_expired', userId, sessionId }])
+        case 'reuse':
+          return refuse('REFRESH_REUSED', [
+            { name: 'authn_token_reuse', userId, sessionId },
+            ...answer.ended.map((ended) => revoked(userId, ended, 'reuse')),
+          ])
         // Whoever comes second, thief or owner, is told the same: the owner's client can then warn.
         case 'gone': return refuse(answer.reason === 'reuse' ? 'REFRESH_REUSED' : 'SESSION_REVOKED', [])
-        // The store lost a write (a failover). The token is genuine, so nothing is revoked, but nothing can follow it either.
-        case 'ahead': return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'GENERATION_AHEAD' }])
+        // The store lost a write (a failover). The token is genuine, so nothing is revoked, but nothing can follow it
+        // either.
+        case 'ahead':
+          return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'GENERATION_AHEAD' }])
       }
     },
 
@@ -168,7 +222,9 @@ export function createSessions (settings: SessionSettings): Sessions {
 }
 
 /** What a login may say of its methods at most, see `METHODS_PATTERN`. */
-const LONGEST_METHODS: readonly string[] = Object.freeze(Array.from({ length: MAX_METHODS }, () => 'x'.repeat(MAX_METHOD_LENGTH)))
+const LONGEST_METHODS: readonly string[] = Object.freeze(
+  Array.from({ length: MAX_METHODS }, () => 'x'.repeat(MAX_METHOD_LENGTH)),
+)
 
 /** The event of a session that ended before its time. */
 export function revoked (userId: string, sessionId: string, reason: EndReason): SecurityEvent {

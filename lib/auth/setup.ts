@@ -50,7 +50,12 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
   const policy = policyOf(options)
   const store = await openSessionStore(options, { policy, now, log: app.log, emit: (event) => { emit(event, null) } })
   const checkLiveness = createLivenessCheck(store, { delayMs: options.revocationDelayMs })
-  const sockets = createSocketGuard({ store, checkLiveness, delayMs: options.revocationDelayMs, now: () => store.now() })
+  const sockets = createSocketGuard({
+    store,
+    checkLiveness,
+    delayMs: options.revocationDelayMs,
+    now: () => store.now(),
+  })
   app.addHook('onClose', async () => {
     sockets.close()
     store.close()
@@ -70,16 +75,38 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
     assertFits: (access, refresh) => { assertCookiesFit(secure, access, refresh) },
   })
   const readCredential = createCredentialReader({ sources: options.sources, cookiesOf })
-  const flows = createFlows({ sessions, store, users, loadUser: options.loadUser, label: options.label, cookiesOf, readCredential, unauthorized, emit })
+  const flows = createFlows({
+    sessions,
+    store,
+    users,
+    loadUser: options.loadUser,
+    label: options.label,
+    cookiesOf,
+    readCredential,
+    unauthorized,
+    emit,
+  })
 
   decorate(app, flows)
   publish(scope, 'sessions', createSessionsApi(store, flows))
-  const guards = { access: sessions.access, readCredential, checkLiveness, refusals, sockets, emit, now: () => store.now() }
-  addSection(app, defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
-    key: 'auth',
-    resolve: (base, written, where, found) => resolveAuthPolicy(users, base, written, where, found),
-    compile: (policy, route) => compileGuards(guards, policy, route === null),
-  }), baseAuthPolicy(options.revocation))
+  const guards = {
+    access: sessions.access,
+    readCredential,
+    checkLiveness,
+    refusals,
+    sockets,
+    emit,
+    now: () => store.now(),
+  }
+  addSection(
+    app,
+    defineSection<AuthRouteOptions, ResolvedAuthPolicy>({
+      key: 'auth',
+      resolve: (base, written, where, found) => resolveAuthPolicy(users, base, written, where, found),
+      compile: (policy, route) => compileGuards(guards, policy, route === null),
+    }),
+    baseAuthPolicy(options.revocation),
+  )
   if (options.jwtDecorators) decorateJwt(app, guards, options)
   documentAuth(app, { sources: options.sources, cookieName: secure.access.name })
   keepParts(app, { sessions, users, sources: options.sources, cookies: secure, path })
@@ -88,15 +115,26 @@ export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: 
 
   const has = (key: string): boolean => scope.isOn(key)
   if (options.authenticate !== null && !has('rateLimit')) {
-    const urls = [...options.sources.includes('cookie') ? [`${path}/login`] : [], ...options.sources.includes('bearer') ? [`${path}/token`] : []]
-    app.log.warn(`${urls.join(' and ')} ${urls.length === 1 ? 'is' : 'are'} not throttled: register the rateLimit plugin before auth`)
+    const urls = [
+      ...options.sources.includes('cookie') ? [`${path}/login`] : [],
+      ...options.sources.includes('bearer') ? [`${path}/token`] : [],
+    ]
+    app.log.warn(
+      `${urls.join(' and ')} ${
+        urls.length === 1 ? 'is' : 'are'
+      } not throttled: register the rateLimit plugin before auth`,
+    )
   }
   for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
   warnOfEndedKeys(app, options, store.now())
 }
 
 /** Not refused: a service that restarts on the day after must come up. Nothing is verified with such a key. */
-function warnOfEndedKeys (app: FastifyInstance, { accessKeys, refreshKeys }: Pick<ResolvedAuthOptions, 'accessKeys' | 'refreshKeys'>, now: number): void {
+function warnOfEndedKeys (
+  app: FastifyInstance,
+  { accessKeys, refreshKeys }: Pick<ResolvedAuthOptions, 'accessKeys' | 'refreshKeys'>,
+  now: number,
+): void {
   for (const { kid, until } of [...accessKeys.verifyOnly, ...refreshKeys.verifyOnly]) {
     if (until * 1000 <= now) app.log.warn({ kid }, 'auth: this verifyOnly key has ended; remove it')
   }
@@ -104,13 +142,26 @@ function warnOfEndedKeys (app: FastifyInstance, { accessKeys, refreshKeys }: Pic
 
 function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   if (scope.sections.has('auth')) {
-    problems.push({ path: 'auth', message: 'Registered a second time, in a child scope.', fix: 'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).' })
+    problems.push({
+      path: 'auth',
+      message: 'Registered a second time, in a child scope.',
+      fix:
+        'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).',
+    })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
-    problems.push({ path: 'auth', message: 'Another plugin has decorated request.user or request.auth already.', fix: 'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.' })
+    problems.push({
+      path: 'auth',
+      message: 'Another plugin has decorated request.user or request.auth already.',
+      fix:
+        'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.',
+    })
   }
 }
 
-/** Asked when everything is loaded: the csrf plugin may come after this one. Browsers send cookies along whoever made the request. */
+/**
+ * Asked when everything is loaded: the csrf plugin may come after this one. Browsers send cookies along whoever made
+ * the request.
+ */
 function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
   for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
   const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
@@ -120,7 +171,11 @@ function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Proble
 }
 
 /** Which cookies a request has: those without Secure only outside production, over plain HTTP, on a loopback name. */
-function cookieChooser (app: FastifyInstance, production: boolean, settings: Parameters<typeof secureCookies>[0]): (request: FastifyRequest) => CookiePair {
+function cookieChooser (
+  app: FastifyInstance,
+  production: boolean,
+  settings: Parameters<typeof secureCookies>[0],
+): (request: FastifyRequest) => CookiePair {
   const secure = secureCookies(settings)
   if (production) return () => secure
   const loopback = loopbackCookies(settings)
@@ -129,7 +184,9 @@ function cookieChooser (app: FastifyInstance, production: boolean, settings: Par
     if (request.protocol !== 'http' || !isLoopbackName(request.hostname)) return secure
     if (!warned) {
       warned = true
-      app.log.warn('auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production')
+      app.log.warn(
+        'auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production',
+      )
     }
     return loopback
   }
@@ -151,7 +208,10 @@ function readAuth (this: FastifyRequest): FastifyRequest['auth'] {
 
 function readUser (this: FastifyRequest): FastifyRequest['user'] {
   const auth = this[kAuth]
-  if (auth === null) throw new Error('request.user: nobody is signed in on this request. Read request.auth on routes whose policy is \'optional\' or public.')
+  if (auth === null)
+    {throw new Error(
+      "request.user: nobody is signed in on this request. Read request.auth on routes whose policy is 'optional' or public.",
+    )}
   return auth.user
 }
 

@@ -44,8 +44,9 @@ const BLOCK_BYTES = 64
 const DIGEST_BYTES = 32
 
 /**
- * HMAC-SHA-256 (RFC 2104) of the UTF-8 bytes of a text of at most `MAX_INPUT_LENGTH`, in base64url. By one-shot digests: the
- * garbage collector has to finish each Hmac object of node:crypto by itself, which in a busy server cost three times the digests.
+ * HMAC-SHA-256 (RFC 2104) of the UTF-8 bytes of a text of at most `MAX_INPUT_LENGTH`, in base64url. By one-shot
+ * digests: the garbage collector has to finish each Hmac object of node:crypto by itself, which in a busy server cost
+ * three times the digests.
  */
 function createHmacSha256 (key: KeyObject): (input: string) => string {
   const exported = key.export()

@@ -57,13 +57,14 @@ const MIN_TICK_MS = 25
 
 /** A request that asks for a WebSocket (RFC 6455, section 4.2.1). */
 export function isUpgrade ({ headers: { upgrade, connection } }: IncomingMessage): boolean {
-  return upgrade !== undefined && connection !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(upgrade) && /(?:^|[\s,])upgrade(?:$|[\s,])/i.test(connection)
+  return upgrade !== undefined && connection !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(upgrade) &&
+    /(?:^|[\s,])upgrade(?:$|[\s,])/i.test(connection)
 }
 
 /**
- * A WebSocket passes the guards once, at its handshake, and then lives on for as long as it likes; so it is closed with the
- * token that opened it. Works on the raw socket, whatever library speaks the protocol on it: a close frame is written where
- * one frame ends and the next begins, because every library hands over whole frames.
+ * A WebSocket passes the guards once, at its handshake, and then lives on for as long as it likes; so it is closed with
+ * the token that opened it. Works on the raw socket, whatever library speaks the protocol on it: a close frame is
+ * written where one frame ends and the next begins, because every library hands over whole frames.
  *
  * All sockets share one timer. It finds expired tokens, and asks again for the sessions that nobody spoke of.
  */
@@ -134,9 +135,10 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     for (const watched of sockets.values()) {
       const { owner, revocation, confirmedAt, isDoubtful } = watched
       if (owner.expiresAt <= nowSeconds) drop(watched, POLICY_VIOLATION, 'TOKEN_EXPIRED')
-      // Nobody could tell for as long as an ended session may go on at most. Requests are refused then, and so is this: a
-      // socket that was kept would be the way around a store that an attacker can keep busy.
-      else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs) drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')
+      // Nobody could tell for as long as an ended session may go on at most. Requests are refused then, and so is this:
+      // a socket that was kept would be the way around a store that an attacker can keep busy.
+      else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs)
+        {drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')}
       else if (isDue(watched)) due.add(owner.sessionId)
     }
     askFor(due, isDue)

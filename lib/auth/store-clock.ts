@@ -1,7 +1,8 @@
 /**
  * What is known of Redis' clock from its answers. Each proves that its clock is ahead of our monotonic one by at least
- * (its time - received) and less than (its time + 1 - sent), since Redis tells whole milliseconds. What all answers prove
- * together is as exact as the fastest of them. An answer that contradicts it means another clock: a failover, or a step.
+ * (its time - received) and less than (its time + 1 - sent), since Redis tells whole milliseconds. What all answers
+ * prove together is as exact as the fastest of them. An answer that contradicts it means another clock: a failover, or
+ * a step.
  */
 export class StoreClock {
   #low = -Infinity
@@ -12,7 +13,10 @@ export class StoreClock {
     return this.#high !== Infinity
   }
 
-  /** All in milliseconds; `sentAt` and `receivedAt` by this process' monotonic clock. True when the clock proved later than it was thought. */
+  /**
+   * All in milliseconds; `sentAt` and `receivedAt` by this process' monotonic clock. True when the clock proved later
+   * than it was thought.
+   */
   observe (sentAt: number, receivedAt: number, serverNow: number): boolean {
     const [low, high] = [serverNow - receivedAt, serverNow + 1 - sentAt]
     const later = low > this.#high

@@ -17,8 +17,9 @@ export interface VerifiedToken<T> {
  * Found by the end of the text, because hashing all of it costs four times as much; what is found is then compared
  * as a whole. Two tokens with the same end would only take turns.
  *
- * Keeping a token costs as much as verifying it by HMAC, most of it in the garbage collector. `offer` keeps one the second time it
- * comes (a doorkeeper, as in TinyLFU), so that tokens that come once cost no memory and drive out none that are in use.
+ * Keeping a token costs as much as verifying it by HMAC, most of it in the garbage collector. `offer` keeps one the
+ * second time it comes (a doorkeeper, as in TinyLFU), so that tokens that come once cost no memory and drive out none
+ * that are in use.
  */
 export class TokenCache<T> {
   readonly #capacity: number

@@ -33,7 +33,10 @@ export interface TokenKind<T extends TokenTimes> {
 export interface TokenCodec<T extends TokenTimes> {
   /** Signs the claims with the current key; `iss` and `aud` are added. */
   sign (claims: TokenTimes & Readonly<Record<string, unknown>>): string
-  /** What the token says when its signature and form are valid and its key holds now, even if it has expired; otherwise null. */
+  /**
+   * What the token says when its signature and form are valid and its key holds now, even if it has expired; otherwise
+   * null.
+   */
   read (token: string, nowSeconds: number): T | null
   /** What the token says when it also holds now, or why not. Never throws. */
   verify (token: string, nowSeconds: number): T | TokenRefusal
@@ -57,8 +60,21 @@ interface HeaderKey extends SignatureCheck {
  */
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
   const { current, verifyOnly } = kind.keyring
-  const signer = createSigner({ key: signingText(current.signWith), algorithm: current.alg, kid: current.kid, header: { alg: current.alg, typ: kind.typ } })
-  const byHeader: ReadonlyMap<string, HeaderKey> = new Map([{ ...current, until: Infinity }, ...verifyOnly].map((key) => [headerText(kind.typ, key), { ...createSignatureCheck(key.alg, key.verifyWith), until: key.until, dear: key.alg !== 'HS256' }]))
+  const signer = createSigner({
+    key: signingText(current.signWith),
+    algorithm: current.alg,
+    kid: current.kid,
+    header: { alg: current.alg, typ: kind.typ },
+  })
+  const byHeader: ReadonlyMap<string, HeaderKey> = new Map(
+    [{ ...current, until: Infinity }, ...verifyOnly].map((
+      key,
+    ) => [headerText(kind.typ, key), {
+      ...createSignatureCheck(key.alg, key.verifyWith),
+      until: key.until,
+      dear: key.alg !== 'HS256',
+    }]),
+  )
   const cache = kind.cache > 0 ? new TokenCache<T>(kind.cache) : null
 
   /** Verifies, and remembers what is valid. */
@@ -68,7 +84,10 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
     const key = headerEnd === -1 ? undefined : byHeader.get(token.slice(0, headerEnd))
     if (key === undefined) return null
     const payloadEnd = token.length - key.length - 1
-    if (payloadEnd <= headerEnd || token[payloadEnd] !== '.' || !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))) return null
+    if (
+      payloadEnd <= headerEnd || token[payloadEnd] !== '.' ||
+      !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))
+    ) return null
     const payload = canonicalPayload(token.slice(headerEnd + 1, payloadEnd))
     const claims = payload === null ? null : parsePayload(kind, payload)
     if (claims === null) return null
@@ -115,7 +134,10 @@ function canonicalPayload (segment: string): Record<string, unknown> | null {
   try {
     const payload: unknown = JSON.parse(scratch.toString('utf8', 0, length))
     if (!isPlainObject(payload)) return null
-    return isPlainlyWritten(scratch, length, payload) || scratch.subarray(0, length).equals(Buffer.from(JSON.stringify(payload))) ? payload : null
+    return isPlainlyWritten(scratch, length, payload) ||
+        scratch.subarray(0, length).equals(Buffer.from(JSON.stringify(payload)))
+      ? payload
+      : null
   } catch {
     // Signed, and yet no JSON or nested beyond the stack.
     return null

@@ -11,11 +11,15 @@ export function renderYaml (value: unknown): string {
 /** What follows a key or a dash: a scalar after a space, or the members on lines of their own. */
 function block (value: unknown, indent: string): string {
   if (Array.isArray(value)) {
-    return value.length === 0 ? ' []' : value.map((item) => `\n${indent}-${inline(block(item, `${indent}  `), indent)}`).join('')
+    return value.length === 0
+      ? ' []'
+      : value.map((item) => `\n${indent}-${inline(block(item, `${indent}  `), indent)}`).join('')
   }
   if (!isPlainObject(value)) return ` ${scalar(value)}`
   const members = Object.entries(value)
-  return members.length === 0 ? ' {}' : members.map(([name, member]) => `\n${indent}${scalar(name)}:${block(member, `${indent}  `)}`).join('')
+  return members.length === 0
+    ? ' {}'
+    : members.map(([name, member]) => `\n${indent}${scalar(name)}:${block(member, `${indent}  `)}`).join('')
 }
 
 /** The first member of a list's item stands beside its dash. */

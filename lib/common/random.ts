@@ -7,8 +7,8 @@ const VALUES_PER_DRAW = 256
 const BYTES = { base64: 18, hex: 16 } as const
 
 /**
- * A generator of random texts: 144 bits as 24 base64 characters, or 128 bits as 32 hexadecimal digits. For values of one
- * request: each shares the memory of some eight kilobytes with those that were drawn together with it.
+ * A generator of random texts: 144 bits as 24 base64 characters, or 128 bits as 32 hexadecimal digits. For values of
+ * one request: each shares the memory of some eight kilobytes with those that were drawn together with it.
  */
 export function createRandomSource (encoding: 'base64' | 'hex'): () => string {
   const bytes = BYTES[encoding]

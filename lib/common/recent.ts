@@ -1,6 +1,6 @@
 /**
- * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full it
- * becomes the old one, and the old one is dropped. Constant time, no order to keep.
+ * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full
+ * it becomes the old one, and the old one is dropped. Constant time, no order to keep.
  */
 export function rememberRecent<T extends string> (make: (text: string) => T, capacity: number): (text: string) => T {
   let young = new Map<string, T>()

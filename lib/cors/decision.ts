@@ -16,11 +16,18 @@ export type PreflightDecision =
   | { readonly granted: false, readonly reason: 'no-cors' | 'origin' | 'header' | 'private-network' }
 
 /** Decides a preflight against the policy of the route and method it asks for. */
-export function decidePreflight (policy: ResolvedCorsPolicy | false, question: PreflightQuestion, request: FastifyRequest): PreflightDecision {
+export function decidePreflight (
+  policy: ResolvedCorsPolicy | false,
+  question: PreflightQuestion,
+  request: FastifyRequest,
+): PreflightDecision {
   if (policy === false) return { granted: false, reason: 'no-cors' }
   const grant = policy.grants.find(question.origin, request)
   if (grant === null) return { granted: false, reason: 'origin' }
-  if (question.headers !== undefined && question.headers !== '' && !policy.allowsHeaders(question.headers)) return { granted: false, reason: 'header' }
+  if (question.headers !== undefined && question.headers !== '' && !policy.allowsHeaders(question.headers))
+    {return { granted: false, reason: 'header' }}
   if (!question.privateNetwork) return { granted: true, headers: grant.preflight }
-  return grant.privatePreflight === null ? { granted: false, reason: 'private-network' } : { granted: true, headers: grant.privatePreflight }
+  return grant.privatePreflight === null
+    ? { granted: false, reason: 'private-network' }
+    : { granted: true, headers: grant.privatePreflight }
 }

@@ -34,16 +34,30 @@ export function createGrants (source: Source, grantFor: (origin: string) => Cors
   if (typeof source === 'function') {
     // Whom it allows is not remembered, because the function may look at the request; what they get is.
     const remembered = new Map<string, CorsGrant>()
-    return { empty: false, varies: true, find: (origin, request) => isAllowed(source, origin, request) ? remembered.get(origin) ?? remember(remembered, origin, grantFor(origin)) : null }
+    return {
+      empty: false,
+      varies: true,
+      find: (origin, request) =>
+        isAllowed(source, origin, request)
+          ? remembered.get(origin) ?? remember(remembered, origin, grantFor(origin))
+          : null,
+    }
   }
   const exact = new Map(source.exact.map((origin) => [origin, grantFor(origin)]))
   const { matched } = source
-  if (matched === null) return { empty: exact.size === 0, varies: exact.size > 0, find: (origin) => exact.get(origin) ?? null }
+  if (matched === null)
+    {return {
+      empty: exact.size === 0,
+      varies: exact.size > 0,
+      find: (origin) => exact.get(origin) ?? null,
+    }}
   const remembered = new Map<string, CorsGrant>()
   return {
     empty: false,
     varies: true,
-    find: (origin) => exact.get(origin) ?? remembered.get(origin) ?? (matched.has(origin) ? remember(remembered, origin, grantFor(origin)) : null),
+    find: (origin) =>
+      exact.get(origin) ?? remembered.get(origin) ??
+        (matched.has(origin) ? remember(remembered, origin, grantFor(origin)) : null),
   }
 }
 
@@ -57,13 +71,20 @@ function remember (grants: Map<string, CorsGrant>, origin: string, grant: CorsGr
 }
 
 /** Fails closed: an app's function that throws, or answers anything but a boolean, has not allowed the origin. */
-function isAllowed (ask: (origin: string, request: FastifyRequest) => unknown, origin: string, request: FastifyRequest): boolean {
+function isAllowed (
+  ask: (origin: string, request: FastifyRequest) => unknown,
+  origin: string,
+  request: FastifyRequest,
+): boolean {
   if (!isBoundedOrigin(origin)) return false
   try {
     const answer = ask(origin, request)
     if (typeof answer === 'boolean') return answer
     if (answer instanceof Promise) answer.catch(() => {})
-    request.log.error({ returned: typeof answer }, 'cors: the function in `origins` did not return true or false, so the origin was refused')
+    request.log.error(
+      { returned: typeof answer },
+      'cors: the function in `origins` did not return true or false, so the origin was refused',
+    )
   } catch (error) {
     request.log.error({ err: error }, 'cors: the function in `origins` threw, so the origin was refused')
   }

@@ -6,8 +6,8 @@ import { rememberLast } from '../common/recent.js'
 import { createGrants, type CorsGrant, type Grants } from './grants.js'
 
 /**
- * Decides for one origin: synchronously, `true` or `false`. It is asked with well-formed origins only, never with `null`, and once
- * at boot, without a request, with an origin that nobody can own.
+ * Decides for one origin: synchronously, `true` or `false`. It is asked with well-formed origins only, never with
+ * `null`, and once at boot, without a request, with an origin that nobody can own.
  */
 export type OriginFunction = (origin: string, request: FastifyRequest | null) => boolean
 
@@ -50,7 +50,9 @@ export function resolveCors (input: CorsInput, where: string, problems: Problem[
   return Object.freeze({
     origins,
     credentials,
-    grants: typeof origins === 'function' ? createGrants(origins, grantFor) : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
+    grants: typeof origins === 'function'
+      ? createGrants(origins, grantFor)
+      : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
     allowsHeaders: allowList(allowed),
   })
 }
@@ -60,29 +62,58 @@ function allowList (allowed: readonly string[]): (names: string) => boolean {
   return rememberLast((names) => names.split(',').every((name) => known.has(name.trim().toLowerCase())))
 }
 
-function listOf (origins: readonly (string | RegExp)[]): { readonly exact: readonly string[], readonly matched: OriginList | null } {
+function listOf (
+  origins: readonly (string | RegExp)[],
+): { readonly exact: readonly string[], readonly matched: OriginList | null } {
   const patterns = origins.filter((origin) => typeof origin !== 'string')
-  return { exact: origins.filter((origin) => typeof origin === 'string'), matched: patterns.length === 0 ? null : createOriginList(patterns) }
+  return {
+    exact: origins.filter((origin) => typeof origin === 'string'),
+    matched: patterns.length === 0 ? null : createOriginList(patterns),
+  }
 }
 
-function grantBuilder (input: CorsInput, allowed: readonly string[], credentials: boolean, privateNetwork: boolean): (origin: string) => CorsGrant {
+function grantBuilder (
+  input: CorsInput,
+  allowed: readonly string[],
+  credentials: boolean,
+  privateNetwork: boolean,
+): (origin: string) => CorsGrant {
   const exposed = (input.exposedHeaders ?? EXPOSED_HEADERS).join(', ')
   const requestHeaders = allowed.join(', ')
   const maxAge = String(input.maxAgeSeconds ?? MAX_AGE_SECONDS)
   const vary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY
   return (origin) => {
-    const common = { 'access-control-allow-origin': origin, ...(credentials && { 'access-control-allow-credentials': 'true' }) }
-    const preflight = { ...common, ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }), 'access-control-max-age': maxAge, vary }
+    const common = {
+      'access-control-allow-origin': origin,
+      ...(credentials && { 'access-control-allow-credentials': 'true' }),
+    }
+    const preflight = {
+      ...common,
+      ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }),
+      'access-control-max-age': maxAge,
+      vary,
+    }
     return Object.freeze({
       actual: prepareHeaders({ ...common, ...(exposed !== '' && { 'access-control-expose-headers': exposed }) }),
       preflight: prepareHeaders(preflight),
-      privatePreflight: privateNetwork ? prepareHeaders({ ...preflight, 'access-control-allow-private-network': 'true' }) : null,
+      privatePreflight: privateNetwork
+        ? prepareHeaders({ ...preflight, 'access-control-allow-private-network': 'true' })
+        : null,
     })
   }
 }
 
-function checkedOrigins (origins: NonNullable<CorsInput['origins']>, credentials: boolean, where: string, problems: Problem[]): CorsOrigins {
-  const everybody = { path: `${where}.credentials`, message: 'Any origin could read the answers of your signed-in users.', fix: 'List the exact origins, or set credentials to false.' }
+function checkedOrigins (
+  origins: NonNullable<CorsInput['origins']>,
+  credentials: boolean,
+  where: string,
+  problems: Problem[],
+): CorsOrigins {
+  const everybody = {
+    path: `${where}.credentials`,
+    message: 'Any origin could read the answers of your signed-in users.',
+    fix: 'List the exact origins, or set credentials to false.',
+  }
   if (origins === '*') {
     if (credentials) problems.push(everybody)
     return origins
@@ -90,7 +121,12 @@ function checkedOrigins (origins: NonNullable<CorsInput['origins']>, credentials
   if (typeof origins !== 'function') return Object.freeze(checkOrigins(origins, `${where}.origins`, problems))
   const answer = probe(origins)
   if (typeof answer !== 'boolean') {
-    problems.push({ path: `${where}.origins`, message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.', fix: 'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.' })
+    problems.push({
+      path: `${where}.origins`,
+      message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.',
+      fix:
+        'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.',
+    })
   } else if (answer && credentials) {
     problems.push(everybody)
   }

@@ -18,7 +18,8 @@ export type CrossOriginVerdict = 'allowed' | 'cross-site' | 'origin-mismatch' | 
  * The algorithm of Go's `http.CrossOriginProtection` for an unsafe method, with one stricter rule: a request that
  * carries cookies but says nothing of its origin is refused, where Go takes it for a client that is not a browser.
  *
- * Sec-Fetch-Site is asked first, because `Referrer-Policy: no-referrer` makes a same-origin form post say `Origin: null`.
+ * Sec-Fetch-Site is asked first, because `Referrer-Policy: no-referrer` makes a same-origin form post say `Origin:
+ * null`.
  */
 export function decideCrossOrigin (evidence: CrossOriginEvidence, trustedOrigins: TrustedOrigins): CrossOriginVerdict {
   const { secFetchSite, origin, ownOrigin, carriesCookie } = evidence
@@ -46,12 +47,15 @@ export interface IsolationEvidence {
  */
 export function decideIsolation (evidence: IsolationEvidence, trustedOrigins: TrustedOrigins): 'allowed' | 'isolation' {
   const { method, secFetchSite, secFetchMode, secFetchDest, origin } = evidence
-  // Fail-open branch: browsers from before Fetch Metadata and programs say nothing here. Refusing them would lock out every
-  // client that is no browser; what could be forged (unsafe methods, WebSockets) is also judged by Origin, which they do send.
+  // Fail-open branch: browsers from before Fetch Metadata and programs say nothing here. Refusing them would lock out
+  // every client that is no browser; what could be forged (unsafe methods, WebSockets) is also judged by Origin, which
+  // they do send.
   if (secFetchSite === undefined) return 'allowed'
-  // A sibling sub-domain may read safe resources only as CORS lets it; any value that is not known counts as cross-site.
+  // A sibling sub-domain may read safe resources only as CORS lets it; any value that is not known counts as
+  // cross-site.
   if (secFetchSite === 'same-origin' || secFetchSite === 'same-site' || secFetchSite === 'none') return 'allowed'
   // Frames and objects navigate too, with another destination: they are embedding, not visiting.
-  if (secFetchMode === 'navigate' && secFetchDest === 'document' && (method === 'GET' || method === 'HEAD')) return 'allowed'
+  if (secFetchMode === 'navigate' && secFetchDest === 'document' && (method === 'GET' || method === 'HEAD'))
+    {return 'allowed'}
   return origin !== undefined && trustedOrigins.has(origin) ? 'allowed' : 'isolation'
 }

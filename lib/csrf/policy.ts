@@ -6,8 +6,17 @@ import { replaceLeaves } from '../policy/merge.js'
 const MODE_FIX = 'Write \'cookie\', \'always\' or false.'
 
 export const CsrfRouteOptionsSchema = Type.Object({
-  mode: Type.Optional(Type.Unsafe<CsrfMode | false>(Type.Union([Type.Literal('cookie'), Type.Literal('always'), Type.Literal(false)], { description: MODE_FIX }))),
-  isolation: Type.Optional(Type.Boolean({ description: 'Write false when other sites may embed or read this route with the visitor\'s cookies. Default: the plugin\'s.' })),
+  mode: Type.Optional(
+    Type.Unsafe<CsrfMode | false>(
+      Type.Union([Type.Literal('cookie'), Type.Literal('always'), Type.Literal(false)], { description: MODE_FIX }),
+    ),
+  ),
+  isolation: Type.Optional(
+    Type.Boolean({
+      description:
+        "Write false when other sites may embed or read this route with the visitor's cookies. Default: the plugin's.",
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** `'cookie'`: checked when a cookie comes along (default). `'always'`: checked for every unsafe request. */
@@ -20,14 +29,25 @@ export type CsrfRouteOptions = Static<typeof CsrfRouteOptionsSchema>
 export type ResolvedCsrfPolicy = { readonly mode: CsrfMode | false, readonly isolation: boolean } | false
 
 /** `defaults` is what the plugin was registered with: what holds again below a scope that turned the checks off. */
-export function resolveCsrfPolicy (base: ResolvedCsrfPolicy, defaults: Exclude<ResolvedCsrfPolicy, false>, input: unknown, where: string, problems: Problem[]): ResolvedCsrfPolicy {
+export function resolveCsrfPolicy (
+  base: ResolvedCsrfPolicy,
+  defaults: Exclude<ResolvedCsrfPolicy, false>,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedCsrfPolicy {
   if (input === false) return false
   const inherited = base === false ? defaults : base
   if (input === 'cookie' || input === 'always') return Object.freeze({ ...inherited, mode: input })
   if (typeof input !== 'object' || input === null) {
-    problems.push({ path: where, message: 'Not a mode.', fix: `${MODE_FIX} Or write an object with mode and isolation.` })
+    problems.push({
+      path: where,
+      message: 'Not a mode.',
+      fix: `${MODE_FIX} Or write an object with mode and isolation.`,
+    })
     return base
   }
-  const written: CsrfRouteOptions = checkOptions(CsrfRouteOptionsSchema, input, where, problems) ?? readableOptions(input, where, problems)
+  const written: CsrfRouteOptions = checkOptions(CsrfRouteOptionsSchema, input, where, problems) ??
+    readableOptions(input, where, problems)
   return Object.freeze(replaceLeaves<Exclude<ResolvedCsrfPolicy, false>>(inherited, written))
 }

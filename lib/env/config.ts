@@ -69,7 +69,8 @@ export function generatedSecrets (config: Readonly<Record<string, unknown>>): re
 }
 
 /**
- * The texts that no log may hold: each redacted value, and of a URL also its password, because drivers print that alone.
+ * The texts that no log may hold: each redacted value, and of a URL also its password, because drivers print that
+ * alone.
  * Rotated values are added and old ones stay, in a new frozen list; the same list means that nothing changed.
  */
 export function secretValuesOf (config: Readonly<Record<string, unknown>>): readonly string[] {
@@ -97,7 +98,9 @@ function secretParts (value: unknown): string[] {
 function passwordsOf (text: string): string[] {
   if (!text.includes('://') || !URL.canParse(text)) return []
   const url = new URL(text)
-  const inQuery = [...url.searchParams].filter(([name]) => /passw|secret|token|key/i.test(name)).map(([, password]) => password)
+  const inQuery = [...url.searchParams].filter(([name]) => /passw|secret|token|key/i.test(name)).map(([, password]) =>
+    password
+  )
   const written = /:\/\/[^/?#]*?:([^/?#]*)@/.exec(text)?.[1] ?? ''
   return [...new Set([url.password, written, decoded(url.password), ...inQuery])]
 }

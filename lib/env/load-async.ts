@@ -8,14 +8,39 @@ import { complete, finish, itemsOf, LoadEnvOptionsSchema, prepare, readTexts, ty
 import { startRefresh, type Judge, type OnRotate, type Origin } from './refresh.js'
 import { ask, type SecretSource } from './secret-source.js'
 
-const duration = (options: { description: string, fix: string }) => Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
+const duration = (options: { description: string, fix: string }) =>
+  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
 
 export const LoadEnvAsyncOptionsSchema = Type.Object({
   ...LoadEnvOptionsSchema.properties,
-  sources: Type.Optional(Type.Unsafe<readonly SecretSource[]>(Type.Array(Type.Unknown(), { description: 'Asked at once for every `secret` and `redact` variable that the environment does not give; the first that has it counts.', fix: 'Write a list of sources: [vaultSecrets({ ... })].' }))),
-  timeout: Type.Optional(duration({ description: 'How long each source may take, at boot and at a refresh. Default 5s.', fix: 'Write a duration: \'5s\'.' })),
-  refresh: Type.Optional(duration({ description: 'How often the sources are asked again. Default: never.', fix: 'Write a duration of at least 1s: \'5m\'.' })),
-  onRotate: Type.Optional(Type.Unsafe<OnRotate>(Type.Unknown({ description: 'Called with the name and the new, checked value of a secret that changed at its source.' }))),
+  sources: Type.Optional(
+    Type.Unsafe<readonly SecretSource[]>(
+      Type.Array(Type.Unknown(), {
+        description:
+          'Asked at once for every `secret` and `redact` variable that the environment does not give; the first that has it counts.',
+        fix: 'Write a list of sources: [vaultSecrets({ ... })].',
+      }),
+    ),
+  ),
+  timeout: Type.Optional(
+    duration({
+      description: 'How long each source may take, at boot and at a refresh. Default 5s.',
+      fix: "Write a duration: '5s'.",
+    }),
+  ),
+  refresh: Type.Optional(
+    duration({
+      description: 'How often the sources are asked again. Default: never.',
+      fix: "Write a duration of at least 1s: '5m'.",
+    }),
+  ),
+  onRotate: Type.Optional(
+    Type.Unsafe<OnRotate>(
+      Type.Unknown({
+        description: 'Called with the name and the new, checked value of a secret that changed at its source.',
+      }),
+    ),
+  ),
 }, { additionalProperties: false })
 
 /** Options of `loadEnvAsync`. */
@@ -27,7 +52,11 @@ const SHORTEST_REFRESH_MS = 1000
 const LONGEST_TIMER_MS = 2_147_483_647
 
 /** Like `readConfig`, and asks the sources for the secrets that the environment does not give. */
-export async function readConfigAsync (schema: unknown, options: unknown, problems: Problem[]): Promise<LoadedEnv | null> {
+export async function readConfigAsync (
+  schema: unknown,
+  options: unknown,
+  problems: Problem[],
+): Promise<LoadedEnv | null> {
   const before = problems.length
   const { source, dotenv, ...written } = checkOptions(LoadEnvAsyncOptionsSchema, options, 'env', problems) ?? {}
   const settings = resolveSettings(written, problems)
@@ -35,17 +64,29 @@ export async function readConfigAsync (schema: unknown, options: unknown, proble
   if (reading === null) return null
 
   const { texts, wrong } = readTexts(reading, problems)
-  const wanted = reading.variables.filter(({ name, hidden }) => hidden && !texts.has(name) && !wrong.has(name)).map(({ name }) => name)
+  const wanted = reading.variables.filter(({ name, hidden }) => hidden && !texts.has(name) && !wrong.has(name)).map((
+    { name },
+  ) => name)
   const found = await askAll(settings.sources, wanted, settings.timeoutMs, problems)
-  const completed = complete(reading, {
-    texts: new Map([...texts, ...found.texts]),
-    // What a source that failed was asked for may be there: calling it missing would send people to the wrong place.
-    wrong: new Set([...wrong, ...(found.failed ? wanted : [])]),
-  }, settings.sources.length === 0 ? '' : `, or store it in ${settings.sources.map(({ name }) => name).join(' or ')}`, problems)
+  const completed = complete(
+    reading,
+    {
+      texts: new Map([...texts, ...found.texts]),
+      // What a source that failed was asked for may be there: calling it missing would send people to the wrong place.
+      wrong: new Set([...wrong, ...(found.failed ? wanted : [])]),
+    },
+    settings.sources.length === 0 ? '' : `, or store it in ${settings.sources.map(({ name }) => name).join(' or ')}`,
+    problems,
+  )
   const config = finish(reading, completed, before, problems)
   if (config === null) return null
   if (settings.refreshMs !== null && found.origins.length > 0) {
-    startRefresh(config, { ...settings, refreshMs: settings.refreshMs, origins: found.origins, judge: judgeOf(reading, completed.data) })
+    startRefresh(config, {
+      ...settings,
+      refreshMs: settings.refreshMs,
+      origins: found.origins,
+      judge: judgeOf(reading, completed.data),
+    })
   }
   return config
 }
@@ -57,17 +98,42 @@ interface Settings {
   readonly onRotate: OnRotate | null
 }
 
-function resolveSettings ({ sources = [], timeout = DEFAULT_TIMEOUT, refresh, onRotate }: LoadEnvAsyncOptions, problems: Problem[]): Settings {
+function resolveSettings (
+  { sources = [], timeout = DEFAULT_TIMEOUT, refresh, onRotate }: LoadEnvAsyncOptions,
+  problems: Problem[],
+): Settings {
   const timeoutMs = parseDuration(timeout)
   const refreshMs = refresh === undefined ? null : parseDuration(refresh)
   sources.forEach((source: unknown, index) => {
-    if (!isSource(source)) problems.push({ path: `env.sources[${index}]`, message: 'Not a secret source.', fix: 'Give { name, load }, or what fileSecrets, vaultSecrets or awsSecrets returned.' })
+    if (!isSource(source))
+      {problems.push({
+        path: `env.sources[${index}]`,
+        message: 'Not a secret source.',
+        fix: 'Give { name, load }, or what fileSecrets, vaultSecrets or awsSecrets returned.',
+      })}
   })
-  if (timeoutMs > LONGEST_TIMER_MS) problems.push({ path: 'env.timeout', message: 'Longer than a timer can run.', fix: 'Write a few seconds.' })
-  if (refreshMs !== null && (refreshMs < SHORTEST_REFRESH_MS || refreshMs > LONGEST_TIMER_MS)) problems.push({ path: 'env.refresh', message: 'Shorter than 1s or longer than a timer can run.', fix: 'Write minutes or hours: \'5m\'.' })
-  if (refreshMs !== null && sources.length === 0) problems.push({ path: 'env.refresh', message: 'There are no sources to ask again.', fix: 'Remove it, or add `sources`: variables and files of the environment are read once.' })
-  if (onRotate !== undefined && typeof onRotate !== 'function') problems.push({ path: 'env.onRotate', message: 'Not a function.', fix: 'Write onRotate (name, value) { ... }.' })
-  if (onRotate !== undefined && refreshMs === null) problems.push({ path: 'env.onRotate', message: 'Never called without `refresh`.', fix: 'Write refresh: \'5m\', or remove it.' })
+  if (timeoutMs > LONGEST_TIMER_MS)
+    {problems.push({ path: 'env.timeout', message: 'Longer than a timer can run.', fix: 'Write a few seconds.' })}
+  if (refreshMs !== null && (refreshMs < SHORTEST_REFRESH_MS || refreshMs > LONGEST_TIMER_MS))
+    {problems.push({
+      path: 'env.refresh',
+      message: 'Shorter than 1s or longer than a timer can run.',
+      fix: "Write minutes or hours: '5m'.",
+    })}
+  if (refreshMs !== null && sources.length === 0)
+    {problems.push({
+      path: 'env.refresh',
+      message: 'There are no sources to ask again.',
+      fix: 'Remove it, or add `sources`: variables and files of the environment are read once.',
+    })}
+  if (onRotate !== undefined && typeof onRotate !== 'function')
+    {problems.push({ path: 'env.onRotate', message: 'Not a function.', fix: 'Write onRotate (name, value) { ... }.' })}
+  if (onRotate !== undefined && refreshMs === null)
+    {problems.push({
+      path: 'env.onRotate',
+      message: 'Never called without `refresh`.',
+      fix: "Write refresh: '5m', or remove it.",
+    })}
   return { sources, timeoutMs, refreshMs, onRotate: onRotate ?? null }
 }
 
@@ -85,7 +151,12 @@ interface Found {
 }
 
 /** All at once, so that the slowest decides how long a start takes and every problem is seen. */
-async function askAll (sources: readonly SecretSource[], names: readonly string[], timeoutMs: number, problems: Problem[]): Promise<Found> {
+async function askAll (
+  sources: readonly SecretSource[],
+  names: readonly string[],
+  timeoutMs: number,
+  problems: Problem[],
+): Promise<Found> {
   const usable = sources.every(isSource)
   if (!usable || names.length === 0) return { texts: new Map(), origins: [], failed: !usable }
   const answers = await Promise.all(sources.map((source) => ask(source, names, timeoutMs)))
@@ -96,7 +167,13 @@ async function askAll (sources: readonly SecretSource[], names: readonly string[
     const answer = answers[index]
     if (answer === undefined || 'problems' in answer) {
       failed = true
-      problems.push(...(answer?.problems ?? []).map(({ message, fix }) => ({ path: `env.sources[${index}]`, message: `${source.name}: ${message}`, fix })))
+      problems.push(
+        ...(answer?.problems ?? []).map(({ message, fix }) => ({
+          path: `env.sources[${index}]`,
+          message: `${source.name}: ${message}`,
+          fix,
+        })),
+      )
       continue
     }
     const own = new Map([...answer.texts].filter(([name]) => !texts.has(name)))

@@ -10,8 +10,20 @@ import { isEnvSchema, readEnvSchema, type EnvVariable } from './schema.js'
 import { readDotenv, readText, type EnvSource } from './source.js'
 
 export const LoadEnvOptionsSchema = Type.Object({
-  source: Type.Optional(Type.Unsafe<EnvSource>(Type.Unknown({ description: 'Where the variables come from instead of process.env; then no .env is read unless `dotenv` asks for it.' }))),
-  dotenv: Type.Optional(Type.Union([Type.Boolean(), Type.String({ minLength: 1 })], { description: 'Outside production: true or a path reads that .env file and misses it aloud, false reads none. Default: ./.env when it exists.' })),
+  source: Type.Optional(
+    Type.Unsafe<EnvSource>(
+      Type.Unknown({
+        description:
+          'Where the variables come from instead of process.env; then no .env is read unless `dotenv` asks for it.',
+      }),
+    ),
+  ),
+  dotenv: Type.Optional(
+    Type.Union([Type.Boolean(), Type.String({ minLength: 1 })], {
+      description:
+        'Outside production: true or a path reads that .env file and misses it aloud, false reads none. Default: ./.env when it exists.',
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** Options of `loadEnv`. */
@@ -29,7 +41,11 @@ export interface Reading {
 export function readConfig (schema: unknown, options: unknown, problems: Problem[]): LoadedEnv | null {
   const before = problems.length
   if (isPlainObject(options) && options['sources'] !== undefined) {
-    problems.push({ path: 'env.sources', message: 'Secret sources are asked over a network, which has to be waited for.', fix: 'Write env: await loadEnvAsync(schema, { sources }).' })
+    problems.push({
+      path: 'env.sources',
+      message: 'Secret sources are asked over a network, which has to be waited for.',
+      fix: 'Write env: await loadEnvAsync(schema, { sources }).',
+    })
     return null
   }
   const { source, dotenv } = checkOptions(LoadEnvOptionsSchema, options, 'env', problems) ?? {}
@@ -40,7 +56,12 @@ export function readConfig (schema: unknown, options: unknown, problems: Problem
 }
 
 /** Null when the schema or the options are wrong: no value can be judged by them. */
-export function prepare (schema: unknown, { source, dotenv }: { readonly source: unknown, readonly dotenv: boolean | string | undefined }, before: number, problems: Problem[]): Reading | null {
+export function prepare (
+  schema: unknown,
+  { source, dotenv }: { readonly source: unknown, readonly dotenv: boolean | string | undefined },
+  before: number,
+  problems: Problem[],
+): Reading | null {
   const variables = readEnvSchema(schema, problems)
   const origin = sourceOf(source, problems)
   if (problems.length > before || origin === null) return null
@@ -52,7 +73,11 @@ export function prepare (schema: unknown, { source, dotenv }: { readonly source:
 export function sourceOf (source: unknown, problems: Problem[]): EnvSource | null {
   if (source === undefined) return process.env
   if (typeof source === 'object' && source !== null && !Array.isArray(source)) return source as EnvSource
-  problems.push({ path: 'env.source', message: 'Not an object of variables.', fix: 'Write { NAME: \'value\' }, or leave it out for process.env.' })
+  problems.push({
+    path: 'env.source',
+    message: 'Not an object of variables.',
+    fix: "Write { NAME: 'value' }, or leave it out for process.env.",
+  })
   return null
 }
 
@@ -82,7 +107,12 @@ export interface Completed {
  * Makes what may be made up, and reports what is missing.
  * @param elsewhere a further way to give a secret, as the end of a sentence
  */
-export function complete ({ variables, production }: Reading, { texts, wrong }: Read, elsewhere: string, problems: Problem[]): Completed {
+export function complete (
+  { variables, production }: Reading,
+  { texts, wrong }: Read,
+  elsewhere: string,
+  problems: Problem[],
+): Completed {
   const data: Record<string, string | readonly string[]> = {}
   const generated: string[] = []
   for (const variable of variables) {
@@ -97,7 +127,11 @@ export function complete ({ variables, production }: Reading, { texts, wrong }: 
       generated.push(name)
     } else if (!variable.hasDefault && (variable.required || (variable.requiredInProduction && production))) {
       const how = `Set ${name}, or ${name}_FILE to the path of a file that holds it${variable.hidden ? elsewhere : ''}.`
-      problems.push({ path: `env.${name}`, message: 'Missing.', fix: [variable.description, how, variable.secret ? SECRET_FIX : null].filter((part) => part !== null).join(' ') })
+      problems.push({
+        path: `env.${name}`,
+        message: 'Missing.',
+        fix: [variable.description, how, variable.secret ? SECRET_FIX : null].filter((part) => part !== null).join(' '),
+      })
     }
   }
   return { data, generated }
@@ -109,7 +143,12 @@ export function itemsOf ({ separator }: EnvVariable, text: string): string | rea
 }
 
 /** Judges everything that was read, also beside problems; null when there is any. */
-export function finish ({ schema, variables, production }: Reading, { data, generated }: Completed, before: number, problems: Problem[]): LoadedEnv | null {
+export function finish (
+  { schema, variables, production }: Reading,
+  { data, generated }: Completed,
+  before: number,
+  problems: Problem[],
+): LoadedEnv | null {
   const values = validate(schema, variables, data, problems)
   checkSecrets(variables, data, problems)
   if (problems.length > before) return null

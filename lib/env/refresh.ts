@@ -77,7 +77,8 @@ class Refresher {
       const failedBefore = state.failure !== null
       state.failure = failure
       if (failure !== null && !failedBefore) this.#tellFailure(state)
-      if (failure === null && failedBefore) this.#log?.info({ source: state.source.name }, 'the secrets can be refreshed again')
+      if (failure === null && failedBefore)
+        {this.#log?.info({ source: state.source.name }, 'the secrets can be refreshed again')}
     }
   }
 
@@ -86,18 +87,26 @@ class Refresher {
     const answer = await ask(state.source, [...state.texts.keys()], this.#settings.timeoutMs, this.#stop.signal)
     if ('problems' in answer) return answer.problems
     const gone = [...state.texts.keys()].filter((name) => !answer.texts.has(name))
-    if (gone.length > 0) return [{ message: `It no longer has ${gone.join(', ')}.`, fix: 'Store it again, or deploy without it.' }]
+    if (gone.length > 0)
+      {return [{ message: `It no longer has ${gone.join(', ')}.`, fix: 'Store it again, or deploy without it.' }]}
     const changed = new Map([...answer.texts].filter(([name, text]) => state.texts.get(name) !== text))
     if (changed.size === 0) return null
     const { values, problems, accept } = this.#settings.judge(changed)
-    if (problems.length > 0) return problems.map(({ path, message, fix }) => ({ message: `The rotated value is refused: ${path}: ${message}`, fix }))
+    if (problems.length > 0)
+      {return problems.map(({ path, message, fix }) => ({
+        message: `The rotated value is refused: ${path}: ${message}`,
+        fix,
+      }))}
     for (const name of changed.keys()) {
       const failure = await this.#hand(name, values[name])
       if (failure !== null) return [failure]
     }
     accept()
     state.texts = answer.texts
-    this.#log?.info({ source: state.source.name, variables: [...changed.keys()] }, 'secrets were rotated at their source')
+    this.#log?.info(
+      { source: state.source.name, variables: [...changed.keys()] },
+      'secrets were rotated at their source',
+    )
     return null
   }
 
@@ -108,13 +117,19 @@ class Refresher {
       await this.#settings.onRotate?.(name, value)
       return null
     } catch (error) {
-      return { message: `onRotate failed for ${name} (${codeOf(error)}).`, fix: 'It is called again at the next refresh.' }
+      return {
+        message: `onRotate failed for ${name} (${codeOf(error)}).`,
+        fix: 'It is called again at the next refresh.',
+      }
     }
   }
 
   #tellFailure ({ source, failure }: State): void {
     if (failure === null) return
-    this.#log?.error({ source: source.name, problems: failure.map(({ message, fix }) => `${message} ${fix}`) }, 'the secrets could not be refreshed: the ones that were read before stay in use')
+    this.#log?.error(
+      { source: source.name, problems: failure.map(({ message, fix }) => `${message} ${fix}`) },
+      'the secrets could not be refreshed: the ones that were read before stay in use',
+    )
   }
 }
 

@@ -31,12 +31,22 @@ const VALUE_KEYWORDS: readonly string[] = [
   'items', 'minItems', 'maxItems', 'uniqueItems',
 ]
 
-const OBJECT_KEYWORDS: readonly string[] = ['$id', 'type', 'title', 'description', 'properties', 'required', 'additionalProperties']
+const OBJECT_KEYWORDS: readonly string[] = [
+  '$id',
+  'type',
+  'title',
+  'description',
+  'properties',
+  'required',
+  'additionalProperties',
+]
 
 const SCALARS: ReadonlySet<unknown> = new Set(['string', 'number', 'integer', 'boolean'])
 
 /** True for a TypeBox (or JSON Schema) object, the form in which the variables are declared. */
-export function isEnvSchema (value: unknown): value is Readonly<Record<string, unknown>> & { readonly properties: Readonly<Record<string, unknown>> } {
+export function isEnvSchema (
+  value: unknown,
+): value is Readonly<Record<string, unknown>> & { readonly properties: Readonly<Record<string, unknown>> } {
   return isPlainObject(value) && value['type'] === 'object' && isPlainObject(value['properties'])
 }
 
@@ -46,12 +56,18 @@ export function isEnvSchema (value: unknown): value is Readonly<Record<string, u
  */
 export function readEnvSchema (schema: unknown, problems: Problem[]): readonly EnvVariable[] {
   if (!isEnvSchema(schema)) {
-    problems.push({ path: 'env', message: 'Not a schema of environment variables.', fix: 'Write Type.Object({ PORT: Type.Integer({ default: 3000 }) }).' })
+    problems.push({
+      path: 'env',
+      message: 'Not a schema of environment variables.',
+      fix: 'Write Type.Object({ PORT: Type.Integer({ default: 3000 }) }).',
+    })
     return []
   }
   checkKeywords(schema, OBJECT_KEYWORDS, 'env', problems)
   const required: unknown = schema['required'] ?? []
-  return Object.entries(schema.properties).map(([name, property]) => readVariable(name, property, Array.isArray(required) && required.includes(name), problems))
+  return Object.entries(schema.properties).map(([name, property]) =>
+    readVariable(name, property, Array.isArray(required) && required.includes(name), problems)
+  )
 }
 
 function readVariable (name: string, property: unknown, required: boolean, problems: Problem[]): EnvVariable {
@@ -60,9 +76,14 @@ function readVariable (name: string, property: unknown, required: boolean, probl
   const { secret, redact, generate, requiredIn, separator, message, ...rest } = written
   // Ajv would take what every object inherits for a value that is there.
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name in Object.prototype) {
-    problems.push({ path, message: 'Not a name for an environment variable.', fix: 'Use letters, digits and underscores, and no name that every object inherits.' })
+    problems.push({
+      path,
+      message: 'Not a name for an environment variable.',
+      fix: 'Use letters, digits and underscores, and no name that every object inherits.',
+    })
   }
-  if (!isPlainObject(property)) problems.push({ path, message: 'Not a schema.', fix: 'Write a TypeBox schema, for example Type.String().' })
+  if (!isPlainObject(property))
+    {problems.push({ path, message: 'Not a schema.', fix: 'Write a TypeBox schema, for example Type.String().' })}
   checkKeywords(written, [...OWN_KEYWORDS, ...VALUE_KEYWORDS], path, problems)
   checkForm(rest, path, problems)
   checkOwnKeywords(written, required, path, problems)
@@ -81,7 +102,12 @@ function readVariable (name: string, property: unknown, required: boolean, probl
   })
 }
 
-function checkKeywords (schema: Readonly<Record<string, unknown>>, known: readonly string[], path: string, problems: Problem[]): void {
+function checkKeywords (
+  schema: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+  path: string,
+  problems: Problem[],
+): void {
   for (const keyword of Object.keys(schema)) {
     if (known.includes(keyword) || schema[keyword] === undefined) continue
     const near = nearest(keyword, known)
@@ -101,13 +127,21 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
       checkKeywords(items, VALUE_KEYWORDS, `${path}.items`, problems)
       checkForm(items, `${path}.items`, problems)
     } else {
-      problems.push({ path, message: 'A list of this kind cannot be read from text.', fix: 'Write Type.Array(Type.String(), { separator: \',\' }).' })
+      problems.push({
+        path,
+        message: 'A list of this kind cannot be read from text.',
+        fix: "Write Type.Array(Type.String(), { separator: ',' }).",
+      })
     }
     return
   }
   const { type, anyOf } = schema
   if (type !== undefined && !SCALARS.has(type)) {
-    problems.push({ path, message: 'This type cannot be read from text.', fix: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.' })
+    problems.push({
+      path,
+      message: 'This type cannot be read from text.',
+      fix: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.',
+    })
   }
   if (anyOf === undefined) return
   for (const [index, member] of (Array.isArray(anyOf) ? anyOf as unknown[] : [anyOf]).entries()) {
@@ -115,36 +149,65 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
       checkKeywords(member, VALUE_KEYWORDS, `${path}.anyOf[${index}]`, problems)
       checkForm(member, `${path}.anyOf[${index}]`, problems)
     } else {
-      problems.push({ path: `${path}.anyOf[${index}]`, message: 'This type cannot be read from text.', fix: 'Use literals, strings, numbers, integers or booleans.' })
+      problems.push({
+        path: `${path}.anyOf[${index}]`,
+        message: 'This type cannot be read from text.',
+        fix: 'Use literals, strings, numbers, integers or booleans.',
+      })
     }
   }
 }
 
-function checkOwnKeywords (schema: Readonly<Record<string, unknown>>, required: boolean, path: string, problems: Problem[]): void {
+function checkOwnKeywords (
+  schema: Readonly<Record<string, unknown>>,
+  required: boolean,
+  path: string,
+  problems: Problem[],
+): void {
   const { secret, redact, generate, requiredIn, separator, message, items, type } = schema
   const isList = type === 'array'
   const add = (message: string, fix: string): void => { problems.push({ path, message, fix }) }
   for (const [keyword, value] of [['secret', secret], ['redact', redact], ['generate', generate]] as const) {
-    if (value !== undefined && typeof value !== 'boolean') add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)
+    if (value !== undefined && typeof value !== 'boolean')
+      {add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)}
   }
-  if (message !== undefined && (typeof message !== 'string' || message === '')) add('`message` is not a text.', 'Write one sentence that says what the value has to be, or leave it out.')
-  if (secret === true && redact === true) add('`redact` beside `secret`, which redacts already.', 'Remove `redact`; remove `secret` instead when the value is not a key.')
+  if (message !== undefined && (typeof message !== 'string' || message === ''))
+    {add('`message` is not a text.', 'Write one sentence that says what the value has to be, or leave it out.')}
+  if (secret === true && redact === true)
+    {add(
+      '`redact` beside `secret`, which redacts already.',
+      'Remove `redact`; remove `secret` instead when the value is not a key.',
+    )}
   const valueType = isList && isPlainObject(items) ? items['type'] : type
   // Whoever redacts logs looks for texts.
-  if (redact === true && valueType !== 'string') add('Only a string can be redacted.', 'Declare it as Type.String({ redact: true }).')
+  if (redact === true && valueType !== 'string')
+    {add('Only a string can be redacted.', 'Declare it as Type.String({ redact: true }).')}
   if (secret === true) {
     if (valueType !== 'string') add('Only a string can be a secret.', 'Declare it as Type.String({ secret: true }).')
-    if (schema['default'] !== undefined) add('A secret with a default is no secret: the default stands in the code.', 'Remove `default`; `generate: true` makes one outside production.')
+    if (schema['default'] !== undefined)
+      {add(
+        'A secret with a default is no secret: the default stands in the code.',
+        'Remove `default`; `generate: true` makes one outside production.',
+      )}
   }
   if (generate === true) {
-    if (secret !== true) add('`generate` without `secret`.', 'Write { secret: true, generate: true }, or a `default` for what is not secret.')
+    if (secret !== true)
+      {add(
+        '`generate` without `secret`.',
+        'Write { secret: true, generate: true }, or a `default` for what is not secret.',
+      )}
     if (isList) add('A list cannot be generated.', 'Remove `generate`.')
   }
   if (requiredIn !== undefined) {
-    if (requiredIn !== 'production') add('`requiredIn` knows one value.', 'Write requiredIn: \'production\'.')
-    else if (schema['default'] !== undefined) add('`requiredIn` with a default: it could never be missing.', 'Remove one of the two.')
+    if (requiredIn !== 'production') add('`requiredIn` knows one value.', "Write requiredIn: 'production'.")
+    else if (schema['default'] !== undefined)
+      {add('`requiredIn` with a default: it could never be missing.', 'Remove one of the two.')}
     // Otherwise the type would promise a value that is not there outside production.
-    else if (required && generate !== true) add('`requiredIn` on a variable that is required everywhere.', 'Wrap it: Type.Optional(Type.String({ requiredIn: \'production\' })).')
+    else if (required && generate !== true)
+      {add(
+        '`requiredIn` on a variable that is required everywhere.',
+        "Wrap it: Type.Optional(Type.String({ requiredIn: 'production' })).",
+      )}
   }
   if (isList !== (separator !== undefined)) {
     if (isList) add('A list without `separator`.', 'Write Type.Array(Type.String(), { separator: \',\' }).')

@@ -8,8 +8,9 @@ export interface LoadContext {
 }
 
 /**
- * Where secrets come from beside the environment. `load` gives the text of each name it has and leaves out the others; it
- * rejects when it cannot tell, with a `SecretSourceError` where a person can fix it. It is called again at each refresh.
+ * Where secrets come from beside the environment. `load` gives the text of each name it has and leaves out the others;
+ * it rejects when it cannot tell, with a `SecretSourceError` where a person can fix it. It is called again at each
+ * refresh.
  */
 export interface SecretSource {
   /** For messages: what and where, without credentials. */
@@ -33,10 +34,22 @@ export class SecretSourceError extends Error {
 export type Answer = { readonly texts: ReadonlyMap<string, string> } | { readonly problems: readonly SourceProblem[] }
 
 /** Asks a source, at most until the deadline, whether it heeds its signal or not. It never rejects. */
-export async function ask (source: SecretSource, names: readonly string[], timeoutMs: number, stop: AbortSignal | null = null): Promise<Answer> {
+export async function ask (
+  source: SecretSource,
+  names: readonly string[],
+  timeoutMs: number,
+  stop: AbortSignal | null = null,
+): Promise<Answer> {
   const deadline = new AbortController()
   const late = new Promise<Answer>((resolve) => {
-    deadline.signal.addEventListener('abort', () => { resolve({ problems: [{ message: `No answer within ${timeoutMs} ms.`, fix: 'Check that it can be reached from here, or give it a longer `timeout`.' }] }) }, { once: true })
+    deadline.signal.addEventListener('abort', () => {
+      resolve({
+        problems: [{
+          message: `No answer within ${timeoutMs} ms.`,
+          fix: 'Check that it can be reached from here, or give it a longer `timeout`.',
+        }],
+      })
+    }, { once: true })
   })
   const abort = (): void => { deadline.abort() }
   const timer = setTimeout(abort, timeoutMs)
@@ -56,9 +69,20 @@ async function answerOf (source: SecretSource, names: readonly string[], signal:
   } catch (error) {
     if (error instanceof SecretSourceError) return { problems: error.problems }
     // A foreign message may quote what it could not read.
-    return { problems: [{ message: `It failed (${codeOf(error)}).`, fix: 'Check the source; its own message is not shown, because it may hold a value.' }] }
+    return {
+      problems: [{
+        message: `It failed (${codeOf(error)}).`,
+        fix: 'Check the source; its own message is not shown, because it may hold a value.',
+      }],
+    }
   }
-  if (typeof loaded !== 'object' || loaded === null) return { problems: [{ message: 'It did not answer with an object of texts.', fix: 'Let `load` resolve to { NAME: \'value\' }.' }] }
+  if (typeof loaded !== 'object' || loaded === null)
+    {return {
+      problems: [{
+        message: 'It did not answer with an object of texts.',
+        fix: "Let `load` resolve to { NAME: 'value' }.",
+      }],
+    }}
   const texts = new Map<string, string>()
   const problems: SourceProblem[] = []
   for (const name of names) {

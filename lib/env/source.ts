@@ -17,7 +17,12 @@ export function readDotenv (dotenv: boolean | string | undefined, source: EnvSou
   if (dotenv === false) return {}
   const production = isProduction(source)
   if (production) {
-    if (dotenv !== undefined) problems.push({ path: 'env.dotenv', message: 'A .env file is never read in production.', fix: 'Remove the option, and set the variables in the environment or as files (NAME_FILE).' })
+    if (dotenv !== undefined)
+      {problems.push({
+        path: 'env.dotenv',
+        message: 'A .env file is never read in production.',
+        fix: 'Remove the option, and set the variables in the environment or as files (NAME_FILE).',
+      })}
     return {}
   }
   const path = typeof dotenv === 'string' ? dotenv : '.env'
@@ -26,12 +31,21 @@ export function readDotenv (dotenv: boolean | string | undefined, source: EnvSou
     text = readFileSync(path, 'utf8')
   } catch (error) {
     const code = codeOf(error)
-    if (dotenv !== undefined || code !== 'ENOENT') problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} cannot be read (${code}).`, fix: 'Create it, correct the path, or write dotenv: false.' })
+    if (dotenv !== undefined || code !== 'ENOENT')
+      {problems.push({
+        path: 'env.dotenv',
+        message: `The file ${quoted(path)} cannot be read (${code}).`,
+        fix: 'Create it, correct the path, or write dotenv: false.',
+      })}
     return {}
   }
   const parsed = parseEnv(text)
   if (isProduction(parsed)) {
-    problems.push({ path: 'env.dotenv', message: `The file ${quoted(path)} sets NODE_ENV to production, but it is only read outside production.`, fix: 'Set NODE_ENV in the process environment.' })
+    problems.push({
+      path: 'env.dotenv',
+      message: `The file ${quoted(path)} sets NODE_ENV to production, but it is only read outside production.`,
+      fix: 'Set NODE_ENV in the process environment.',
+    })
   }
   return parsed
 }
@@ -52,25 +66,40 @@ export function readText (wanted: Wanted, layers: readonly EnvSource[], problems
   const file = mayBeFile ? lookUp(`${name}_FILE`, layers, false, problems) : undefined
   if (file === undefined) return direct
   if (direct !== undefined && direct !== '') {
-    problems.push({ path: `env.${name}`, message: `Both ${name} and ${name}_FILE are set.`, fix: 'Keep one of the two.' })
+    problems.push({
+      path: `env.${name}`,
+      message: `Both ${name} and ${name}_FILE are set.`,
+      fix: 'Keep one of the two.',
+    })
     return undefined
   }
   return readValueFile(name, file, problems)
 }
 
-function lookUp (name: string, layers: readonly EnvSource[], emptyCounts: boolean, problems: Problem[]): string | undefined {
+function lookUp (
+  name: string,
+  layers: readonly EnvSource[],
+  emptyCounts: boolean,
+  problems: Problem[],
+): string | undefined {
   for (const layer of layers) {
     const value: unknown = Object.hasOwn(layer, name) ? layer[name] : undefined
     if (value === undefined || (value === '' && !emptyCounts)) continue
     if (typeof value === 'string') return value
-    problems.push({ path: `env.${name}`, message: 'The source holds something else than text.', fix: 'Give each variable as a string, as process.env does.' })
+    problems.push({
+      path: `env.${name}`,
+      message: 'The source holds something else than text.',
+      fix: 'Give each variable as a string, as process.env does.',
+    })
     return undefined
   }
   return undefined
 }
 
 function readValueFile (name: string, path: string, problems: Problem[]): string | undefined {
-  const add = (message: string, fix: string): void => { problems.push({ path: `env.${name}`, message: `${name}_FILE: ${message}`, fix }) }
+  const add = (message: string, fix: string): void => {
+    problems.push({ path: `env.${name}`, message: `${name}_FILE: ${message}`, fix })
+  }
   let bytes: Buffer | null
   try {
     bytes = readSmallFile(path)
@@ -83,7 +112,10 @@ function readValueFile (name: string, path: string, problems: Problem[]): string
     return undefined
   }
   if (bytes.length > MAX_FILE_BYTES) {
-    add(`${shownPath(path)} is larger than ${MAX_FILE_BYTES} bytes.`, 'Name the file that holds the value and nothing else.')
+    add(
+      `${shownPath(path)} is larger than ${MAX_FILE_BYTES} bytes.`,
+      'Name the file that holds the value and nothing else.',
+    )
     return undefined
   }
   let text: string
@@ -107,7 +139,8 @@ function readSmallFile (path: string): Buffer | null {
     if (!fstatSync(descriptor).isFile()) return null
     const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
     let length = 0
-    for (let read = -1; read !== 0 && length < buffer.length; length += read) read = readSync(descriptor, buffer, length, buffer.length - length, null)
+    for (let read = -1; read !== 0 && length < buffer.length; length += read)
+      {read = readSync(descriptor, buffer, length, buffer.length - length, null)}
     return buffer.subarray(0, length)
   } finally {
     closeSync(descriptor)
@@ -116,7 +149,9 @@ function readSmallFile (path: string): Buffer | null {
 
 /** Somebody may have put the secret itself into NAME_FILE: only what looks like a path is shown. */
 function shownPath (path: string): string {
-  return /^(?:\.{0,2}[/\\]|[A-Za-z]:[/\\])/.test(path) ? quoted(path) : 'The file (its value does not look like a path, so it is not shown)'
+  return /^(?:\.{0,2}[/\\]|[A-Za-z]:[/\\])/.test(path)
+    ? quoted(path)
+    : 'The file (its value does not look like a path, so it is not shown)'
 }
 
 function quoted (path: string): string {

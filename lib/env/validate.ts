@@ -10,12 +10,22 @@ export type Texts = Readonly<Record<string, string | readonly string[]>>
 
 interface AjvFinding { readonly keyword: string, readonly instancePath: string, readonly message?: string }
 
-/** At its first use, because services without the env plugin should not pay for loading it; `import()` would be asynchronous. */
+/**
+ * At its first use, because services without the env plugin should not pay for loading it; `import()` would be
+ * asynchronous.
+ */
 const load = createRequire(import.meta.url)
 
 /** Coerces and checks by env-schema, on a copy of the caller's schema. Missing variables were reported before. */
-export function validate (schema: unknown, variables: readonly EnvVariable[], data: Texts, problems: Problem[]): Record<string, unknown> {
-  const properties = Object.fromEntries(variables.map((variable) => [variable.name, structuredClone(withoutSymbols(variable.schema))]))
+export function validate (
+  schema: unknown,
+  variables: readonly EnvVariable[],
+  data: Texts,
+  problems: Problem[],
+): Record<string, unknown> {
+  const properties = Object.fromEntries(
+    variables.map((variable) => [variable.name, structuredClone(withoutSymbols(variable.schema))]),
+  )
   const { envSchema } = load('env-schema') as typeof EnvSchema
   try {
     return envSchema<Record<string, unknown>>({
@@ -34,7 +44,11 @@ export function validate (schema: unknown, variables: readonly EnvVariable[], da
   } catch (error) {
     const findings: unknown = error instanceof Error && 'errors' in error ? error.errors : null
     if (Array.isArray(findings)) addFindings(findings as AjvFinding[], variables, problems)
-    else problems.push({ path: 'env', message: `The schema does not compile: ${error instanceof Error ? error.message : 'unknown error'}.`, fix: 'Correct the schema.' })
+    else {problems.push({
+        path: 'env',
+        message: `The schema does not compile: ${error instanceof Error ? error.message : 'unknown error'}.`,
+        fix: 'Correct the schema.',
+      })}
     return {}
   }
 }
@@ -46,18 +60,31 @@ function addFindings (findings: readonly AjvFinding[], variables: readonly EnvVa
     // A choice reports each of its members first; what counts is that none fits.
     const choice = own.find(({ keyword }) => keyword === 'anyOf' || keyword === 'enum')
     for (const { keyword, message } of choice === undefined ? own : [choice]) {
-      const text = declared ?? (keyword === 'anyOf' || keyword === 'enum' ? 'Not one of the allowed values.' : `The value ${message ?? 'is not valid'}.`)
+      const text = declared ??
+        (keyword === 'anyOf' || keyword === 'enum'
+          ? 'Not one of the allowed values.'
+          : `The value ${message ?? 'is not valid'}.`)
       if (seen.has(`${name} ${text}`)) continue
       seen.add(`${name} ${text}`)
-      problems.push({ path: `env.${name}`, message: text, fix: description ?? allowed(schema) ?? `Correct ${name} in the environment.` })
+      problems.push({
+        path: `env.${name}`,
+        message: text,
+        fix: description ?? allowed(schema) ?? `Correct ${name} in the environment.`,
+      })
     }
   }
 }
 
 /** The values that a choice of literals allows; they stand in the schema, so they may be shown. */
 function allowed (schema: Readonly<Record<string, unknown>>): string | null {
-  const choices: unknown[] = Array.isArray(schema['enum']) ? schema['enum'] : Array.isArray(schema['anyOf']) ? schema['anyOf'].map((member: { const?: unknown }) => member.const) : []
-  const names = choices.filter((choice) => typeof choice === 'string' || typeof choice === 'number' || typeof choice === 'boolean')
+  const choices: unknown[] = Array.isArray(schema['enum'])
+    ? schema['enum']
+    : Array.isArray(schema['anyOf'])
+    ? schema['anyOf'].map((member: { const?: unknown }) => member.const)
+    : []
+  const names = choices.filter((choice) =>
+    typeof choice === 'string' || typeof choice === 'number' || typeof choice === 'boolean'
+  )
   return names.length === 0 || names.length < choices.length ? null : `Write one of: ${names.join(', ')}.`
 }
 
@@ -69,11 +96,16 @@ export function checkSecrets (variables: readonly EnvVariable[], data: Texts, pr
     for (const text of typeof read === 'string' ? [read] : read) {
       const owner = owners.get(text)
       if (owner !== undefined) {
-        problems.push({ path: `env.${name}`, message: owner === name ? 'The same secret twice.' : `The same secret as ${owner}.`, fix: 'Give each its own value: who learns one of them must not have the other.' })
+        problems.push({
+          path: `env.${name}`,
+          message: owner === name ? 'The same secret twice.' : `The same secret as ${owner}.`,
+          fix: 'Give each its own value: who learns one of them must not have the other.',
+        })
       }
       owners.set(text, name)
       const reasons = isPrivateKey(text) ? [] : secretProblems(text)
-      if (reasons.length > 0) problems.push({ path: `env.${name}`, message: `Too weak for a secret. ${reasons.join(' ')}`, fix: SECRET_FIX })
+      if (reasons.length > 0)
+        {problems.push({ path: `env.${name}`, message: `Too weak for a secret. ${reasons.join(' ')}`, fix: SECRET_FIX })}
     }
   }
 }

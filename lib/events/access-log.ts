@@ -37,7 +37,12 @@ function recentText (text: string): string {
 }
 
 /** What the log says of one request. `reply` is null when the client was gone before it was answered. */
-export function accessLine (request: FastifyRequest, reply: FastifyReply | null, ms: number, { userAgent }: AccessLogSettings): AccessLine {
+export function accessLine (
+  request: FastifyRequest,
+  reply: FastifyReply | null,
+  ms: number,
+  { userAgent }: AccessLogSettings,
+): AccessLine {
   const agent = userAgent ? request.headers['user-agent'] : undefined
   const userId = userOf(request)
   const bytes = reply === null ? undefined : bytesOf(reply)

@@ -1,6 +1,6 @@
 /**
- * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the seven that it
- * lacks (`authn_token_invalid`, `address_denied`, `malicious_csrf`, `csp_violation`, `proxy_headers_untrusted`,
+ * Every security event, with its log level and its fields. Names are those of the OWASP Logging Vocabulary; the seven
+ * that it lacks (`authn_token_invalid`, `address_denied`, `malicious_csrf`, `csp_violation`, `proxy_headers_untrusted`,
  * `store_unavailable`, `store_recovered`) follow its pattern.
  * No event carries a password, a token, a cookie, a full e-mail address or a body value.
  */
@@ -23,7 +23,11 @@ export interface SuiteEventFields {
   input_validation_fail: { readonly part: string, readonly paths: readonly string[] }
   malicious_cors: { readonly reason: string }
   malicious_csrf: { readonly reason: string }
-  csp_violation: { readonly directive: string, readonly blocked: string, readonly disposition: 'enforce' | 'report' | 'unknown' }
+  csp_violation: {
+    readonly directive: string
+    readonly blocked: string
+    readonly disposition: 'enforce' | 'report' | 'unknown'
+  }
   proxy_headers_untrusted: { readonly header: string }
   store_unavailable: { readonly store: string, readonly fallback: string }
   store_recovered: { readonly store: string }
@@ -58,7 +62,10 @@ export type SecurityEvent = { [N in EventName]: { readonly name: N } & EventFiel
 
 export type EventLevel = 'info' | 'warn' | 'error'
 
-interface EventEntry<N extends EventName> { readonly level: EventLevel, readonly fields: readonly (keyof EventFields[N] & string)[] }
+interface EventEntry<N extends EventName> {
+  readonly level: EventLevel
+  readonly fields: readonly (keyof EventFields[N] & string)[]
+}
 
 const USER_BY = ['userId', 'by'] as const
 const USER_RESOURCE = ['userId', 'resource'] as const

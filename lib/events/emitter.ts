@@ -22,7 +22,9 @@ export type SecurityEventRecord<N extends EventName = EventName> = {
 export type Listenable = EventName | '*'
 
 /** A promise it returns is not waited for; its failure is logged. */
-export type SecurityEventListener<N extends Listenable> = (event: SecurityEventRecord<N extends EventName ? N : EventName>) => unknown
+export type SecurityEventListener<N extends Listenable> = (
+  event: SecurityEventRecord<N extends EventName ? N : EventName>,
+) => unknown
 
 type AnyListener = (event: never) => unknown
 
@@ -40,8 +42,8 @@ export class SecurityEvents {
   }
 
   /**
-   * Reports what only the app can know, such as a changed password; the request is the one that caused it. Fields that the
-   * catalogue does not have are dropped.
+   * Reports what only the app can know, such as a changed password; the request is the one that caused it. Fields that
+   * the catalogue does not have are dropped.
    */
   emit<N extends EventName> (name: N, fields: EventFields[N], request: FastifyRequest | null): void {
     assertEvent(name)

@@ -48,12 +48,26 @@ export class EventRecorder {
     const address: unknown = request?.ip
     // A socket that is gone has no address any more, whatever Fastify's types say.
     const ip = typeof address === 'string' ? safeText(address) : null
-    if (logged) (request?.log ?? this.#log)[EVENTS[name].level]({ event: name, ...fields, ...request !== null && { ip, route } }, name)
+    if (logged)
+      {(request?.log ?? this.#log)[EVENTS[name].level](
+        { event: name, ...fields, ...request !== null && { ip, route } },
+        name,
+      )}
     if (!heard) return
     // The fields are those that the catalogue declares for this name.
-    const record = Object.freeze({ name, ...fields, time: now, requestId: request === null ? null : safeText(request.id), ip, method: request?.method ?? null, route }) as SecurityEventRecord
+    const record = Object.freeze({
+      name,
+      ...fields,
+      time: now,
+      requestId: request === null ? null : safeText(request.id),
+      ip,
+      method: request?.method ?? null,
+      route,
+    }) as SecurityEventRecord
     if (this.#channel.hasSubscribers) this.#channel.publish(record)
-    SecurityEvents.deliver(this.events, record, (error) => { this.#log.error({ err: error, event: name }, 'a listener of security events failed') })
+    SecurityEvents.deliver(this.events, record, (error) => {
+      this.#log.error({ err: error, event: name }, 'a listener of security events failed')
+    })
   }
 
   /** Reports what is still uncounted in the log. */
@@ -64,7 +78,11 @@ export class EventRecorder {
   }
 
   #report ({ name, count, callers }: Suppressed): void {
-    this.#log[EVENTS[name].level]({ event: name, suppressed: count, callers: callers.map(({ caller, suppressed }) => ({ caller: safeText(caller), suppressed })) }, name)
+    this.#log[EVENTS[name].level]({
+      event: name,
+      suppressed: count,
+      callers: callers.map(({ caller, suppressed }) => ({ caller: safeText(caller), suppressed })),
+    }, name)
   }
 
   /** An attack that stops must be reported too; the timer never keeps the process alive. */

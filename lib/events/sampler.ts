@@ -73,7 +73,9 @@ export class EventSampler {
 
   /** What every window that is over left out; all windows when `now` is Infinity. */
   allEnded (now: number): Suppressed[] {
-    return [...this.#windows].filter(([, window]) => window.suppressed > 0 && isOver(window, now)).map(([name, window]) => take(name, window))
+    return [...this.#windows].filter(([, window]) => window.suppressed > 0 && isOver(window, now)).map((
+      [name, window],
+    ) => take(name, window))
   }
 }
 

@@ -2,7 +2,9 @@
 export const MAX_TEXT = 256
 export const MAX_ITEMS = 20
 
-/** C0, DEL and C1 (terminal escapes, line breaks), line and paragraph separators, zero-width marks and text direction. */
+/**
+ * C0, DEL and C1 (terminal escapes, line breaks), line and paragraph separators, zero-width marks and text direction.
+ */
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Surrogate}/gu
 
 const EMAIL = /([^\s@<>"',;:]{1,64})@([^\s@<>"',;:]{1,190}\.[^\s@<>"',;:.]{2,})/g
@@ -19,7 +21,9 @@ export function safeText (text: string): string {
   return escaped.length <= MAX_TEXT && head === text ? escaped : `${escaped.slice(0, MAX_TEXT - 1)}…`
 }
 
-/** The value of an event's field as it may leave: text, numbers, booleans and lists of those. Anything else is dropped. */
+/**
+ * The value of an event's field as it may leave: text, numbers, booleans and lists of those. Anything else is dropped.
+ */
 export function safeField (value: unknown): string | number | boolean | readonly string[] | undefined {
   if (typeof value === 'string') return safeText(value)
   if (typeof value === 'number' || typeof value === 'boolean') return value

@@ -41,5 +41,7 @@ export const DENIED_FEATURES: readonly string[] = Object.freeze([
   'clipboard-write', 'gamepad', 'hid', 'idle-detection', 'serial', 'window-management',
 ])
 
-/** Two years, as hstspreload.org and guide values ask; `preload` is a decision for the whole domain, so it is opt-in. */
+/**
+ * Two years, as hstspreload.org and guide values ask; `preload` is a decision for the whole domain, so it is opt-in.
+ */
 export const HSTS_MAX_AGE_SECONDS = 63_072_000

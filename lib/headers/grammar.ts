@@ -2,12 +2,38 @@ import type { Problem } from '../response/errors.js'
 import { nearest } from '../options/check-options.js'
 import { DENIED_FEATURES } from './defaults.js'
 
-/** CSP Level 3, and the specifications that extend it. Browsers ignore any other name, and with it what it should have forbidden. */
+/**
+ * CSP Level 3, and the specifications that extend it. Browsers ignore any other name, and with it what it should have
+ * forbidden.
+ */
 const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
-  'default-src', 'script-src', 'script-src-elem', 'script-src-attr', 'style-src', 'style-src-elem', 'style-src-attr', 'img-src', 'font-src',
-  'connect-src', 'media-src', 'object-src', 'child-src', 'frame-src', 'worker-src', 'manifest-src', 'fenced-frame-src',
-  'base-uri', 'form-action', 'frame-ancestors', 'sandbox', 'webrtc', 'report-uri', 'report-to',
-  'require-trusted-types-for', 'trusted-types', 'upgrade-insecure-requests',
+  'default-src',
+  'script-src',
+  'script-src-elem',
+  'script-src-attr',
+  'style-src',
+  'style-src-elem',
+  'style-src-attr',
+  'img-src',
+  'font-src',
+  'connect-src',
+  'media-src',
+  'object-src',
+  'child-src',
+  'frame-src',
+  'worker-src',
+  'manifest-src',
+  'fenced-frame-src',
+  'base-uri',
+  'form-action',
+  'frame-ancestors',
+  'sandbox',
+  'webrtc',
+  'report-uri',
+  'report-to',
+  'require-trusted-types-for',
+  'trusted-types',
+  'upgrade-insecure-requests',
 ])
 
 type WrittenDirectives = Readonly<Record<string, readonly string[] | false>> | undefined
@@ -17,9 +43,19 @@ export function checkDirectives (directives: WrittenDirectives, where: string, p
   for (const [name, sources] of Object.entries(directives ?? {})) {
     if (!CSP_DIRECTIVES.has(name)) {
       const near = nearest(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), [...CSP_DIRECTIVES])
-      problems.push({ path: `${where}.${name}`, message: 'No such directive, so browsers would ignore it.', fix: near === null ? 'Write the name as the CSP standard has it, such as \'img-src\'.' : `Did you mean '${near}'?` })
+      problems.push({
+        path: `${where}.${name}`,
+        message: 'No such directive, so browsers would ignore it.',
+        fix: near === null
+          ? "Write the name as the CSP standard has it, such as 'img-src'."
+          : `Did you mean '${near}'?`,
+      })
     } else if (sources !== false && sources.includes('')) {
-      problems.push({ path: `${where}.${name}`, message: 'An empty source.', fix: 'Remove it; an empty list stands for a directive without a value.' })
+      problems.push({
+        path: `${where}.${name}`,
+        message: 'An empty source.',
+        fix: 'Remove it; an empty list stands for a directive without a value.',
+      })
     }
   }
 }
@@ -28,13 +64,24 @@ export function checkDirectives (directives: WrittenDirectives, where: string, p
 const ALLOWED = /^(?:self|\*|(?:https?|wss?):\/\/(?:\*\.)?[a-z0-9.-]+(?::\d{1,5})?)$/
 
 /** Adds a problem for each feature that looks misspelt and each entry that no allow-list can hold. */
-export function checkFeatures (features: Readonly<Record<string, readonly string[]>>, where: string, problems: Problem[]): void {
+export function checkFeatures (
+  features: Readonly<Record<string, readonly string[]>>,
+  where: string,
+  problems: Problem[],
+): void {
   for (const [name, allowed] of Object.entries(features)) {
     // Browsers learn new features faster than this list does: only what is almost a known name is refused.
     const near = DENIED_FEATURES.includes(name) ? null : nearest(name, DENIED_FEATURES)
-    if (near !== null && isTypo(name, near)) problems.push({ path: `${where}.${name}`, message: 'No such feature.', fix: `Did you mean '${near}'?` })
+    if (near !== null && isTypo(name, near))
+      {problems.push({ path: `${where}.${name}`, message: 'No such feature.', fix: `Did you mean '${near}'?` })}
     for (const entry of allowed) {
-      if (!ALLOWED.test(entry)) problems.push({ path: `${where}.${name}`, message: `${JSON.stringify(entry)} is no entry of an allow-list.`, fix: 'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.' })
+      if (!ALLOWED.test(entry))
+        {problems.push({
+          path: `${where}.${name}`,
+          message: `${JSON.stringify(entry)} is no entry of an allow-list.`,
+          fix:
+            'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.',
+        })}
     }
   }
 }

@@ -22,7 +22,11 @@ const WHY_PUBLIC = 'Browsers send violation reports without credentials.'
  */
 export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoot, path: string): void {
   scope.removeAllContentTypeParsers()
-  scope.addContentTypeParser([CSP_REPORT, REPORTS], { parseAs: 'string', bodyLimit: BODY_LIMIT }, scope.getDefaultJsonParser('error', 'error'))
+  scope.addContentTypeParser(
+    [CSP_REPORT, REPORTS],
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    scope.getDefaultJsonParser('error', 'error'),
+  )
   scope.route({
     method: 'POST',
     url: path,
@@ -43,17 +47,31 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
 
 /**
  * Gives the route its policy once every plugin is loaded, because most of them are after this one: nobody signs in to
- * report, and a report is no request that a page forges. It has a rate limit of its own; the scope's hosts hold. Until then the
- * record is held back, so that no plugin in between compiles it as an ordinary route.
+ * report, and a report is no request that a page forges. It has a rate limit of its own; the scope's hosts hold. Until
+ * then the record is held back, so that no plugin in between compiles it as an ordinary route.
  */
 function openToBrowsers (root: SecurityRoot, record: RouteRecord, problems: Problem[]): void {
   root.routes.push(record)
   const { scope } = record
   const { sections } = scope
-  const written = { ...(scope.isOn('csrf') && { csrf: false }), ...(scope.isOn('rateLimit') && { rateLimit: { only: ['reports'] } }) }
+  const written = {
+    ...(scope.isOn('csrf') && { csrf: false }),
+    ...(scope.isOn('rateLimit') && { rateLimit: { only: ['reports'] } }),
+  }
   const policy = resolvePolicy(sections, written, `${record.info.label} security`, problems)
   const { auth } = policy
   // The resolved form, because what `publicRoute` makes belongs to another plugin. False: that plugin is turned off.
-  const opened = auth !== undefined && isPlainObject(auth) ? { ...policy, auth: Object.freeze({ ...auth, access: 'public' as const, why: WHY_PUBLIC, roles: Object.freeze([]), freshSeconds: null }) } : policy
+  const opened = auth !== undefined && isPlainObject(auth)
+    ? {
+      ...policy,
+      auth: Object.freeze({
+        ...auth,
+        access: 'public' as const,
+        why: WHY_PUBLIC,
+        roles: Object.freeze([]),
+        freshSeconds: null,
+      }),
+    }
+    : policy
   root.compiled.set(record.policy, compilePolicy(sections, Object.freeze(opened), record.info, problems))
 }

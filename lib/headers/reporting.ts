@@ -23,17 +23,38 @@ const PATH = /^(?:\/[A-Za-z0-9._~-]+)+$/
  * Resolves `reporting`. `ownPath` is the path that the plugin receives reports at: null when nothing receives them,
  * undefined while that is still to be decided by this very input.
  */
-export function resolveReporting (base: Reporting | null, input: ReportingInput | false | undefined, ownPath: string | null | undefined, where: string, problems: Problem[]): Reporting | null {
+export function resolveReporting (
+  base: Reporting | null,
+  input: ReportingInput | false | undefined,
+  ownPath: string | null | undefined,
+  where: string,
+  problems: Problem[],
+): Reporting | null {
   if (input === undefined) return base
   if (input === false) return null
   const { endpoint, group = DEFAULT_GROUP } = input
   if (!GROUP.test(group)) {
-    problems.push({ path: `${where}.reporting.group`, message: 'Not a name of a group.', fix: 'Begin with a lower-case letter, and go on with these, digits, - and _.' })
+    problems.push({
+      path: `${where}.reporting.group`,
+      message: 'Not a name of a group.',
+      fix: 'Begin with a lower-case letter, and go on with these, digits, - and _.',
+    })
   }
   if (!isPath(endpoint)) {
-    if (!isHttpsUrl(endpoint)) problems.push({ path: `${where}.reporting.endpoint`, message: 'Neither a path nor an https URL.', fix: 'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.' })
+    if (!isHttpsUrl(endpoint))
+      {problems.push({
+        path: `${where}.reporting.endpoint`,
+        message: 'Neither a path nor an https URL.',
+        fix:
+          'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.',
+      })}
   } else if (ownPath !== undefined && endpoint !== ownPath) {
-    problems.push({ path: `${where}.reporting.endpoint`, message: 'Nothing receives reports at this path.', fix: 'Write the path where the plugin is registered on the root instance (`headers.reporting` in the definition), or an absolute https URL.' })
+    problems.push({
+      path: `${where}.reporting.endpoint`,
+      message: 'Nothing receives reports at this path.',
+      fix:
+        'Write the path where the plugin is registered on the root instance (`headers.reporting` in the definition), or an absolute https URL.',
+    })
   }
   return Object.freeze({ endpoint, group })
 }
@@ -51,7 +72,9 @@ function isHttpsUrl (endpoint: string): boolean {
   return protocol === 'https:' && /^https:\/\//i.test(endpoint) && username === '' && password === ''
 }
 
-/** Names the endpoint in a policy, unless the policy names one itself. `report-uri` is for browsers without `report-to`. */
+/**
+ * Names the endpoint in a policy, unless the policy names one itself. `report-uri` is for browsers without `report-to`.
+ */
 export function withReporting (csp: Directives, { endpoint, group }: Reporting): Directives {
   return { ...csp, 'report-uri': csp['report-uri'] ?? [endpoint], 'report-to': csp['report-to'] ?? [group] }
 }

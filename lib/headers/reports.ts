@@ -1,6 +1,8 @@
 import { isPlainObject } from '../options/check-options.js'
 
-/** What a report leaves behind: no URL, no sample and no text of the page, because all of these may hold personal data. */
+/**
+ * What a report leaves behind: no URL, no sample and no text of the page, because all of these may hold personal data.
+ */
 export interface Violation {
   readonly directive: string
   /** An origin, a scheme or a keyword. */
@@ -15,7 +17,11 @@ export const MAX_REPORTS = 20
 export function readCspReport (body: unknown): readonly Violation[] | null {
   const report: unknown = isPlainObject(body) ? body['csp-report'] : undefined
   if (!isPlainObject(report)) return null
-  const violation = readViolation(report['effective-directive'] ?? report['violated-directive'], report['blocked-uri'], report['disposition'])
+  const violation = readViolation(
+    report['effective-directive'] ?? report['violated-directive'],
+    report['blocked-uri'],
+    report['disposition'],
+  )
   return violation === null ? null : [violation]
 }
 
@@ -47,12 +53,18 @@ function readViolation (directive: unknown, blocked: unknown, disposition: unkno
   // Absent where a directive blocks no resource, as older browsers report inline code.
   const at = blocked ?? ''
   if (name === undefined || typeof at !== 'string') return null
-  return { directive: name, blocked: originOf(at), disposition: disposition === 'enforce' || disposition === 'report' ? disposition : 'unknown' }
+  return {
+    directive: name,
+    blocked: originOf(at),
+    disposition: disposition === 'enforce' || disposition === 'report' ? disposition : 'unknown',
+  }
 }
 
 const NETWORK_SCHEMES: ReadonlySet<string> = new Set(['https:', 'http:', 'wss:', 'ws:'])
 
-/** An origin for what was fetched, the scheme for `data:`, `blob:` and extensions, and CSP's own keywords as they are. */
+/**
+ * An origin for what was fetched, the scheme for `data:`, `blob:` and extensions, and CSP's own keywords as they are.
+ */
 function originOf (blocked: string): string {
   if (blocked === '') return 'none'
   if (KEYWORD.test(blocked)) return blocked

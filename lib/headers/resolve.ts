@@ -9,9 +9,14 @@ import { isPath, resolveReporting, type ReportingInput } from './reporting.js'
 /** The shape that `HeadersOptions` (plugins/headers.ts) has after its schema check. */
 export interface HeadersInput {
   readonly profile?: Profile
-  readonly contentSecurityPolicy?: false | (Partial<ReportOnlyChanges> & { readonly reportOnly?: false | Partial<ReportOnlyChanges> })
+  readonly contentSecurityPolicy?: false
+    | (Partial<ReportOnlyChanges> & { readonly reportOnly?: false | Partial<ReportOnlyChanges> })
   readonly reporting?: false | ReportingInput
-  readonly strictTransportSecurity?: false | { readonly maxAge?: number, readonly includeSubDomains?: boolean, readonly preload?: boolean }
+  readonly strictTransportSecurity?: false | {
+    readonly maxAge?: number
+    readonly includeSubDomains?: boolean
+    readonly preload?: boolean
+  }
   readonly xFrameOptions?: false | { readonly action: 'deny' | 'sameorigin' }
   readonly referrerPolicy?: false | { readonly policy: string | readonly string[] }
   readonly crossOriginResourcePolicy?: false | { readonly policy: string }
@@ -64,11 +69,23 @@ export function defaultHeaderValues (profile: Profile): HeaderValues {
  *
  * @param isRoot whether this is the plugin's own registration, which decides where reports are received
  */
-export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: boolean, input: HeadersInput, where: string, problems: Problem[]): ResolvedHeadersPolicy {
+export function resolveHeaders (
+  base: ResolvedHeadersPolicy | null,
+  isRoot: boolean,
+  input: HeadersInput,
+  where: string,
+  problems: Problem[],
+): ResolvedHeadersPolicy {
   checkGrammar(input, where, problems)
   const profile = input.profile ?? base?.profile ?? 'api'
   const start = base !== null && profile === base.profile ? base.values : defaultHeaderValues(profile)
-  const reporting = resolveReporting(base?.values.reporting ?? null, input.reporting, isRoot ? undefined : base?.reportPath ?? null, where, problems)
+  const reporting = resolveReporting(
+    base?.values.reporting ?? null,
+    input.reporting,
+    isRoot ? undefined : base?.reportPath ?? null,
+    where,
+    problems,
+  )
   const values: HeaderValues = Object.freeze({
     contentSecurityPolicy: resolveCsp(start.contentSecurityPolicy, input.contentSecurityPolicy, profile),
     reportOnly: resolveReportOnly(start.reportOnly, input.contentSecurityPolicy),
@@ -93,16 +110,27 @@ export function resolveHeaders (base: ResolvedHeadersPolicy | null, isRoot: bool
     values,
     rendered: render(values, where, problems),
     cacheControl: input.cacheControl ?? base?.cacheControl ?? 'no-store',
-    reportPath: isRoot ? reporting !== null && isPath(reporting.endpoint) ? reporting.endpoint : null : base?.reportPath ?? null,
+    reportPath: isRoot
+      ? reporting !== null && isPath(reporting.endpoint) ? reporting.endpoint : null
+      : base?.reportPath ?? null,
   })
 }
 
 /** Of what was written here; the base was checked where it was written. */
-function checkGrammar ({ contentSecurityPolicy: csp, permissionsPolicy: features }: HeadersInput, where: string, problems: Problem[]): void {
+function checkGrammar (
+  { contentSecurityPolicy: csp, permissionsPolicy: features }: HeadersInput,
+  where: string,
+  problems: Problem[],
+): void {
   if (features !== undefined && features !== false) checkFeatures(features, `${where}.permissionsPolicy`, problems)
   if (csp === undefined || csp === false) return
   const at = `${where}.contentSecurityPolicy`
-  for (const [changes, path] of [[csp, at], [csp.reportOnly === false ? undefined : csp.reportOnly, `${at}.reportOnly`]] as const) {
+  for (
+    const [changes, path] of [[csp, at], [
+      csp.reportOnly === false ? undefined : csp.reportOnly,
+      `${at}.reportOnly`,
+    ]] as const
+  ) {
     checkDirectives(changes?.directives, `${path}.directives`, problems)
     checkDirectives(changes?.extend, `${path}.extend`, problems)
   }
@@ -112,24 +140,43 @@ function pick<T> (base: T | null, input: T | false | undefined): T | null {
   return input === undefined ? base : input === false ? null : input
 }
 
-function resolveCsp (base: HeaderValues['contentSecurityPolicy'], input: HeadersInput['contentSecurityPolicy'], profile: Profile): HeaderValues['contentSecurityPolicy'] {
+function resolveCsp (
+  base: HeaderValues['contentSecurityPolicy'],
+  input: HeadersInput['contentSecurityPolicy'],
+  profile: Profile,
+): HeaderValues['contentSecurityPolicy'] {
   if (input === undefined) return base
   if (input === false) return null
-  return Object.freeze(mergeDirectives(base ?? CONTENT_SECURITY_POLICY[profile], input.directives ?? {}, input.extend ?? {}))
+  return Object.freeze(
+    mergeDirectives(base ?? CONTENT_SECURITY_POLICY[profile], input.directives ?? {}, input.extend ?? {}),
+  )
 }
 
-/** It stands beside an enforced policy, so it goes when that goes; what is written replaces the inherited changes as a whole. */
-function resolveReportOnly (base: HeaderValues['reportOnly'], input: HeadersInput['contentSecurityPolicy']): HeaderValues['reportOnly'] {
+/**
+ * It stands beside an enforced policy, so it goes when that goes; what is written replaces the inherited changes as a
+ * whole.
+ */
+function resolveReportOnly (
+  base: HeaderValues['reportOnly'],
+  input: HeadersInput['contentSecurityPolicy'],
+): HeaderValues['reportOnly'] {
   if (input === false) return null
   const written = input?.reportOnly
   if (written === undefined) return base
-  return written === false ? null : Object.freeze({ directives: written.directives ?? {}, extend: written.extend ?? {} })
+  return written === false
+    ? null
+    : Object.freeze({ directives: written.directives ?? {}, extend: written.extend ?? {} })
 }
 
 /** hstspreload.org takes a domain only with a year or more and all its subdomains. */
 const PRELOAD_MINIMUM_SECONDS = 31_536_000
 
-function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: HeadersInput['strictTransportSecurity'], where: string, problems: Problem[]): HeaderValues['strictTransportSecurity'] {
+function resolveHsts (
+  base: HeaderValues['strictTransportSecurity'],
+  input: HeadersInput['strictTransportSecurity'],
+  where: string,
+  problems: Problem[],
+): HeaderValues['strictTransportSecurity'] {
   if (input === undefined) return base
   if (input === false) return null
   const merged = replaceLeaves(base ?? { maxAge: HSTS_MAX_AGE_SECONDS, includeSubDomains: true, preload: false }, input)
@@ -144,9 +191,21 @@ function resolveHsts (base: HeaderValues['strictTransportSecurity'], input: Head
 }
 
 const NOTHING: HeaderValues = Object.freeze({
-  contentSecurityPolicy: null, reportOnly: null, reporting: null, strictTransportSecurity: null, xFrameOptions: null, referrerPolicy: null, crossOriginResourcePolicy: null,
-  crossOriginOpenerPolicy: null, crossOriginEmbedderPolicy: null, xContentTypeOptions: false, originAgentCluster: false,
-  xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false, permissionsPolicy: null,
+  contentSecurityPolicy: null,
+  reportOnly: null,
+  reporting: null,
+  strictTransportSecurity: null,
+  xFrameOptions: null,
+  referrerPolicy: null,
+  crossOriginResourcePolicy: null,
+  crossOriginOpenerPolicy: null,
+  crossOriginEmbedderPolicy: null,
+  xContentTypeOptions: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
+  permissionsPolicy: null,
 })
 
 function render (values: HeaderValues, where: string, problems: Problem[]): RenderedHeaders {
@@ -157,9 +216,17 @@ function render (values: HeaderValues, where: string, problems: Problem[]): Rend
     for (const name of Object.keys(values) as (keyof HeaderValues)[]) {
       if (name === 'reportOnly' || name === 'reporting') continue
       try {
-        renderHeaders({ ...NOTHING, [name]: values[name], ...(name === 'contentSecurityPolicy' && { reportOnly: values.reportOnly, reporting: values.reporting }) })
+        renderHeaders({
+          ...NOTHING,
+          [name]: values[name],
+          ...(name === 'contentSecurityPolicy' && { reportOnly: values.reportOnly, reporting: values.reporting }),
+        })
       } catch (error) {
-        problems.push({ path: `${where}.${name}`, message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`, fix: 'Write a value that the header can carry.' })
+        problems.push({
+          path: `${where}.${name}`,
+          message: `${(error as Error).message.replace(/[.\s]*$/, '')}.`,
+          fix: 'Write a value that the header can carry.',
+        })
       }
     }
     return Object.freeze({ plain: prepareHeaders({}), secure: prepareHeaders({}), plainNonces: [], secureNonces: [] })

@@ -31,13 +31,21 @@ export class SafeLogController extends fastify.LogController {
  * Logging is on unless it is turned off: a service without a log cannot tell that it is under attack. A logger instance
  * stays as it was made; its lines are the app's to clean (`logSerializers`, `logHooks`).
  */
-export function loggerOptions ({ logger, loggerInstance, logController }: FastifyServerOptions, accessLog: boolean): Pick<FastifyServerOptions, 'logger' | 'logController'> {
+export function loggerOptions (
+  { logger, loggerInstance, logController }: FastifyServerOptions,
+  accessLog: boolean,
+): Pick<FastifyServerOptions, 'logger' | 'logController'> {
   const controller = logController === undefined ? { logController: new SafeLogController(accessLog) } : {}
   if (loggerInstance !== undefined || logger === false) return controller
   const own = typeof logger === 'object' ? logger : {}
   // Pino's, which Fastify's types of its options leave out.
   const hooks = (own as { readonly hooks?: unknown }).hooks
-  const made = { level: 'info', ...own, serializers: { ...logSerializers, ...own.serializers }, hooks: withRedaction(isPlainObject(hooks) ? hooks : {}) }
+  const made = {
+    level: 'info',
+    ...own,
+    serializers: { ...logSerializers, ...own.serializers },
+    hooks: withRedaction(isPlainObject(hooks) ? hooks : {}),
+  }
   return { ...controller, logger: made }
 }
 
@@ -45,5 +53,8 @@ export function loggerOptions ({ logger, loggerInstance, logController }: Fastif
 function withRedaction (hooks: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { streamWrite } = hooks
   if (typeof streamWrite !== 'function') return { ...hooks, streamWrite: withoutSecrets }
-  return { ...hooks, streamWrite: (line: string) => withoutSecrets(String((streamWrite as (line: string) => unknown)(line))) }
+  return {
+    ...hooks,
+    streamWrite: (line: string) => withoutSecrets(String((streamWrite as (line: string) => unknown)(line))),
+  }
 }

@@ -1,4 +1,6 @@
-/** Shorter values are words that stand in a log for other reasons; the strength checks refuse them as secrets anyway. */
+/**
+ * Shorter values are words that stand in a log for other reasons; the strength checks refuse them as secrets anyway.
+ */
 const SHORTEST_SECRET = 8
 /** Bounds what a line costs, whatever a service declares. */
 export const MAX_SECRETS = 256
@@ -42,11 +44,17 @@ export function unwatchedSecrets (): UnwatchedSecrets {
 const WARNED = new WeakSet<object>()
 
 /** Says once for each `server` how many of the values stand in the log all the same. It never tells one. */
-export function warnOfUnwatched (server: object, log: { warn: (fields: UnwatchedSecrets, message: string) => void }): void {
+export function warnOfUnwatched (
+  server: object,
+  log: { warn: (fields: UnwatchedSecrets, message: string) => void },
+): void {
   const { tooShort, beyondBound } = unwatchedSecrets()
   if (tooShort + beyondBound === 0 || WARNED.has(server)) return
   WARNED.add(server)
-  log.warn({ tooShort, beyondBound }, `some secret values are not kept out of the log: those of fewer than ${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`)
+  log.warn(
+    { tooShort, beyondBound },
+    `some secret values are not kept out of the log: those of fewer than ${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`,
+  )
 }
 
 function askSources (): void {
@@ -60,8 +68,8 @@ function askSources (): void {
 }
 
 /**
- * Four characters are looked at every so often, so seldom that none of the values fits between two looks: a line costs the
- * same for one value and for many. `GRAMS` says which four stand in one of them; it errs on the side of a search.
+ * Four characters are looked at every so often, so seldom that none of the values fits between two looks: a line costs
+ * the same for one value and for many. `GRAMS` says which four stand in one of them; it errs on the side of a search.
  */
 const GRAM = 4
 const GRAMS = new Uint8Array(1 << 16)
@@ -76,7 +84,8 @@ function mayHoldOne (text: string): boolean {
 }
 
 function gramAt (text: string, at: number): number {
-  const mixed = text.charCodeAt(at) ^ text.charCodeAt(at + 1) << 5 ^ text.charCodeAt(at + 2) << 10 ^ text.charCodeAt(at + 3) << 15
+  const mixed = text.charCodeAt(at) ^ text.charCodeAt(at + 1) << 5 ^ text.charCodeAt(at + 2) << 10 ^
+    text.charCodeAt(at + 3) << 15
   return (mixed ^ mixed >>> 16) & 0xffff
 }
 
@@ -103,6 +112,8 @@ const LONE_SURROGATE = /\p{Surrogate}/u
 
 function formsOf (value: string): string[] {
   // What has no UTF-8 form has no percent-encoding.
-  const encoded = LONE_SURROGATE.test(value) ? [] : [encodeURIComponent(value), new URLSearchParams({ '': value }).toString().slice(1)]
+  const encoded = LONE_SURROGATE.test(value)
+    ? []
+    : [encodeURIComponent(value), new URLSearchParams({ '': value }).toString().slice(1)]
   return [value, JSON.stringify(value).slice(1, -1), ...encoded]
 }

@@ -4,7 +4,8 @@ import { isPlainObject } from '../options/check-options.js'
 import { REDACTED, withoutSecrets } from './secrets.js'
 
 /** Headers that say who somebody is, or prove it. */
-const SECRET_HEADERS = /^(?:(?:proxy-)?authorization|(?:set-)?cookie2?|www-authenticate|authentication-info|.*(?:token|secret|password|passwd|api-?key|session|csrf|xsrf|signature|credential).*)$/i
+const SECRET_HEADERS =
+  /^(?:(?:proxy-)?authorization|(?:set-)?cookie2?|www-authenticate|authentication-info|.*(?:token|secret|password|passwd|api-?key|session|csrf|xsrf|signature|credential).*)$/i
 
 /** What a log line says of a request: no query, because it may hold a token, and no header. */
 export function serializeRequest (request: FastifyRequest | IncomingMessage): Record<string, unknown> {
@@ -24,7 +25,9 @@ export function serializeResponse (response: unknown): Record<string, unknown> {
 export function serializeUrl (url: unknown): string {
   const text = url instanceof URL ? url.href : typeof url === 'string' ? url : ''
   const end = text.search(/[?#]/)
-  return withoutSecrets((end === -1 ? text : text.slice(0, end)).replace(/^([a-z][a-z0-9+.-]*:)?\/\/[^/]*@/i, `$1//${REDACTED}@`))
+  return withoutSecrets(
+    (end === -1 ? text : text.slice(0, end)).replace(/^([a-z][a-z0-9+.-]*:)?\/\/[^/]*@/i, `$1//${REDACTED}@`),
+  )
 }
 
 /** Every name; the values of those that prove who somebody is are left out. */
@@ -34,7 +37,9 @@ export function serializeHeaders (headers: unknown): unknown {
     : typeof headers === 'object' && headers !== null && !Array.isArray(headers) ? Object.entries(headers) : null
   // `rawHeaders` is a flat list: which of its items are values, a log line need not say.
   if (entries === null) return REDACTED
-  return Object.fromEntries(entries.map(([name, value]) => [String(name), SECRET_HEADERS.test(String(name)) ? REDACTED : clean(value)]))
+  return Object.fromEntries(
+    entries.map(([name, value]) => [String(name), SECRET_HEADERS.test(String(name)) ? REDACTED : clean(value)]),
+  )
 }
 
 /** The names alone: what stands in a query is the client's. */
@@ -43,7 +48,12 @@ export function serializeQuery (query: unknown): unknown {
   return isPlainObject(query) ? Object.fromEntries(Object.keys(query).map((name) => [name, REDACTED])) : REDACTED
 }
 
-export interface SerializedError { readonly type: string, readonly message: string, readonly stack: string, readonly [key: string]: unknown }
+export interface SerializedError {
+  readonly type: string
+  readonly message: string
+  readonly stack: string
+  readonly [key: string]: unknown
+}
 
 const MAX_CAUSES = 4
 const MAX_ERRORS = 5
@@ -51,15 +61,16 @@ const MAX_ERRORS = 5
 const MAX_ERROR_TEXT = 16_384
 
 /**
- * What a log line says of an error: pino's own serializer would add every enumerable property, such as a client's request
- * with its headers. Causes and the errors of an AggregateError are followed, as far as they are errors, too.
+ * What a log line says of an error: pino's own serializer would add every enumerable property, such as a client's
+ * request with its headers. Causes and the errors of an AggregateError are followed, as far as they are errors, too.
  */
 export function serializeError (error: unknown): SerializedError {
   return serializeCause(error, 0)
 }
 
 function serializeCause (error: unknown, depth: number): SerializedError {
-  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }
+  if (!(error instanceof Error))
+    {return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }}
   const { code } = error as { code?: unknown }
   const inner = depth < MAX_CAUSES
   return {
@@ -69,7 +80,8 @@ function serializeCause (error: unknown, depth: number): SerializedError {
     ...(typeof code === 'number' && { code }),
     stack: errorText(error.stack),
     ...(inner && error.cause !== undefined && { cause: serializeCause(error.cause, depth + 1) }),
-    ...(inner && error instanceof AggregateError && { errors: error.errors.slice(0, MAX_ERRORS).map((one) => serializeCause(one, depth + 1)) }),
+    ...(inner && error instanceof AggregateError &&
+      { errors: error.errors.slice(0, MAX_ERRORS).map((one) => serializeCause(one, depth + 1)) }),
   }
 }
 
@@ -81,7 +93,11 @@ function errorText (text: unknown): string {
 
 function clean (value: unknown): unknown {
   if (typeof value === 'string') return withoutSecrets(value)
-  return Array.isArray(value) ? value.map((item) => clean(item)) : typeof value === 'number' || value === undefined ? value : REDACTED
+  return Array.isArray(value)
+    ? value.map((item) => clean(item))
+    : typeof value === 'number' || value === undefined
+    ? value
+    : REDACTED
 }
 
 /**

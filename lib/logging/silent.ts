@@ -7,7 +7,10 @@ export function markSilent (options: object): void {
   SILENT.set(options, true)
 }
 
-/** Whether this server was built by `serverOptions()` without a logger. Fastify's own empty logger cannot be told from an app's. */
+/**
+ * Whether this server was built by `serverOptions()` without a logger. Fastify's own empty logger cannot be told from
+ * an app's.
+ */
 export function isSilent (app: object): boolean {
   return SILENT.get(app) === true
 }

@@ -12,9 +12,10 @@ const PERCENT = 37
 const groups = new Uint16Array(8)
 
 /**
- * The part of an address that one subscriber cannot change at will: all of an IPv4 address, the first 64 bits of an IPv6
- * one (RFC 6177: a site gets at least a /64). IPv4 written as IPv6 (`::ffff:192.0.2.1`, RFC 4291, section 2.5.5.2) counts as IPv4, and a
- * zone (`%eth0`) is dropped. Text that is no address stays as it is, so that it shares a bucket only with itself.
+ * The part of an address that one subscriber cannot change at will: all of an IPv4 address, the first 64 bits of an
+ * IPv6 one (RFC 6177: a site gets at least a /64). IPv4 written as IPv6 (`::ffff:192.0.2.1`, RFC 4291, section 2.5.5.2)
+ * counts as IPv4, and a zone (`%eth0`) is dropped. Text that is no address stays as it is, so that it shares a bucket
+ * only with itself.
  */
 export function addressPrefix (address: string): string {
   if (!address.includes(':') || !parseGroups(address)) return address
@@ -22,11 +23,16 @@ export function addressPrefix (address: string): string {
 }
 
 /**
- * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many others at most. A
- * known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a /64 costs no more than one who
- * stays. `makeIPv6` may take the prefix from `writePrefix` instead of its text, and must give what `make` does.
+ * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many
+ * others at most. A known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a
+ * /64 costs no more than one who stays. `makeIPv6` may take the prefix from `writePrefix` instead of its text, and must
+ * give what `make` does.
  */
-export function rememberPrefixes (make: (prefix: string) => string, bits: number, makeIPv6 = () => make(prefixOfGroups())): (address: string) => string {
+export function rememberPrefixes (
+  make: (prefix: string) => string,
+  bits: number,
+  makeIPv6 = () => make(prefixOfGroups()),
+): (address: string) => string {
   const highs = new Int32Array(1 << bits)
   const lows = new Int32Array(1 << bits)
   const made = new Array<string>(1 << bits).fill('')
@@ -86,7 +92,10 @@ export function unmappedAddress (address: string): string {
   return zone === -1 ? address : address.slice(0, zone)
 }
 
-/** No address is longer (a zone included); what a proxy forwards as one may be, and would swell the memory of recent ones. */
+/**
+ * No address is longer (a zone included); what a proxy forwards as one may be, and would swell the memory of recent
+ * ones.
+ */
 export function isShort (address: string | undefined): address is string {
   return address !== undefined && address.length <= 64
 }
@@ -96,7 +105,8 @@ function hex (index: number): string {
 }
 
 function isMapped (): boolean {
-  return groups[5] === 0xffff && groups[0] === 0 && groups[1] === 0 && groups[2] === 0 && groups[3] === 0 && groups[4] === 0
+  return groups[5] === 0xffff && groups[0] === 0 && groups[1] === 0 && groups[2] === 0 && groups[3] === 0 &&
+    groups[4] === 0
 }
 
 function mappedIPv4 (): string {

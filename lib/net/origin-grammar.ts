@@ -1,13 +1,16 @@
 /**
- * The small part of the regular expression language that origin patterns may use, so that what they match can be known at
- * boot: literals, `\d`, `\w`, character classes, groups with alternatives, `?` on anything, `*`, `+` and `{n,m}` on one character.
+ * The small part of the regular expression language that origin patterns may use, so that what they match can be known
+ * at boot: literals, `\d`, `\w`, character classes, groups with alternatives, `?` on anything, `*`, `+` and `{n,m}` on
+ * one character.
  *
- * A repeat that its follower could also be part of is what makes a matcher try every split; two of those on 255 characters
- * are some thousands of steps, and more are refused.
+ * A repeat that its follower could also be part of is what makes a matcher try every split; two of those on 255
+ * characters are some thousands of steps, and more are refused.
  */
 export interface Shape {
   readonly samples: readonly string[]
-  /** The same with a dot wherever a class allows one: some are no match, but they show which labels a class can make up. */
+  /**
+   * The same with a dot wherever a class allows one: some are no match, but they show which labels a class can make up.
+   */
   readonly dotted: readonly string[]
 }
 
@@ -29,13 +32,23 @@ const MAX_SOURCE = 512
 /** A part of the pattern: texts it matches, and the one character that it must begin with, if that is known. */
 interface Part { readonly samples: readonly string[], readonly first: string | null }
 
-/** Gives texts that the pattern matches (each alternative, each optional part with and without), or says why it is refused. */
+/**
+ * Gives texts that the pattern matches (each alternative, each optional part with and without), or says why it is
+ * refused.
+ */
 export function parsePattern ({ source, flags }: RegExp): Shape | Refusal {
-  if (flags !== '') return { message: `The flags "${flags}" change what the pattern means.`, fix: 'Write it without flags: browsers send origins in lower case, on one line.' }
+  if (flags !== '')
+    {return {
+      message: `The flags "${flags}" change what the pattern means.`,
+      fix: 'Write it without flags: browsers send origins in lower case, on one line.',
+    }}
   if (source.length > MAX_SOURCE) return { message: 'The pattern is too long.', fix: 'Write several patterns.' }
   const body = /^\^(https?:\\?\/\\?\/.*)\$$/s.exec(source)?.[1]
   if (body === undefined || /(?<!\\)(?:\\\\)*\\$/.test(body)) {
-    return { message: 'The pattern is not anchored with its scheme.', fix: 'Begin with ^https:\\/\\/ and end with $: /^https:\\/\\/[a-z0-9-]+\\.example\\.com$/.' }
+    return {
+      message: 'The pattern is not anchored with its scheme.',
+      fix: 'Begin with ^https:\\/\\/ and end with $: /^https:\\/\\/[a-z0-9-]+\\.example\\.com$/.',
+    }
   }
   try {
     return { samples: new Parser(body, false).parse(), dotted: new Parser(body, true).parse() }
@@ -61,7 +74,10 @@ class Parser {
     const samples = this.#sequence()
     if (this.#at < this.#text.length) {
       throw this.#text[this.#at] === '|'
-        ? new Unsupported('An alternative outside a group escapes the anchors.', 'Write two patterns, or a group: (?:app|admin).')
+        ? new Unsupported(
+          'An alternative outside a group escapes the anchors.',
+          'Write two patterns, or a group: (?:app|admin).',
+        )
         : new Unsupported('The brackets do not match.', 'Write each group as (?:…).')
     }
     return samples
@@ -71,7 +87,9 @@ class Parser {
     let samples: readonly string[] = ['']
     // A repeat waits here until it is known what follows it.
     let open: RegExp | null = null
-    for (let char = this.#text[this.#at]; char !== undefined && char !== '|' && char !== ')'; char = this.#text[this.#at]) {
+    for (
+      let char = this.#text[this.#at]; char !== undefined && char !== '|' && char !== ')'; char = this.#text[this.#at]
+    ) {
       const { part, repeated } = this.#item(char)
       if (open !== null && (part.first === null || open.test(part.first))) this.#countAmbiguous()
       open = repeated
@@ -86,7 +104,11 @@ class Parser {
     if (char === '(') {
       const group = this.#group()
       if (!this.#take('?')) {
-        if (/^[*+{]/.test(this.#text.slice(this.#at))) throw new Unsupported('A repeated group can take a matcher for ever.', 'Repeat one character or class: [a-z0-9-]+, [a-z0-9.-]+.')
+        if (/^[*+{]/.test(this.#text.slice(this.#at)))
+          {throw new Unsupported(
+            'A repeated group can take a matcher for ever.',
+            'Repeat one character or class: [a-z0-9-]+, [a-z0-9.-]+.',
+          )}
         return { part: group, repeated: null }
       }
       this.#countOptional()
@@ -96,7 +118,8 @@ class Parser {
     const quantifier = /^(?:[*+?]|\{(\d{1,3})(,(\d{0,3}))?\})/.exec(this.#text.slice(this.#at))
     if (quantifier === null) return { part: { samples: [atom.sample], first: atom.literal }, repeated: null }
     this.#at += quantifier[0].length
-    if (/^[?*+{]/.test(this.#text.slice(this.#at))) throw new Unsupported('A quantifier on a quantifier is not supported.', 'Write one quantifier.')
+    if (/^[?*+{]/.test(this.#text.slice(this.#at)))
+      {throw new Unsupported('A quantifier on a quantifier is not supported.', 'Write one quantifier.')}
     if (quantifier[0] === '?') {
       this.#countOptional()
       return { part: { samples: ['', atom.sample], first: null }, repeated: null }
@@ -109,7 +132,11 @@ class Parser {
   }
 
   #group (): Part {
-    if (this.#text.startsWith('(?', this.#at) && !this.#text.startsWith('(?:', this.#at)) throw new Unsupported('Look-around and named groups are not supported.', 'Write what the origin looks like from left to right.')
+    if (this.#text.startsWith('(?', this.#at) && !this.#text.startsWith('(?:', this.#at))
+      {throw new Unsupported(
+        'Look-around and named groups are not supported.',
+        'Write what the origin looks like from left to right.',
+      )}
     this.#at += this.#text.startsWith('(?:', this.#at) ? 3 : 1
     const samples: string[] = []
     do samples.push(...this.#sequence())
@@ -119,16 +146,28 @@ class Parser {
   }
 
   #atom (char: string): Atom {
-    if (char === '.') throw new Unsupported('An unescaped dot matches any character.', 'Write \\. for a dot, and [a-z0-9-]+ for a label.')
+    if (char === '.')
+      {throw new Unsupported(
+        'An unescaped dot matches any character.',
+        'Write \\. for a dot, and [a-z0-9-]+ for a label.',
+      )}
     if (char === '[') return this.#class()
     if (char === '\\') {
       const escaped = this.#text[this.#at + 1] ?? ''
       this.#at += 2
       if (escaped === 'd' || escaped === 'w') return classAtom(`\\${escaped}`, this.#dotted)
-      if (/^[a-zA-Z0-9]$/.test(escaped)) throw new Unsupported(`\\${escaped} is not supported.`, 'Write characters, \\d, \\w and classes such as [a-z0-9-].')
+      if (/^[a-zA-Z0-9]$/.test(escaped))
+        {throw new Unsupported(
+          `\\${escaped} is not supported.`,
+          'Write characters, \\d, \\w and classes such as [a-z0-9-].',
+        )}
       return literalAtom(escaped)
     }
-    if ('^$*+?{}]'.includes(char)) throw new Unsupported(`An unescaped ${char} does not belong here.`, 'Write ^ and $ once, around the whole pattern, and a quantifier after one character.')
+    if ('^$*+?{}]'.includes(char))
+      {throw new Unsupported(
+        `An unescaped ${char} does not belong here.`,
+        'Write ^ and $ once, around the whole pattern, and a quantifier after one character.',
+      )}
     this.#at++
     return literalAtom(char)
   }
@@ -147,7 +186,11 @@ class Parser {
   }
 
   #countAmbiguous (): void {
-    if (++this.#ambiguous > MAX_AMBIGUOUS) throw new Unsupported('Too many repeats run into what follows them.', 'End each repeat before a character that it cannot match: [a-z0-9-]+\\.')
+    if (++this.#ambiguous > MAX_AMBIGUOUS)
+      {throw new Unsupported(
+        'Too many repeats run into what follows them.',
+        'End each repeat before a character that it cannot match: [a-z0-9-]+\\.',
+      )}
   }
 
   #countOptional (): void {
@@ -155,11 +198,24 @@ class Parser {
   }
 }
 
-/** One character: a text it matches, several of it in a row when a dot may divide them, and the character if it is but one. */
-interface Atom { readonly sample: string, readonly spread: string | null, readonly literal: string | null, readonly test: RegExp }
+/**
+ * One character: a text it matches, several of it in a row when a dot may divide them, and the character if it is but
+ * one.
+ */
+interface Atom {
+  readonly sample: string
+  readonly spread: string | null
+  readonly literal: string | null
+  readonly test: RegExp
+}
 
 function literalAtom (char: string): Atom {
-  return { sample: char, spread: null, literal: char, test: classOf(`\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`) }
+  return {
+    sample: char,
+    spread: null,
+    literal: char,
+    test: classOf(`\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  }
 }
 
 const CANDIDATES = 'abcdefghijklmnopqrstuvwxyz1234567890-._'
@@ -167,10 +223,20 @@ const CANDIDATES = 'abcdefghijklmnopqrstuvwxyz1234567890-._'
 /** A class stays within one part of the origin: the characters that divide its parts are written out. */
 function classAtom (text: string, dotted: boolean): Atom {
   const test = classOf(text)
-  if (['/', ':', '@', '?', '#', ' '].some((char) => test.test(char))) throw new Unsupported(`${text} matches what divides the parts of an origin.`, 'Say what a label may consist of: [a-z0-9-].')
+  if (['/', ':', '@', '?', '#', ' '].some((char) => test.test(char)))
+    {throw new Unsupported(
+      `${text} matches what divides the parts of an origin.`,
+      'Say what a label may consist of: [a-z0-9-].',
+    )}
   const sample = CANDIDATES.split(/(?:)/).find((char) => test.test(char))
-  if (sample === undefined) throw new Unsupported(`${text} matches nothing that an origin contains.`, 'Say what a label may consist of: [a-z0-9-].')
-  return dotted && sample !== '.' && test.test('.') ? { sample: '.', spread: `${sample}.${sample}`, literal: null, test } : { sample, spread: null, literal: null, test }
+  if (sample === undefined)
+    {throw new Unsupported(
+      `${text} matches nothing that an origin contains.`,
+      'Say what a label may consist of: [a-z0-9-].',
+    )}
+  return dotted && sample !== '.' && test.test('.')
+    ? { sample: '.', spread: `${sample}.${sample}`, literal: null, test }
+    : { sample, spread: null, literal: null, test }
 }
 
 function classOf (source: string): RegExp {
@@ -178,6 +244,7 @@ function classOf (source: string): RegExp {
 }
 
 function combined (left: readonly string[], right: readonly string[]): readonly string[] {
-  if (left.length * right.length > MAX_SAMPLES) throw new Unsupported('Too many alternatives.', 'Write several patterns.')
+  if (left.length * right.length > MAX_SAMPLES)
+    {throw new Unsupported('Too many alternatives.', 'Write several patterns.')}
   return left.flatMap((start) => right.map((end) => start + end))
 }

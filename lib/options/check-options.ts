@@ -9,7 +9,12 @@ import type { Problem } from '../response/errors.js'
  *
  * Returns a copy without the undefined keys, or `null` when something was wrong. Never changes `input`.
  */
-export function checkOptions<S extends TSchema> (schema: S, input: unknown, path: string, problems: Problem[]): Static<S> | null {
+export function checkOptions<S extends TSchema> (
+  schema: S,
+  input: unknown,
+  path: string,
+  problems: Problem[],
+): Static<S> | null {
   const value = withoutUndefined(input)
   const before = problems.length
   const seen = new Set<string>()
@@ -27,10 +32,15 @@ export function checkOptions<S extends TSchema> (schema: S, input: unknown, path
  * What can still be read of options that `checkOptions` refused: the keys without a problem. It lets a plugin go on and
  * report everything else that is wrong, so that one boot shows all of it; the result is never used to run anything.
  */
-export function readableOptions (input: unknown, path: string, problems: readonly Problem[]): Readonly<Record<string, unknown>> {
+export function readableOptions (
+  input: unknown,
+  path: string,
+  problems: readonly Problem[],
+): Readonly<Record<string, unknown>> {
   if (!isPlainObject(input)) return {}
   const wrong = problems.map((problem) => problem.path)
-  const isWrong = (key: string): boolean => wrong.some((at) => at === `${path}.${key}` || at.startsWith(`${path}.${key}.`) || at.startsWith(`${path}.${key}[`))
+  const isWrong = (key: string): boolean =>
+    wrong.some((at) => at === `${path}.${key}` || at.startsWith(`${path}.${key}.`) || at.startsWith(`${path}.${key}[`))
   return Object.fromEntries(Object.entries(input).filter(([key, value]) => value !== undefined && !isWrong(key)))
 }
 
@@ -50,7 +60,11 @@ function problemOf (error: ValueError, path: string): Problem {
     return { path: where, message: 'Missing.', fix: fixOf(error.schema) }
   }
   // TypeBox says "Expected union value", which tells a reader nothing.
-  const message = error.type === ValueErrorType.Union ? 'Not an accepted value' : error.type === ValueErrorType.StringPattern ? 'Not written as it should be' : error.message
+  const message = error.type === ValueErrorType.Union
+    ? 'Not an accepted value'
+    : error.type === ValueErrorType.StringPattern
+    ? 'Not written as it should be'
+    : error.message
   return { path: where, message: `${message}.`, fix: fixOf(error.schema) }
 }
 
@@ -103,12 +117,21 @@ function editDistance (a: string, b: string): number {
 function withoutUndefined (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutUndefined)
   if (!isPlainObject(value)) return value
-  const copy: Record<string | symbol, unknown> = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string | symbol, unknown>
+  const copy: Record<string | symbol, unknown> = Object.create(Object.getPrototypeOf(value) as object | null) as Record<
+    string | symbol,
+    unknown
+  >
   // Symbols too: a TypeBox schema inside the options keeps its kind in one.
   for (const key of Reflect.ownKeys(value)) {
     const member = (value as Record<string | symbol, unknown>)[key]
     // defineProperty, because assigning `__proto__` would set the prototype instead of reporting the key.
-    if (member !== undefined) Object.defineProperty(copy, key, { value: withoutUndefined(member), enumerable: true, writable: true, configurable: true })
+    if (member !== undefined)
+      {Object.defineProperty(copy, key, {
+        value: withoutUndefined(member),
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      })}
   }
   return copy
 }

@@ -17,9 +17,11 @@ export function secretProblems (secret: string): readonly string[] {
   if (Buffer.byteLength(secret) < SECRET_MIN_BYTES) reasons.push(`It is shorter than ${SECRET_MIN_BYTES} bytes.`)
   const { bits, words } = estimate(secret)
   if (bits < SECRET_MIN_ENTROPY_BITS) {
-    reasons.push(words
-      ? 'It reads like a placeholder.'
-      : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, follows a sequence or is made of words.`)
+    reasons.push(
+      words
+        ? 'It reads like a placeholder.'
+        : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, follows a sequence or is made of words.`,
+    )
   }
   return reasons
 }
@@ -44,18 +46,112 @@ const WORD_BITS_PER_CHARACTER = 2.6
 
 /** Words of which placeholders and `.env.example` files are made; the longer ones first, so that they win. */
 const PLACEHOLDER_WORDS: readonly string[] = [
-  'placeholder', 'development', 'production', 'characters', 'changethis', 'passphrase', 'changeme', 'changeit', 'password', 'passw0rd', 'generate', 'insecure',
-  'something', 'session', 'fastify', 'bulwark', 'example', 'replace', 'default', 'minimum', 'refresh', 'private', 'between', 'letters', 'unsafe',
-  'secure', 'random', 'string', 'secret', 'access', 'sample', 'please', 'signing', 'insert', 's3cr3t', 'change', 'server', 'should', 'cookie',
-  'dummy', 'local', 'least', 'bytes', 'super', 'value', 'token', 'admin', 'never', 'chars', 'fixme', 'https', 'mysql', 'redis', 'hello', 'world',
-  'your', 'test', 'this', 'that', 'with', 'from', 'here', 'very', 'long', 'bits', 'todo', 'demo', 'prod', 'pass', 'auth', 'must', 'only', 'more', 'than', 'real',
-  'not', 'use', 'for', 'jwt', 'key', 'dev', 'foo', 'bar', 'the', 'and', 'set', 'api', 'app', 'env',
+  'placeholder',
+  'development',
+  'production',
+  'characters',
+  'changethis',
+  'passphrase',
+  'changeme',
+  'changeit',
+  'password',
+  'passw0rd',
+  'generate',
+  'insecure',
+  'something',
+  'session',
+  'fastify',
+  'bulwark',
+  'example',
+  'replace',
+  'default',
+  'minimum',
+  'refresh',
+  'private',
+  'between',
+  'letters',
+  'unsafe',
+  'secure',
+  'random',
+  'string',
+  'secret',
+  'access',
+  'sample',
+  'please',
+  'signing',
+  'insert',
+  's3cr3t',
+  'change',
+  'server',
+  'should',
+  'cookie',
+  'dummy',
+  'local',
+  'least',
+  'bytes',
+  'super',
+  'value',
+  'token',
+  'admin',
+  'never',
+  'chars',
+  'fixme',
+  'https',
+  'mysql',
+  'redis',
+  'hello',
+  'world',
+  'your',
+  'test',
+  'this',
+  'that',
+  'with',
+  'from',
+  'here',
+  'very',
+  'long',
+  'bits',
+  'todo',
+  'demo',
+  'prod',
+  'pass',
+  'auth',
+  'must',
+  'only',
+  'more',
+  'than',
+  'real',
+  'not',
+  'use',
+  'for',
+  'jwt',
+  'key',
+  'dev',
+  'foo',
+  'bar',
+  'the',
+  'and',
+  'set',
+  'api',
+  'app',
+  'env',
 ]
 
 /** A text of these is meant to be replaced; the others above are only ballast. */
-const PLACEHOLDER_SIGNS = /change|placeholder|replace|example|secret|s3cr3t|passw|your|sample|dummy|insert|default|test|todo|fixme/i
+const PLACEHOLDER_SIGNS =
+  /change|placeholder|replace|example|secret|s3cr3t|passw|your|sample|dummy|insert|default|test|todo|fixme/i
 
-const KEYBOARD_ROWS: readonly string[] = ['qwertyuiop', 'asdfghjkl', 'zxcvbnm', 'qwertzuiop', 'azertyuiop', 'yxcvbnm', '1234567890', '0987654321', 'poiuytrewq']
+const KEYBOARD_ROWS: readonly string[] = [
+  'qwertyuiop',
+  'asdfghjkl',
+  'zxcvbnm',
+  'qwertzuiop',
+  'azertyuiop',
+  'yxcvbnm',
+  '1234567890',
+  '0987654321',
+  'poiuytrewq',
+]
 
 function estimate (secret: string): { bits: number, words: boolean } {
   const lower = secret.toLowerCase()
@@ -86,7 +182,8 @@ function patternLength (text: string, at: number): number {
 /** Longest part from here on that has stood earlier in the text. */
 function repetition (text: string, at: number): number {
   let longest = 0
-  while (at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1 && at > 0) longest++
+  while (at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1 && at > 0)
+    {longest++}
   return longest >= SHORTEST_PATTERN ? longest : 0
 }
 
@@ -95,7 +192,8 @@ function sequence (text: string, at: number): number {
   let longest = 0
   for (const step of [0, 1, -1]) {
     let length = 1
-    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step) length++
+    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step)
+      {length++}
     longest = Math.max(longest, length)
   }
   return longest >= SHORTEST_PATTERN ? longest : 0
@@ -147,7 +245,8 @@ function isKeyMaterial (secret: string): boolean {
   if (!/^\s*[[{]/.test(secret)) return false
   try {
     const parsed: unknown = JSON.parse(secret)
-    return typeof parsed === 'object' && parsed !== null && ('kty' in parsed || 'keys' in parsed || Array.isArray(parsed))
+    return typeof parsed === 'object' && parsed !== null &&
+      ('kty' in parsed || 'keys' in parsed || Array.isArray(parsed))
   } catch {
     return false
   }
@@ -159,8 +258,8 @@ const KEY_OIDS = /06092a864886f70d0101(01|0a)|06072a8648ce3d0201|06082a8648ce3d0
 const PKCS1 = /^3082....0282/
 
 /**
- * A PEM as base64 or hex, or its body without the frame: as public as the PEM. It is told by its look, because what OpenSSL
- * fails to parse stays in its queue of errors.
+ * A PEM as base64 or hex, or its body without the frame: as public as the PEM. It is told by its look, because what
+ * OpenSSL fails to parse stays in its queue of errors.
  */
 function isEncodedKey (text: string): boolean {
   return (['base64', 'hex'] as const).some((encoding) => {

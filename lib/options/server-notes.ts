@@ -1,6 +1,6 @@
 /**
- * What stands for a server from its constructor options on: its id generator, the one option that an instance shows again. Each
- * server that `serverOptions()` makes options for has one of its own. Null for what has none.
+ * What stands for a server from its constructor options on: its id generator, the one option that an instance shows
+ * again. Each server that `serverOptions()` makes options for has one of its own. Null for what has none.
  */
 function markOf (optionsOrApp: object): object | null {
   // Fastify has this getter, its types do not.

@@ -5,7 +5,10 @@ import type { Cost, ResolvedPasswords } from './options.js'
 
 /** What a stored Argon2 hash says of itself. */
 export interface Stored extends Cost {
-  /** Argon2id, version 19, with a salt of 128 bits and a tag of 256 at least (RFC 9106, section 4), and the pepper of new hashes. */
+  /**
+   * Argon2id, version 19, with a salt of 128 bits and a tag of 256 at least (RFC 9106, section 4), and the pepper of
+   * new hashes.
+   */
   readonly current: boolean
 }
 
@@ -32,9 +35,19 @@ const TAG_BYTES = 32
 /** Imports @node-rs/argon2. @throws BulwarkConfigError when it is not installed, or not for this platform */
 export async function loadEngine ({ cost, peppers }: Pick<ResolvedPasswords, 'cost' | 'peppers'>): Promise<Engine> {
   const argon2 = await importArgon2()
-  const secrets = new Map(peppers.map((pepper) => [pepperId(pepper), pepper === null ? {} : { secret: Buffer.from(pepper) }]))
+  const secrets = new Map(
+    peppers.map((pepper) => [pepperId(pepper), pepper === null ? {} : { secret: Buffer.from(pepper) }]),
+  )
   const [[id, secret] = ['', {}]] = secrets
-  const options = Object.freeze({ memoryCost: cost.memoryKiB, timeCost: cost.passes, parallelism: cost.lanes, outputLen: TAG_BYTES, algorithm: ARGON2ID, version: VERSION_19, ...secret })
+  const options = Object.freeze({
+    memoryCost: cost.memoryKiB,
+    timeCost: cost.passes,
+    parallelism: cost.lanes,
+    outputLen: TAG_BYTES,
+    algorithm: ARGON2ID,
+    version: VERSION_19,
+    ...secret,
+  })
   return {
     async hash (bytes) {
       const text = await argon2.hash(bytes, options)
@@ -49,8 +62,11 @@ export async function loadEngine ({ cost, peppers }: Pick<ResolvedPasswords, 'co
       const keyId = keyIdOf(stored)
       if (!secrets.has(keyId)) return null
       try {
-        const { memoryCost, timeCost, parallelism, algorithm, version, saltLen, outputLen }: Readonly<Record<keyof Argon2.ParsedHashOptions, number>> = argon2.parseOptions(stored)
-        const current = keyId === id && algorithm === ARGON2ID && version === VERSION_19 && saltLen >= SALT_BYTES && outputLen >= TAG_BYTES
+        const { memoryCost, timeCost, parallelism, algorithm, version, saltLen, outputLen }: Readonly<
+          Record<keyof Argon2.ParsedHashOptions, number>
+        > = argon2.parseOptions(stored)
+        const current = keyId === id && algorithm === ARGON2ID && version === VERSION_19 && saltLen >= SALT_BYTES &&
+          outputLen >= TAG_BYTES
         return { memoryKiB: memoryCost, passes: timeCost, lanes: parallelism, current }
       } catch {
         return null
@@ -61,7 +77,9 @@ export async function loadEngine ({ cost, peppers }: Pick<ResolvedPasswords, 'co
 
 /** Names a pepper without telling anything of it; the empty text is none. */
 function pepperId (pepper: string | null): string {
-  return pepper === null ? '' : createHmac('sha256', pepper).update('fastify-bulwark pepper id').digest('base64').slice(0, 8)
+  return pepper === null
+    ? ''
+    : createHmac('sha256', pepper).update('fastify-bulwark pepper id').digest('base64').slice(0, 8)
 }
 
 function keyIdOf (stored: string): string {
@@ -74,8 +92,18 @@ async function importArgon2 (): Promise<typeof Argon2> {
     return await import('@node-rs/argon2')
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
-    throw new BulwarkConfigError([missing
-      ? { path: 'passwords', message: 'The package @node-rs/argon2 is not installed.', fix: 'Run: npm install @node-rs/argon2' }
-      : { path: 'passwords', message: 'The package @node-rs/argon2 cannot be loaded.', fix: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2' }])
+    throw new BulwarkConfigError([
+      missing
+        ? {
+          path: 'passwords',
+          message: 'The package @node-rs/argon2 is not installed.',
+          fix: 'Run: npm install @node-rs/argon2',
+        }
+        : {
+          path: 'passwords',
+          message: 'The package @node-rs/argon2 cannot be loaded.',
+          fix: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2',
+        },
+    ])
   }
 }

@@ -28,7 +28,8 @@ export interface Passwords {
   hash (password: string, options?: HashOptions): Promise<string>
   /**
    * Whether the stored hash is that of the password. Pass null for a user who does not exist: the answer is false after
-   * the same work, so that time tells nothing. A stored value that cannot be read is nobody's, and a warning of the process.
+   * the same work, so that time tells nothing. A stored value that cannot be read is nobody's, and a warning of the
+   * process.
    * @throws SecurityError SERVICE_UNAVAILABLE under overload
    * @throws the signal's reason when it aborts before the work begins
    */
@@ -37,7 +38,8 @@ export interface Passwords {
 
 /**
  * Hashes and verifies passwords with Argon2id. Make one for a process: each has its own bound of hashes at work.
- * @throws BulwarkConfigError that lists everything wrong with the options, or says that @node-rs/argon2 is not installed
+ * @throws BulwarkConfigError that lists everything wrong with the options, or says that @node-rs/argon2 is not
+ * installed
  */
 export async function createPasswords (options: PasswordsOptions = {}): Promise<Passwords> {
   const problems: Problem[] = []
@@ -48,7 +50,10 @@ export async function createPasswords (options: PasswordsOptions = {}): Promise<
 }
 
 /** The decisions, apart from the library that does the work. */
-export async function passwordsWith (engine: Engine, { cost, concurrency, queue, legacy }: ResolvedPasswords): Promise<Passwords> {
+export async function passwordsWith (
+  engine: Engine,
+  { cost, concurrency, queue, legacy }: ResolvedPasswords,
+): Promise<Passwords> {
   const slots = createSlots(concurrency, queue)
   const nobody = await engine.hash(randomBytes(32))
   const warn = createWarning()
@@ -113,6 +118,9 @@ function createWarning (): () => void {
   return function warnOnce () {
     if (warned) return
     warned = true
-    process.emitWarning('A stored password is neither null nor an Argon2 hash that can be verified here. Nobody can sign in with it.', { code: 'BULWARK_STORED_PASSWORD' })
+    process.emitWarning(
+      'A stored password is neither null nor an Argon2 hash that can be verified here. Nobody can sign in with it.',
+      { code: 'BULWARK_STORED_PASSWORD' },
+    )
   }
 }

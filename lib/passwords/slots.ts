@@ -7,9 +7,9 @@ export type Slots = <T>(operation: () => Promise<T>, signal?: AbortSignal) => Pr
 const RETRY_AFTER_SECONDS = '2'
 
 /**
- * Runs at most `concurrency` operations at once and lets at most `queue` wait, first come, first served. Who comes later
- * is told so at once instead of waiting in vain: SecurityError SERVICE_UNAVAILABLE with Retry-After. A signal that aborts
- * gives its place in the queue to others and rejects with its reason; what has begun runs to its end.
+ * Runs at most `concurrency` operations at once and lets at most `queue` wait, first come, first served. Who comes
+ * later is told so at once instead of waiting in vain: SecurityError SERVICE_UNAVAILABLE with Retry-After. A signal
+ * that aborts gives its place in the queue to others and rejects with its reason; what has begun runs to its end.
  */
 export function createSlots (concurrency: number, queue: number): Slots {
   const waiting: (() => void)[] = []
@@ -36,7 +36,8 @@ export function createSlots (concurrency: number, queue: number): Slots {
     if (running < concurrency) {
       running++
     } else {
-      if (waiting.length >= queue) throw refusal('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })
+      if (waiting.length >= queue)
+        {throw refusal('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })}
       await turn(signal)
     }
     try {

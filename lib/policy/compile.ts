@@ -14,7 +14,12 @@ export type CompiledPolicy = { readonly [H in HookName]: readonly Step[] } & {
 export interface BoundSection { readonly section: PolicySection, readonly base: unknown }
 
 /** Resolves each section's policy for one route (or a scope's base, with no input) and freezes the result. */
-export function resolvePolicy (sections: ReadonlyMap<string, BoundSection>, input: unknown, where: string, problems: Problem[]): ResolvedRouteSecurity {
+export function resolvePolicy (
+  sections: ReadonlyMap<string, BoundSection>,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedRouteSecurity {
   const written = readInput(input, where, problems)
   const policy: Record<string, unknown> = {}
   for (const [key, { section, base }] of sections) {
@@ -25,12 +30,22 @@ export function resolvePolicy (sections: ReadonlyMap<string, BoundSection>, inpu
 }
 
 /** Compiles a resolved policy into steps sorted by the pipeline's order. */
-export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, policy: ResolvedRouteSecurity, route: RouteInfo | null, problems: Problem[]): CompiledPolicy {
+export function compilePolicy (
+  sections: ReadonlyMap<string, BoundSection>,
+  policy: ResolvedRouteSecurity,
+  route: RouteInfo | null,
+  problems: Problem[],
+): CompiledPolicy {
   const placed: PlacedStep[] = []
   for (const [key, { section }] of sections) {
     const steps = section.compile((policy as Record<string, unknown>)[key], route, problems)
-    const lost = steps.find(({ hook }) => hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true)
-    if (lost !== undefined) throw new Error(`The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`)
+    const lost = steps.find(({ hook }) =>
+      hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true
+    )
+    if (lost !== undefined)
+      {throw new Error(
+        `The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`,
+      )}
     placed.push(...steps)
   }
   const stepsOf = (hook: HookName, without?: string): readonly Step[] => {
@@ -51,7 +66,12 @@ export function compilePolicy (sections: ReadonlyMap<string, BoundSection>, poli
 }
 
 /** Adds a problem for each key that no loaded plugin owns. */
-export function checkKeys (sections: ReadonlyMap<string, BoundSection>, input: unknown, where: string, problems: Problem[]): void {
+export function checkKeys (
+  sections: ReadonlyMap<string, BoundSection>,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): void {
   if (!isPlainObject(input)) return
   const known = [...sections.keys()]
   for (const key of Object.keys(input)) {
@@ -68,6 +88,10 @@ export function checkKeys (sections: ReadonlyMap<string, BoundSection>, input: u
 function readInput (input: unknown, where: string, problems: Problem[]): Record<string, unknown> {
   if (input === undefined) return {}
   if (isPlainObject(input)) return input
-  problems.push({ path: where, message: 'Not an object.', fix: 'Write an object with one key a plugin, for example { rateLimit: [\'search\'] }.' })
+  problems.push({
+    path: where,
+    message: 'Not an object.',
+    fix: "Write an object with one key a plugin, for example { rateLimit: ['search'] }.",
+  })
   return {}
 }

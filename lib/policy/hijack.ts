@@ -1,7 +1,13 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
 /** They describe a body that is not sent any more. */
-const OF_THE_BODY: ReadonlySet<string> = new Set(['content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'trailer'])
+const OF_THE_BODY: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'transfer-encoding',
+  'trailer',
+])
 
 /**
  * Makes `reply.hijack()` hand the reply's headers to the raw response first: what takes over (SSE, a page framework)

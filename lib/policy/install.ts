@@ -48,7 +48,10 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
     if (!isWithin(record.scope, scope)) continue
     if (record.scope !== scope && !record.scope.sections.has(section.key)) record.scope.setSection(section, base)
     // From what is enforced now: an earlier late section must not be lost.
-    const policy = { ...root.compiled.get(record.policy)?.policy ?? record.policy, [section.key]: record.scope.sections.get(section.key)?.base }
+    const policy = {
+      ...root.compiled.get(record.policy)?.policy ?? record.policy,
+      [section.key]: record.scope.sections.get(section.key)?.base,
+    }
     root.compiled.set(record.policy, compilePolicy(record.scope.sections, policy, record.info, root.problems))
   }
 }
@@ -57,7 +60,8 @@ export function addSection (app: FastifyInstance, section: PolicySection, base: 
 export function setBase (app: FastifyInstance, key: string, input: unknown, where: string): void {
   const scope = securityOf(app)
   const bound = scope.sections.get(key)
-  if (bound !== undefined) scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))
+  if (bound !== undefined)
+    {scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))}
 }
 
 /**
@@ -70,7 +74,11 @@ export function turnOff (app: FastifyInstance, key: string, isHarmless: (input: 
     off: true,
     resolve (_base, input, where, problems) {
       if (input !== false && !isHarmless(input)) {
-        problems.push({ path: where, message: `The plugin "${key}" is turned off, so this would have no effect.`, fix: `Turn it on (\`${key}\` in the definition), or remove this key.` })
+        problems.push({
+          path: where,
+          message: `The plugin "${key}" is turned off, so this would have no effect.`,
+          fix: `Turn it on (\`${key}\` in the definition), or remove this key.`,
+        })
       }
       return false
     },
@@ -84,7 +92,11 @@ export function overrideScope (app: FastifyInstance, input: unknown, where: stri
   const { problems } = parent.root
   const scope = ownScope(app) ?? childScope(app, parent)
   if (scope.firstRoute !== null) {
-    problems.push({ path: where, message: `The route ${scope.firstRoute} was declared before this override and would escape it.`, fix: 'Override the scope before its first route.' })
+    problems.push({
+      path: where,
+      message: `The route ${scope.firstRoute} was declared before this override and would escape it.`,
+      fix: 'Override the scope before its first route.',
+    })
   }
   checkKeys(scope.sections, input, where, problems)
   const resolved = resolvePolicy(scope.sections, input, where, problems) as Record<string, unknown>
@@ -99,7 +111,12 @@ export function publish<K extends keyof SecurityApi> (scope: SecurityScope, name
 /** `GET|HEAD /users/:id`, as problems and the posture report name a route. */
 export function routeInfo (route: RouteOptions): RouteInfo {
   const method = Array.isArray(route.method) ? route.method.join('|') : route.method
-  return { method, url: route.url, label: `${method} ${route.url}`, schema: (route.schema ?? {}) as Readonly<Record<string, unknown>> }
+  return {
+    method,
+    url: route.url,
+    label: `${method} ${route.url}`,
+    schema: (route.schema ?? {}) as Readonly<Record<string, unknown>>,
+  }
 }
 
 function installRoot (app: FastifyInstance): SecurityScope {
@@ -155,12 +172,18 @@ function isWithin (scope: SecurityScope, ancestor: SecurityScope): boolean {
   return false
 }
 
-/** Under the umbrella an early route is a boot error (`root.strict`, checked when ready); a single plugin warns once. */
+/**
+ * Under the umbrella an early route is a boot error (`root.strict`, checked when ready); a single plugin warns once.
+ */
 function reportEarlyRoutes (app: FastifyInstance, root: SecurityRoot): void {
   root.earlyRoutes = declaredRoutes(app)
   if (root.earlyRoutes.length === 0) return
   app.addHook('onReady', function bulwarkEarlyRoutes (done) {
-    if (!root.strict) app.log.warn({ routes: root.earlyRoutes }, 'these routes were declared before the security plugins: they get the base policy and no `security` key of their own; declare them after `await app.register(...)`')
+    if (!root.strict)
+      {app.log.warn(
+        { routes: root.earlyRoutes },
+        'these routes were declared before the security plugins: they get the base policy and no `security` key of their own; declare them after `await app.register(...)`',
+      )}
     done()
   })
 }
@@ -182,7 +205,11 @@ function checkBeforeListening (root: SecurityRoot): void {
   const problems: Problem[] = [...root.problems]
   if (root.strict) {
     for (const route of root.earlyRoutes) {
-      problems.push({ path: route, message: 'This route was declared before the suite was loaded, so no policy protects it.', fix: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.' })
+      problems.push({
+        path: route,
+        message: 'This route was declared before the suite was loaded, so no policy protects it.',
+        fix: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.',
+      })
     }
   }
   for (const check of root.readyChecks) check(problems)

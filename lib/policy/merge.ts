@@ -45,7 +45,10 @@ export function mergeDirectives (
 }
 
 /** Names are added to the scope's, each once, in order; `{ only }` replaces them; `false` empties the list. */
-export function mergeNames (base: readonly string[], input: readonly string[] | { readonly only: readonly string[] } | false): readonly string[] {
+export function mergeNames (
+  base: readonly string[],
+  input: readonly string[] | { readonly only: readonly string[] } | false,
+): readonly string[] {
   if (input === false) return []
   return [...new Set('only' in input ? input.only : [...base, ...input])]
 }

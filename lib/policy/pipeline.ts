@@ -13,7 +13,8 @@ declare module 'fastify' {
 }
 
 /**
- * Instance hooks that run each request's compiled steps. Instance hooks, because those also see what no route hook sees:
+ * Instance hooks that run each request's compiled steps. Instance hooks, because those also see what no route hook
+ * sees:
  * 404s, and routes that were declared before the suite was loaded.
  */
 export function addPipelineHooks (app: FastifyInstance): void {
@@ -31,7 +32,8 @@ export function addOptionalHook (app: FastifyInstance, hook: OptionalHook): void
 function lookup (server: FastifyInstance, request: FastifyRequest, reply: FastifyReply): CompiledPolicy {
   const scope = findScope(server)
   // The hooks are only ever added to an instance that has a scope.
-  if (scope === null) throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })
+  if (scope === null)
+    {throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })}
   const { config, handlerTimeout } = request.routeOptions
   // A route that names its own time is left to Fastify.
   if (handlerTimeout === 0) scope.root.handlerTimeouts?.watch(reply)
@@ -40,12 +42,19 @@ function lookup (server: FastifyInstance, request: FastifyRequest, reply: Fastif
   if (compiled !== undefined) return compiled
   if (scope.root.strict && !request.is404) {
     // Backstop: boot refuses such routes, so this is a defect; serving it without a policy would be worse.
-    throw new SecurityError('INTERNAL_ERROR', { cause: new Error(`the route ${request.routeOptions.url ?? ''} has no compiled policy`) })
+    throw new SecurityError('INTERNAL_ERROR', {
+      cause: new Error(`the route ${request.routeOptions.url ?? ''} has no compiled policy`),
+    })
   }
   return scope.compiledBase
 }
 
-function bulwarkOnRequest (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+function bulwarkOnRequest (
+  this: FastifyInstance,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error) => void,
+): void {
   let compiled: CompiledPolicy
   try {
     compiled = request[kCompiled] = lookup(this, request, reply)
@@ -60,7 +69,13 @@ function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, don
   runUntilRefused(request[kCompiled]?.preValidation ?? NO_STEPS, 0, request, reply, done)
 }
 
-function bulwarkOnSend (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: () => void): void {
+function bulwarkOnSend (
+  this: FastifyInstance,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  _payload: unknown,
+  done: () => void,
+): void {
   // An app's hook that ran before ours may have answered already: its answer still gets the scope's headers.
   const compiled = request[kCompiled] ?? findScope(this)?.compiledBase
   runAll(compiled?.onSend ?? NO_STEPS, 0, request, reply, done)
@@ -75,7 +90,13 @@ function runOnHijack (reply: FastifyReply): void {
 const NO_STEPS: readonly Step[] = Object.freeze([])
 
 /** Runs the steps in order; the first refusal or answer ends it. Stays synchronous until a step returns a promise. */
-function runUntilRefused (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+function runUntilRefused (
+  steps: readonly Step[],
+  from: number,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error) => void,
+): void {
   for (let index = from; index < steps.length; index++) {
     let verdict: Verdict | Promise<Verdict>
     try {
@@ -100,7 +121,13 @@ function runUntilRefused (steps: readonly Step[], from: number, request: Fastify
 }
 
 /** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
-function runAll (steps: readonly Step[], from: number, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+function runAll (
+  steps: readonly Step[],
+  from: number,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: () => void,
+): void {
   for (let index = from; index < steps.length; index++) {
     const pending = settled(steps[index] as Step, request, reply)
     if (pending !== undefined) {
@@ -114,7 +141,11 @@ function runAll (steps: readonly Step[], from: number, request: FastifyRequest, 
 function settled (step: Step, request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
   try {
     const verdict = step(request, reply)
-    return verdict instanceof Promise ? verdict.then(() => {}, (error: unknown) => { logFailure(request, error) }) : undefined
+    return verdict instanceof Promise
+      ? verdict.then(() => {}, (error: unknown) => {
+        logFailure(request, error)
+      })
+      : undefined
   } catch (error) {
     logFailure(request, error)
     return undefined

@@ -5,7 +5,10 @@ import type { RouteRecord, SecurityRoot } from './scope.js'
 
 /** Finds the route that another method on the same URL would reach. */
 export interface RouteTable {
-  /** The record that `method` on this request's URL matches (host and version constraints included), or null; null too for a method that is not served. */
+  /**
+   * The record that `method` on this request's URL matches (host and version constraints included), or null; null too
+   * for a method that is not served.
+   */
   find (method: string, request: IncomingMessage): RouteRecord | null
   /** The methods that this request's URL answers. */
   methods (request: IncomingMessage): string[]
@@ -30,15 +33,30 @@ export function routeTableOf (root: SecurityRoot): RouteTable {
 function createRouteTable (root: SecurityRoot): RouteTable {
   const app = root.instance
   // Written under `routerOptions`, they show there alone.
-  const { caseSensitive, ignoreTrailingSlash, ignoreDuplicateSlashes, maxParamLength, allowUnsafeRegex, useSemicolonDelimiter } = { ...app.initialConfig, ...app.initialConfig.routerOptions }
+  const {
+    caseSensitive,
+    ignoreTrailingSlash,
+    ignoreDuplicateSlashes,
+    maxParamLength,
+    allowUnsafeRegex,
+    useSemicolonDelimiter,
+  } = { ...app.initialConfig, ...app.initialConfig.routerOptions }
   const router = createRouter({
-    ...definedOnly({ caseSensitive, ignoreTrailingSlash, ignoreDuplicateSlashes, maxParamLength, allowUnsafeRegex, useSemicolonDelimiter }),
+    ...definedOnly({
+      caseSensitive,
+      ignoreTrailingSlash,
+      ignoreDuplicateSlashes,
+      maxParamLength,
+      allowUnsafeRegex,
+      useSemicolonDelimiter,
+    }),
     defaultRoute: () => null,
     onBadUrl: () => null,
   })
   const methods = new Set<string>()
   for (const record of root.routes) {
-    // A custom constraint is decided by a strategy that only the server's own router has: such a route gets no preflight.
+    // A custom constraint is decided by a strategy that only the server's own router has: such a route gets no
+    // preflight.
     if (Object.keys(record.constraints).some((name) => name !== 'host' && name !== 'version')) continue
     for (const method of record.info.method.split('|')) {
       methods.add(method)
@@ -67,5 +85,7 @@ function urlsOf (app: FastifyInstance, method: string, { info, constraints }: Ro
 }
 
 function definedOnly<T extends object> (options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> }
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
 }

@@ -29,7 +29,10 @@ export interface SecurityRoot {
   earlyRoutes: readonly string[]
   /** The optional hooks that run because a section asked for them. */
   readonly hooks: Set<OptionalHook>
-  /** Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for one. */
+  /**
+   * Keyed by the frozen policy in `route.config.security`, so that a look-alike object in `config` is not taken for
+   * one.
+   */
   readonly compiled: WeakMap<object, CompiledPolicy>
   readonly api: SecurityApi
   /** Gives up handlers that do not answer; null where nothing has to be told (`installHandlerTimeouts`). */
@@ -44,7 +47,10 @@ export interface SecurityRoot {
   emit: (event: SecurityEvent, request: FastifyRequest | null) => void
   /** Set by the transport plugin: the methods that are served at all. Absent, all are. */
   servedMethods?: ReadonlySet<string>
-  /** Set by the cors plugin: whether the matched route's CORS policy grants this origin with credentials. Absent, nobody is granted. */
+  /**
+   * Set by the cors plugin: whether the matched route's CORS policy grants this origin with credentials. Absent, nobody
+   * is granted.
+   */
   allowsCredentials?: (request: FastifyRequest, origin: string) => boolean
 }
 
@@ -73,7 +79,12 @@ export class SecurityScope {
 
   /** The policy of requests that match no route (404), and of routes that a single plugin never saw. */
   get compiledBase (): CompiledPolicy {
-    this.#compiledBase ??= compilePolicy(this.sections, resolvePolicy(this.sections, undefined, 'defaults', this.root.problems), null, this.root.problems)
+    this.#compiledBase ??= compilePolicy(
+      this.sections,
+      resolvePolicy(this.sections, undefined, 'defaults', this.root.problems),
+      null,
+      this.root.problems,
+    )
     return this.#compiledBase
   }
 

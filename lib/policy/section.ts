@@ -3,7 +3,19 @@ import type { Problem } from '../response/errors.js'
 
 /** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
 export const PIPELINE = {
-  onRequest: ['headers', 'transport', 'cors', 'limit-address', 'preflight', 'authenticate', 'authorize', 'csrf', 'limit-user', 'method', 'not-found'],
+  onRequest: [
+    'headers',
+    'transport',
+    'cors',
+    'limit-address',
+    'preflight',
+    'authenticate',
+    'authorize',
+    'csrf',
+    'limit-user',
+    'method',
+    'not-found',
+  ],
   preValidation: ['limit-body'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
 } as const
@@ -18,11 +30,15 @@ export const ANSWERED: unique symbol = Symbol('bulwark.answered')
 /** Nothing = go on; an error = refuse with it; `ANSWERED` = the answer is sent. */
 export type Verdict = undefined | Error | typeof ANSWERED
 
-/** Decides synchronously wherever it can; a promise only where it must wait for a store. It may also throw to refuse. */
+/**
+ * Decides synchronously wherever it can; a promise only where it must wait for a store. It may also throw to refuse.
+ */
 export type Step = (request: FastifyRequest, reply: FastifyReply) => Verdict | Promise<Verdict>
 
 /** A step with its place. Only `onRequest` and `preValidation` may refuse; the verdict of `onSend` is ignored. */
-export type PlacedStep = { [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: Step } }[HookName]
+export type PlacedStep = {
+  [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: Step }
+}[HookName]
 
 /** What a section knows of a route when it compiles; `null` stands for the scope's 404. */
 export interface RouteInfo {
@@ -41,7 +57,10 @@ export interface RouteInfo {
 export interface PolicySection {
   /** The key of `RouteSecurityOptions` it owns. */
   readonly key: string
-  /** The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs unasked. */
+  /**
+   * The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs
+   * unasked.
+   */
   readonly hooks?: readonly OptionalHook[]
   /** True for the stand-in of a plugin that was turned off. */
   readonly off?: true
@@ -50,7 +69,9 @@ export interface PolicySection {
   compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
 }
 
-/** The typed form that plugins write; `Input` is what users may write under the key, `Policy` is resolved and frozen. */
+/**
+ * The typed form that plugins write; `Input` is what users may write under the key, `Policy` is resolved and frozen.
+ */
 export interface SectionDefinition<Input, Policy> {
   readonly key: string
   readonly hooks?: readonly OptionalHook[]

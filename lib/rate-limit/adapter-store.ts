@@ -6,7 +6,10 @@ import type { OnOutage } from './limits.js'
 import { createQuota, type Algorithm, type Penalty } from './quota.js'
 import type { LimitStore } from './stores/store.js'
 
-/** What that plugin wants to know: more than `max` is a refusal, `ttl` are the milliseconds until it is worth asking again. */
+/**
+ * What that plugin wants to know: more than `max` is a refusal, `ttl` are the milliseconds until it is worth asking
+ * again.
+ */
 export interface StoredCount { readonly current: number, readonly ttl: number }
 
 export type StoredCountCallback = (error: Error | null, result?: StoredCount) => void
@@ -61,7 +64,9 @@ export class Adapter implements RateLimitStore {
   #planned = 0
 
   constructor (shared: AdapterContext, params: object, instance: string, scope: string) {
-    const { max, timeWindow, ban, continueExceeding, exponentialBackoff, skipOnError, groupId } = params as Readonly<Record<string, unknown>>
+    const { max, timeWindow, ban, continueExceeding, exponentialBackoff, skipOnError, groupId } = params as Readonly<
+      Record<string, unknown>
+    >
     const where = scope === '*' ? '@fastify/rate-limit' : `@fastify/rate-limit ${scope}`
     assertNoProblems(problemsOf(timeWindow, skipOnError, shared.onOutage, where))
     this.#shared = shared
@@ -90,14 +95,22 @@ export class Adapter implements RateLimitStore {
     const counter = this.#keyOf(key, plan)
     if (plan.set === null) return this.#refuse(counter, plan, plan.windowMs, null)
     const decision = this.#shared.engine.decide(plan.set, [counter])
-    return decision instanceof Promise ? decision.then((late) => this.#conclude(counter, plan, late)) : this.#conclude(counter, plan, decision)
+    return decision instanceof Promise
+      ? decision.then((late) => this.#conclude(counter, plan, late))
+      : this.#conclude(counter, plan, decision)
   }
 
-  #conclude (counter: string, plan: Plan, { outcome, readings: [reading], store }: Decision): StoredCount | Promise<StoredCount> {
+  #conclude (
+    counter: string,
+    plan: Plan,
+    { outcome, readings: [reading], store }: Decision,
+  ): StoredCount | Promise<StoredCount> {
     if (outcome === 'unavailable') throw storeUnavailable()
     // Nobody counted: `onOutage: 'open'`, which whoever wrote it holds for the smaller harm.
     if (reading === undefined || reading === null) return { current: 0, ttl: 0 }
-    return reading.room ? { current: reading.used, ttl: reading.waitMs } : this.#refuse(counter, plan, reading.waitMs, store)
+    return reading.room
+      ? { current: reading.used, ttl: reading.waitMs }
+      : this.#refuse(counter, plan, reading.waitMs, store)
   }
 
   /** The plugin takes `max + n` for the n-th refusal, and answers 403 from the one after its `ban`-th. */
@@ -132,7 +145,9 @@ export class Adapter implements RateLimitStore {
     const windowMs = Math.trunc(timeWindow)
     const limit = Math.trunc(max)
     if (!isWindow(windowMs) || !Number.isSafeInteger(limit) || limit < 0) {
-      throw new SecurityError('INTERNAL_ERROR', { cause: new RangeError('max or timeWindow of @fastify/rate-limit gave a value that cannot limit anything') })
+      throw new SecurityError('INTERNAL_ERROR', {
+        cause: new RangeError('max or timeWindow of @fastify/rate-limit gave a value that cannot limit anything'),
+      })
     }
     const plan = this.#makePlan(windowMs, limit)
     // Functions may give any number of limits.
@@ -150,8 +165,15 @@ export class Adapter implements RateLimitStore {
     const onOutage = [this.#shared.onOutage]
     const ban = this.#ban
     return {
-      set: max === 0 ? null : { quotas: [createQuota(algorithm, max, windowMs, false, { penalty: this.#backsOff ? ladder(windowMs) : null })], onOutage },
-      refusals: ban < 1 ? null : { quotas: [createQuota(ban <= MAX_EXACT_LIMIT ? 'exact' : 'sliding', ban, windowMs, false)], onOutage },
+      set: max === 0
+        ? null
+        : {
+          quotas: [createQuota(algorithm, max, windowMs, false, { penalty: this.#backsOff ? ladder(windowMs) : null })],
+          onOutage,
+        },
+      refusals: ban < 1
+        ? null
+        : { quotas: [createQuota(ban <= MAX_EXACT_LIMIT ? 'exact' : 'sliding', ban, windowMs, false)], onOutage },
       windowMs,
       max,
       suffix: `${algorithm.charAt(0)}${windowMs.toString(36)}`,
@@ -167,7 +189,12 @@ function answer (ask: () => StoredCount | Promise<StoredCount>, callback: Stored
     callback(asError(error))
     return
   }
-  if (count instanceof Promise) count.then((late) => { callback(null, late) }, (error: unknown) => { callback(asError(error)) })
+  if (count instanceof Promise)
+    {count.then((late) => {
+      callback(null, late)
+    }, (error: unknown) => {
+      callback(asError(error))
+    })}
   else callback(null, count)
 }
 
@@ -186,19 +213,28 @@ function textOf (key: unknown): string {
 }
 
 /**
- * What counts together: a group, else a route (GET and HEAD are one), else one limiter made by `createRateLimit`. The order in which
- * those are made at boot tells them apart, as it is the same in all instances; a `groupId` names one.
+ * What counts together: a group, else a route (GET and HEAD are one), else one limiter made by `createRateLimit`. The
+ * order in which those are made at boot tells them apart, as it is the same in all instances; a `groupId` names one.
  */
 function scopeOf (params: object, shared: AdapterContext): string {
   const { groupId, routeInfo } = params as Readonly<Record<string, unknown>>
   if (typeof groupId === 'string' && groupId !== '') return `group ${groupId}`
   const { method, url, constraints } = isPlainObject(routeInfo) ? routeInfo : {}
   if (typeof url === 'string') {
-    const methods = [method].flat().map((name) => String(name).toUpperCase()).map((name) => name === 'HEAD' ? 'GET' : name)
-    return `${[...new Set(methods)].sort().join('|')} ${url}${constraints === undefined ? '' : ` ${JSON.stringify(constraints)}`}`
+    const methods = [method].flat().map((name) => String(name).toUpperCase()).map((name) =>
+      name === 'HEAD' ? 'GET' : name
+    )
+    return `${[...new Set(methods)].sort().join('|')} ${url}${
+      constraints === undefined ? '' : ` ${JSON.stringify(constraints)}`
+    }`
   }
   shared.unnamed++
-  if (shared.unnamed > MAX_UNNAMED) throw new SecurityError('INTERNAL_ERROR', { cause: new Error('createRateLimit() and rateLimit() belong at boot: called for each request they never limit anything') })
+  if (shared.unnamed > MAX_UNNAMED)
+    {throw new SecurityError('INTERNAL_ERROR', {
+      cause: new Error(
+        'createRateLimit() and rateLimit() belong at boot: called for each request they never limit anything',
+      ),
+    })}
   return `limiter ${shared.unnamed}`
 }
 
@@ -209,10 +245,18 @@ function isWindow (windowMs: unknown): boolean {
 function problemsOf (timeWindow: unknown, skipOnError: unknown, onOutage: OnOutage, where: string): Problem[] {
   const problems: Problem[] = []
   if (typeof timeWindow !== 'function' && !isWindow(timeWindow)) {
-    problems.push({ path: `${where} timeWindow`, message: 'No window in which anything could be counted.', fix: 'Write milliseconds from 1 to a year, or a text such as \'1 minute\'.' })
+    problems.push({
+      path: `${where} timeWindow`,
+      message: 'No window in which anything could be counted.',
+      fix: "Write milliseconds from 1 to a year, or a text such as '1 minute'.",
+    })
   }
   if (skipOnError === true && onOutage === 'closed') {
-    problems.push({ path: `${where} skipOnError`, message: 'It would let through what onOutage \'closed\' refuses.', fix: 'Leave skipOnError out, or write onOutage: \'open\'.' })
+    problems.push({
+      path: `${where} skipOnError`,
+      message: "It would let through what onOutage 'closed' refuses.",
+      fix: "Leave skipOnError out, or write onOutage: 'open'.",
+    })
   }
   return problems
 }

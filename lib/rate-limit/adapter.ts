@@ -21,7 +21,10 @@ const RECENT_CALLERS = 2048
 const KEY_LENGTH = 22
 
 export interface RateLimitStoreOptions {
-  /** A redis:// or rediss:// URL, or an ioredis client without offline queue. Without it the memory of this process counts. */
+  /**
+   * A redis:// or rediss:// URL, or an ioredis client without offline queue. Without it the memory of this process
+   * counts.
+   */
   readonly redis?: string | Redis | false
   /** At least 32 characters, the same in all instances; needed with Redis. */
   readonly keySecret?: string
@@ -34,11 +37,37 @@ export interface RateLimitStoreOptions {
 
 const RateLimitStoreOptionsSchema = Type.Object({
   redis: Type.Optional(Type.Unknown()),
-  keySecret: Type.Optional(Type.String({ minLength: 32, description: 'At least 32 characters, the same in all instances.' })),
-  keyPrefix: Type.Optional(Type.String({ pattern: '^[!-~]{1,64}$', description: 'Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: \'bulwark:rl:\'.' })),
-  deadline: Type.Optional(Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description: 'How long a request waits for Redis, with a unit: \'50ms\' (default).' }))),
-  onOutage: Type.Optional(Type.Unsafe<OnOutage>(Type.Union([Type.Literal('local'), Type.Literal('closed'), Type.Literal('open')], { description: 'What decides while Redis cannot be asked. Write one of: local (default), closed, open.' }))),
-  onTransition: Type.Optional(Type.Unsafe<(available: boolean) => void>(Type.Function([Type.Boolean()], Type.Void(), { description: 'A function that takes whether Redis can be asked.' }))),
+  keySecret: Type.Optional(
+    Type.String({ minLength: 32, description: 'At least 32 characters, the same in all instances.' }),
+  ),
+  keyPrefix: Type.Optional(
+    Type.String({
+      pattern: '^[!-~]{1,64}$',
+      description: "Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: 'bulwark:rl:'.",
+    }),
+  ),
+  deadline: Type.Optional(
+    Type.Unsafe<Duration>(
+      Type.String({
+        pattern: DURATION_PATTERN,
+        description: "How long a request waits for Redis, with a unit: '50ms' (default).",
+      }),
+    ),
+  ),
+  onOutage: Type.Optional(
+    Type.Unsafe<OnOutage>(
+      Type.Union([Type.Literal('local'), Type.Literal('closed'), Type.Literal('open')], {
+        description: 'What decides while Redis cannot be asked. Write one of: local (default), closed, open.',
+      }),
+    ),
+  ),
+  onTransition: Type.Optional(
+    Type.Unsafe<(available: boolean) => void>(
+      Type.Function([Type.Boolean()], Type.Void(), {
+        description: 'A function that takes whether Redis can be asked.',
+      }),
+    ),
+  ),
 }, { additionalProperties: false })
 
 export interface RateLimitStoreClass {
@@ -48,7 +77,8 @@ export interface RateLimitStoreClass {
 }
 
 /**
- * Makes a class for the option `store` of @fastify/rate-limit. With Redis it connects first, so that a wrong URL stops the boot.
+ * Makes a class for the option `store` of @fastify/rate-limit. With Redis it connects first, so that a wrong URL stops
+ * the boot.
  * @throws BulwarkConfigError with everything that is wrong with the options.
  * @throws Error when Redis does not answer within five seconds; the message holds no URL.
  */
@@ -56,7 +86,8 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
   const path = 'createRateLimitStore'
   const problems: Problem[] = []
   const checked = checkOptions(RateLimitStoreOptionsSchema, options, path, problems)
-  const { redis, keySecret, keyPrefix, deadline } = (checked ?? readableOptions(options, path, problems)) as RateLimitStoreOptions
+  const { redis, keySecret, keyPrefix, deadline } =
+    (checked ?? readableOptions(options, path, problems)) as RateLimitStoreOptions
   const settings = resolveSettings(
     { redis: redis ?? false, ...keySecret !== undefined && { keySecret }, ...keyPrefix !== undefined && { keyPrefix }, ...deadline !== undefined && { deadline } },
     { production: false, config: {} }, path, problems,
@@ -65,7 +96,14 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
   const opened = await openStore(settings)
   const engine = new LimitEngine(opened.store, new MemoryStore(), checked?.onTransition ?? (() => {}))
   const digest = hasher(settings.keySecret)
-  const shared: AdapterContext = { engine, digest, digestOfRecent: rememberRecent(digest, RECENT_CALLERS), onOutage: checked?.onOutage ?? 'local', instances: 0, unnamed: 0 }
+  const shared: AdapterContext = {
+    engine,
+    digest,
+    digestOfRecent: rememberRecent(digest, RECENT_CALLERS),
+    onOutage: checked?.onOutage ?? 'local',
+    instances: 0,
+    unnamed: 0,
+  }
   return class extends Adapter {
     static close (): void {
       engine.close()
@@ -80,5 +118,6 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
 
 function hasher (keySecret: string | null): (text: string) => string {
   const secret = deriveKeySecret(keySecret)
-  return (text) => createHmac('sha256', secret).update('@fastify/rate-limit ').update(text).digest('base64url').slice(0, KEY_LENGTH)
+  return (text) =>
+    createHmac('sha256', secret).update('@fastify/rate-limit ').update(text).digest('base64url').slice(0, KEY_LENGTH)
 }

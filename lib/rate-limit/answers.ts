@@ -2,11 +2,14 @@ import { refusal, type SecurityError } from '../response/errors.js'
 import type { Decision } from './engine.js'
 import type { ResolvedLimit } from './limits.js'
 
-/** What a caller may be told of the limits of one route; `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-10. */
+/**
+ * What a caller may be told of the limits of one route; `RateLimit` and `RateLimit-Policy` of
+ * draft-ietf-httpapi-ratelimit-headers-10.
+ */
 
 /**
- * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else failed to sign
- * in. A shadow limit refuses nobody, so a client has nothing to heed.
+ * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else
+ * failed to sign in. A shadow limit refuses nobody, so a client has nothing to heed.
  */
 export function isExposed (limit: Pick<ResolvedLimit, 'phase' | 'quota'> & { readonly exposed?: boolean }): boolean {
   return limit.exposed !== false && limit.phase !== 'limit-body' && !limit.quota.shadow
@@ -14,7 +17,9 @@ export function isExposed (limit: Pick<ResolvedLimit, 'phase' | 'quota'> & { rea
 
 /** `"global";q=100;w=900, "search";q=30;w=60`, or null when no limit may be shown. Built at boot. */
 export function renderPolicyField (limits: readonly ResolvedLimit[]): string | null {
-  const items = limits.filter(isExposed).map(({ item, quota }) => `"${item}";q=${quota.limit};w=${wholeSeconds(quota.windowMs)}`)
+  const items = limits.filter(isExposed).map(({ item, quota }) =>
+    `"${item}";q=${quota.limit};w=${wholeSeconds(quota.windowMs)}`
+  )
   return items.length === 0 ? null : items.join(', ')
 }
 
@@ -24,7 +29,11 @@ export function renderItemHead (limit: ResolvedLimit): string | null {
 }
 
 /** `"global";r=97;t=840` for each limit that may be shown and was counted. */
-export function renderItems (heads: readonly (string | null)[], limits: readonly ResolvedLimit[], decision: Decision): string {
+export function renderItems (
+  heads: readonly (string | null)[],
+  limits: readonly ResolvedLimit[],
+  decision: Decision,
+): string {
   let field = ''
   for (let index = 0; index < heads.length; index++) {
     const head = heads[index] ?? null
@@ -44,7 +53,11 @@ function capacityOf (limit: ResolvedLimit | undefined): number {
 }
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
-export function exceeded (limits: readonly ResolvedLimit[], decision: Decision, which: 'enforced' | 'shadow'): readonly ResolvedLimit[] {
+export function exceeded (
+  limits: readonly ResolvedLimit[],
+  decision: Decision,
+  which: 'enforced' | 'shadow',
+): readonly ResolvedLimit[] {
   const over: ResolvedLimit[] = []
   for (let index = 0; index < limits.length; index++) {
     const limit = limits[index] as ResolvedLimit

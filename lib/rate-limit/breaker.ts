@@ -14,15 +14,18 @@ const FAILURES_TO_OPEN = 5
 /** Short at first, because most losses are a hiccup; the longest bounds how late a return is seen. */
 const FIRST_COOL_DOWN_MS = 100
 const LONGEST_COOL_DOWN_MS = 500
-/** A store that is lost again so soon is about as slow as the deadline: it opens for longer, so that it does not flap. */
+/**
+ * A store that is lost again so soon is about as slow as the deadline: it opens for longer, so that it does not flap.
+ */
 const STEADY_MS = 10_000
 
 /**
  * Says whether a store may be asked. Every entry is left once, by `succeeded` or by `failed`.
  *
- * It opens after five failures without an answer between them. One connection answers in order, so behind a command that is overdue
- * all later ones wait too: they count as failing with it, and until the store answers again one request at a time finds
- * out whether it does. Open, nobody asks; after a cool-down, which doubles with each loss, a single request probes.
+ * It opens after five failures without an answer between them. One connection answers in order, so behind a command
+ * that is overdue all later ones wait too: they count as failing with it, and until the store answers again one request
+ * at a time finds out whether it does. Open, nobody asks; after a cool-down, which doubles with each loss, a single
+ * request probes.
  */
 export class CircuitBreaker {
   readonly #now: () => number

@@ -13,9 +13,9 @@ const MAX_LANES = 4096
 const SWEEP_MS = 100
 
 /**
- * A breaker for each part of the store that fails by itself: one for a server, one for each node of a Cluster (and for each set of
- * nodes that one request needs), so that a node that is lost closes no way to the others. Tells of a loss once, when the first part
- * is lost, and of the return once, when none is lost any more.
+ * A breaker for each part of the store that fails by itself: one for a server, one for each node of a Cluster (and for
+ * each set of nodes that one request needs), so that a node that is lost closes no way to the others. Tells of a loss
+ * once, when the first part is lost, and of the return once, when none is lost any more.
  */
 export class Breakers {
   readonly #store: Pick<LimitStore, 'laneOf'>
@@ -25,7 +25,10 @@ export class Breakers {
   readonly #lost = new Set<string>()
   #sweepAt = 0
 
-  constructor (store: Pick<LimitStore, 'laneOf'>, { now = () => performance.now(), onTransition = () => {} }: BreakerOptions = {}) {
+  constructor (
+    store: Pick<LimitStore, 'laneOf'>,
+    { now = () => performance.now(), onTransition = () => {} }: BreakerOptions = {},
+  ) {
     this.#store = store
     this.#now = now
     this.#onTransition = onTransition

@@ -17,7 +17,8 @@ export interface Caller {
   readonly body?: Readonly<Record<string, unknown>>
 }
 
-const nullable = (description: string): ReturnType<typeof Type.Union> => Type.Union([Type.String({ minLength: 1 }), Type.Null()], { description })
+const nullable = (description: string): ReturnType<typeof Type.Union> =>
+  Type.Union([Type.String({ minLength: 1 }), Type.Null()], { description })
 
 const CallerSchema = Type.Object({
   ip: Type.Optional(Type.String({ description: 'Write an IP address.' })),
@@ -25,17 +26,27 @@ const CallerSchema = Type.Object({
   apiKey: Type.Optional(nullable('Write the API key, or null for a caller without one.')),
   header: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'Write { name: value }.' })),
   body: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Write { field: value }.' })),
-}, { additionalProperties: false, description: 'Write { ip, user, apiKey, header, body }, as far as the policy counts by them.' })
+}, {
+  additionalProperties: false,
+  description: 'Write { ip, user, apiKey, header, body }, as far as the policy counts by them.',
+})
 
 /**
- * What the limits' keys are made of for this caller. Parts that the caller does not name come from the request, if one is given.
+ * What the limits' keys are made of for this caller. Parts that the caller does not name come from the request, if one
+ * is given.
  * @throws TypeError that names what is wrong or missing; it repeats no value.
  */
-export function sourceOf (caller: unknown, limits: readonly ResolvedLimit[], apiKeyHeader: string, request: KeySource | null): KeySource {
+export function sourceOf (
+  caller: unknown,
+  limits: readonly ResolvedLimit[],
+  apiKeyHeader: string,
+  request: KeySource | null,
+): KeySource {
   const problems: Problem[] = []
   // The schema says no more than the interface: what it lets through is one.
   const checked = checkOptions(CallerSchema, caller, 'caller', problems) as Caller | null
-  if (checked?.ip !== undefined && isIP(checked.ip) === 0) problems.push({ path: 'caller.ip', message: 'Not an IP address.', fix: 'Write an address such as 192.0.2.1.' })
+  if (checked?.ip !== undefined && isIP(checked.ip) === 0)
+    {problems.push({ path: 'caller.ip', message: 'Not an IP address.', fix: 'Write an address such as 192.0.2.1.' })}
   const found = headersOf(checked ?? {}, apiKeyHeader)
   if (checked !== null && request === null) problems.push(...missingParts(checked, found, limits))
   if (checked === null || problems.length > 0) {
@@ -58,14 +69,23 @@ function headersOf ({ header = {}, apiKey }: Caller, apiKeyHeader: string): Reco
   return found
 }
 
-function missingParts (caller: Caller, headers: Readonly<Record<string, string | undefined>>, limits: readonly ResolvedLimit[]): Problem[] {
+function missingParts (
+  caller: Caller,
+  headers: Readonly<Record<string, string | undefined>>,
+  limits: readonly ResolvedLimit[],
+): Problem[] {
   const missing = new Map<string, string>()
   for (const { item, parts } of limits) {
     for (const part of parts) if (!isNamed(caller, headers, part)) missing.set(nameOfPart(part), item)
-    const byAddress = parts.includes('user') && caller.user === null || parts.includes('apiKey') && caller.apiKey === null
+    const byAddress = parts.includes('user') && caller.user === null ||
+      parts.includes('apiKey') && caller.apiKey === null
     if (byAddress && caller.ip === undefined) missing.set('ip', item)
   }
-  return [...missing].map(([name, item]) => ({ path: `caller.${name}`, message: `Missing: "${item}" counts by it.`, fix: 'Name every part of the policy.' }))
+  return [...missing].map(([name, item]) => ({
+    path: `caller.${name}`,
+    message: `Missing: "${item}" counts by it.`,
+    fix: 'Name every part of the policy.',
+  }))
 }
 
 function isNamed (caller: Caller, headers: Readonly<Record<string, string | undefined>>, part: KeyPart): boolean {

@@ -16,7 +16,12 @@ export type { LimiterCounts as LimitCounters } from './counters.js'
 /** What control asks of the engine. */
 export interface LimitsPort {
   decide (set: LimitSet, keys: readonly string[]): Decision | Promise<Decision>
-  giveBack (set: LimitSet, keys: readonly string[], decision: Decision, held: readonly boolean[]): undefined | Promise<void>
+  giveBack (
+    set: LimitSet,
+    keys: readonly string[],
+    decision: Decision,
+    held: readonly boolean[],
+  ): undefined | Promise<void>
   peek (set: LimitSet, keys: readonly string[]): readonly (Reading | null)[] | Promise<readonly (Reading | null)[]>
   reset (keys: readonly string[]): undefined | Promise<void>
   ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
@@ -66,11 +71,16 @@ export interface ControlContext {
 }
 
 const PATH = 'rateLimit.policies'
-const PoliciesSchema = Type.Record(Type.String(), Type.Unknown(), { description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }.' })
+const PoliciesSchema = Type.Record(Type.String(), Type.Unknown(), {
+  description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }.',
+})
 const MAX_BAN_MS = 366 * 86_400_000
 
 export function createControl ({ live, port, store, check }: ControlContext): LimitsApi {
-  const keysFor = (policy: string, caller: Caller): readonly (readonly [LimitSet, readonly ResolvedLimit[], readonly string[]])[] => {
+  const keysFor = (
+    policy: string,
+    caller: Caller,
+  ): readonly (readonly [LimitSet, readonly ResolvedLimit[], readonly string[]])[] => {
     const limits = live.named(policy)
     const source = sourceOf(caller, limits, live.apiKeyHeader, null)
     return live.plansOf(limits).map((plan) => [plan, plan.limits, plan.keyOf.map((keyOf) => keyOf(source))])
@@ -117,9 +127,18 @@ async function available<T> (ask: () => T | Promise<T>): Promise<T> {
 }
 
 function stateOf ({ item, quota }: ResolvedLimit, reading: Reading | null): LimitState {
-  if (reading === null) throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`nobody counts "${item}" at present`) })
+  if (reading === null)
+    {throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`nobody counts "${item}" at present`) })}
   const { room, used, waitMs, banned = false } = reading
-  return Object.freeze({ item, limit: quota.limit, used, remaining: Math.max(0, roofOf(quota) - used), waitMs, blocked: !room, banned })
+  return Object.freeze({
+    item,
+    limit: quota.limit,
+    used,
+    remaining: Math.max(0, roofOf(quota) - used),
+    waitMs,
+    blocked: !room,
+    banned,
+  })
 }
 
 /** As the policy lists them; they were asked phase by phase. */
@@ -138,8 +157,10 @@ export function roofOf ({ algorithm, limit, burst }: Quota): number {
 }
 
 function banMs (duration: unknown): number {
-  if (typeof duration !== 'string' || !new RegExp(DURATION_PATTERN).test(duration) || parseDuration(duration) > MAX_BAN_MS) {
-    throw new TypeError('Write the ban as a duration with a unit, at most \'366d\': \'15m\'.')
+  if (
+    typeof duration !== 'string' || !new RegExp(DURATION_PATTERN).test(duration) || parseDuration(duration) > MAX_BAN_MS
+  ) {
+    throw new TypeError("Write the ban as a duration with a unit, at most '366d': '15m'.")
   }
   return parseDuration(duration)
 }

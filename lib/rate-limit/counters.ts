@@ -69,13 +69,27 @@ export function nearLimitOf ({ algorithm, limit, burst }: Quota): number {
 /** Counts one decision; only increments, and nothing that boot could have looked up. */
 export type Tally = (decision: Decision) => void
 
-interface PolicyPart { readonly counts: PolicyCounts, readonly limits: readonly { readonly at: number, readonly shadow: boolean, readonly near: number }[], readonly last: boolean, readonly closed: boolean }
+interface PolicyPart {
+  readonly counts: PolicyCounts
+  readonly limits: readonly { readonly at: number, readonly shadow: boolean, readonly near: number }[]
+  readonly last: boolean
+  readonly closed: boolean
+}
 
-/** Compiles the counting for limits that are decided in one step; `later` are the policies of which a later step decides more. */
-export function compileTally (counters: PolicyCounters, limits: readonly ResolvedLimit[], later: ReadonlySet<string>): Tally {
+/**
+ * Compiles the counting for limits that are decided in one step; `later` are the policies of which a later step decides
+ * more.
+ */
+export function compileTally (
+  counters: PolicyCounters,
+  limits: readonly ResolvedLimit[],
+  later: ReadonlySet<string>,
+): Tally {
   const parts: readonly PolicyPart[] = [...new Set(limits.map(({ policy }) => policy))].map((policy) => ({
     counts: counters.of(policy),
-    limits: limits.flatMap((limit, at) => limit.policy === policy ? [{ at, shadow: limit.quota.shadow, near: nearLimitOf(limit.quota) }] : []),
+    limits: limits.flatMap((limit, at) =>
+      limit.policy === policy ? [{ at, shadow: limit.quota.shadow, near: nearLimitOf(limit.quota) }] : []
+    ),
     last: !later.has(policy),
     closed: limits.some((limit) => limit.policy === policy && limit.onOutage === 'closed'),
   }))

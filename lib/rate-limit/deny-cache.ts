@@ -3,7 +3,9 @@ import { NOT_COUNTED, type Quota, type Reading } from './quota.js'
 const DEFAULT_CAPACITY = 10_000
 /** A reset, a lifted ban or a larger limit that another instance made is seen after so long. */
 const MAX_AGE_MS = 10_000
-/** A failure-counting limit has room again whenever an attempt of its own caller succeeds, here or at another instance. */
+/**
+ * A failure-counting limit has room again whenever an attempt of its own caller succeeds, here or at another instance.
+ */
 const MAX_AGE_OF_FAILURES_MS = 1000
 
 interface Remembered {
@@ -19,11 +21,11 @@ interface Remembered {
 }
 
 /**
- * Remembers what the shared store said when it refused a request, so that a blocked flood costs it no command. It also remembers
- * which other limits of that request had room: without them nobody could say how long to wait for all.
+ * Remembers what the shared store said when it refused a request, so that a blocked flood costs it no command. It also
+ * remembers which other limits of that request had room: without them nobody could say how long to wait for all.
  *
- * Holds at most twice `capacity` keys in two generations: when the young one is full it becomes the old one, and the old one
- * is dropped. Constant time, no timers, no scans; what is dropped too early costs one question.
+ * Holds at most twice `capacity` keys in two generations: when the young one is full it becomes the old one, and the
+ * old one is dropped. Constant time, no timers, no scans; what is dropped too early costs one question.
  */
 export class DenyCache {
   readonly #capacity: number
@@ -32,7 +34,12 @@ export class DenyCache {
   #old = new Map<string, Remembered>()
 
   /** `now` answers milliseconds that never run backwards; by default the process' monotonic clock. */
-  constructor ({ capacity = DEFAULT_CAPACITY, now = () => performance.now() }: { readonly capacity?: number, readonly now?: () => number } = {}) {
+  constructor (
+    { capacity = DEFAULT_CAPACITY, now = () => performance.now() }: {
+      readonly capacity?: number
+      readonly now?: () => number
+    } = {},
+  ) {
     this.#capacity = capacity
     this.#now = now
   }
@@ -48,10 +55,19 @@ export class DenyCache {
     const now = this.#now()
     if (now >= known.validUntil) return null
     const { room, used, banned } = known
-    return { room, used, waitMs: Math.max(1, Math.ceil(known.freeAt - now)), mark: NOT_COUNTED, ...(banned && { banned }) }
+    return {
+      room,
+      used,
+      waitMs: Math.max(1, Math.ceil(known.freeAt - now)),
+      mark: NOT_COUNTED,
+      ...(banned && { banned }),
+    }
   }
 
-  /** Remembers the reading of a refused request; the store was asked at `askedAt` on this cache's clock and has just answered. */
+  /**
+   * Remembers the reading of a refused request; the store was asked at `askedAt` on this cache's clock and has just
+   * answered.
+   */
   remember (quota: Quota, key: string, reading: Reading, askedAt: number, countsFailures: boolean): void {
     const { room, used, waitMs, banned = false } = reading
     // The store must see each refusal that may lead to a ban.
@@ -60,7 +76,8 @@ export class DenyCache {
       return
     }
     const maxAgeMs = countsFailures && !room && !banned ? MAX_AGE_OF_FAILURES_MS : MAX_AGE_MS
-    // When in between the store decided is not known: a refusal ends by the earliest moment, and Retry-After names the latest.
+    // When in between the store decided is not known: a refusal ends by the earliest moment, and Retry-After names the
+    // latest.
     const validUntil = askedAt + (room ? maxAgeMs : Math.min(waitMs, maxAgeMs))
     const now = this.#now()
     if (validUntil <= now) return

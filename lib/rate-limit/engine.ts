@@ -47,8 +47,8 @@ export interface EngineOptions {
 }
 
 /**
- * Asks the store, and knows what to do while it cannot be asked. A shared store is asked behind a deny cache and a breaker, and
- * must reject by its deadline; a memory store answers at once and needs neither.
+ * Asks the store, and knows what to do while it cannot be asked. A shared store is asked behind a deny cache and a
+ * breaker, and must reject by its deadline; a memory store answers at once and needs neither.
  */
 export class LimitEngine {
   readonly policies = new PolicyCounters()
@@ -77,7 +77,9 @@ export class LimitEngine {
   decide (set: LimitSet, keys: readonly string[]): Decision | Promise<Decision> {
     if (this.#store.kind === 'memory') {
       const verdict = this.#store.consume(set.quotas, keys)
-      return verdict instanceof Promise ? verdict.then((late) => decisionOf(late, 'store', this.#store)) : decisionOf(verdict, 'store', this.#store)
+      return verdict instanceof Promise
+        ? verdict.then((late) => decisionOf(late, 'store', this.#store))
+        : decisionOf(verdict, 'store', this.#store)
     }
     const denied = this.#recall(set, keys)
     if (denied !== null) return denied
@@ -86,11 +88,19 @@ export class LimitEngine {
   }
 
   /** Gives the reservations that `held` names back. Waits no longer than the store's deadline and never rejects. */
-  giveBack (set: LimitSet, keys: readonly string[], decision: Decision, held: readonly boolean[]): undefined | Promise<void> {
-    const marks = decision.readings.map((reading, index) => held[index] === true && reading !== null ? reading.mark : NOT_COUNTED)
+  giveBack (
+    set: LimitSet,
+    keys: readonly string[],
+    decision: Decision,
+    held: readonly boolean[],
+  ): undefined | Promise<void> {
+    const marks = decision.readings.map((reading, index) =>
+      held[index] === true && reading !== null ? reading.mark : NOT_COUNTED
+    )
     if (marks.every((mark) => mark === NOT_COUNTED)) return undefined
     for (const [index, reading] of decision.readings.entries()) {
-      if (reading !== null && marks[index] !== NOT_COUNTED) reading.used = Math.max(0, reading.used - (set.quotas[index]?.cost ?? 1))
+      if (reading !== null && marks[index] !== NOT_COUNTED)
+        {reading.used = Math.max(0, reading.used - (set.quotas[index]?.cost ?? 1))}
     }
     if (decision.store.kind === 'memory') return decision.store.giveBack(set.quotas, keys, marks)
     // A request that cannot be given back stays counted: an outage makes the limiter stricter, never laxer.
@@ -100,7 +110,9 @@ export class LimitEngine {
 
   /** What the limits stand at, without counting anything; while the store is lost, what this process counted since. */
   peek (set: LimitSet, keys: readonly string[]): readonly Reading[] | Promise<readonly Reading[]> {
-    const found = this.#breakers.of(keys).state === 'closed' ? this.#store.peek(set.quotas, keys) : this.#fallback.peek(set.quotas, keys)
+    const found = this.#breakers.of(keys).state === 'closed'
+      ? this.#store.peek(set.quotas, keys)
+      : this.#fallback.peek(set.quotas, keys)
     return found instanceof Promise ? found.catch(() => this.#fallback.peek(set.quotas, keys)) : found
   }
 
@@ -161,7 +173,12 @@ export class LimitEngine {
     return decision
   }
 
-  async #giveBackShared ({ quotas }: LimitSet, keys: readonly string[], marks: readonly number[], entry: Entry): Promise<void> {
+  async #giveBackShared (
+    { quotas }: LimitSet,
+    keys: readonly string[],
+    marks: readonly number[],
+    entry: Entry,
+  ): Promise<void> {
     const askedAt = this.#now()
     try {
       await this.#store.giveBack(quotas, keys, marks)
@@ -173,7 +190,10 @@ export class LimitEngine {
     this.#forget(keys.filter((_key, index) => marks[index] !== NOT_COUNTED))
   }
 
-  /** The refusal that the store would repeat; null unless all is known that may refuse the request, and so how long to wait. */
+  /**
+   * The refusal that the store would repeat; null unless all is known that may refuse the request, and so how long to
+   * wait.
+   */
   #recall ({ quotas }: LimitSet, keys: readonly string[]): Decision | null {
     if (this.#denied.size === 0) return null
     const readings: (Reading | null)[] = []
@@ -190,7 +210,14 @@ export class LimitEngine {
 
   #remember (set: LimitSet, keys: readonly string[], decision: Decision, askedAt: number): void {
     for (const [index, reading] of decision.readings.entries()) {
-      if (reading !== null) this.#denied.remember(set.quotas[index] as Quota, keys[index] as string, reading, askedAt, set.failuresOnly?.[index] === true)
+      if (reading !== null)
+        {this.#denied.remember(
+          set.quotas[index] as Quota,
+          keys[index] as string,
+          reading,
+          askedAt,
+          set.failuresOnly?.[index] === true,
+        )}
     }
   }
 
@@ -215,7 +242,10 @@ export class LimitEngine {
     breaker.failed(ticket, error instanceof DeadlineExceeded)
   }
 
-  /** Past the breaker, because what an operator asks for is worth the deadline, and first in this process, which may be cut off. */
+  /**
+   * Past the breaker, because what an operator asks for is worth the deadline, and first in this process, which may be
+   * cut off.
+   */
   #control (keys: readonly string[], run: (store: LimitStore) => undefined | Promise<void>): undefined | Promise<void> {
     if (this.#store.kind === 'memory') return run(this.#store)
     void run(this.#fallback)
@@ -229,10 +259,19 @@ export class LimitEngine {
 
   #decideWithoutStore (set: LimitSet, keys: readonly string[]): Decision {
     const { quotas, onOutage } = set
-    if (onOutage.includes('closed')) return { outcome: 'unavailable', source: 'fallback', readings: quotas.map(() => null), store: this.#fallback }
+    if (onOutage.includes('closed'))
+      {return {
+        outcome: 'unavailable',
+        source: 'fallback',
+        readings: quotas.map(() => null),
+        store: this.#fallback,
+      }}
     if (!onOutage.includes('open')) return decisionOf(this.#fallback.consume(quotas, keys), 'fallback', this.#fallback)
     const local = onOutage.flatMap((choice, index) => choice === 'local' ? [index] : [])
-    const verdict = this.#fallback.consume(local.map((index) => quotas[index] as Quota), local.map((index) => keys[index] as string))
+    const verdict = this.#fallback.consume(
+      local.map((index) => quotas[index] as Quota),
+      local.map((index) => keys[index] as string),
+    )
     // What is left uncounted are the limits declared `open`: whoever wrote that holds an unlimited minute for a smaller
     // harm than a refused one, for example on a read-only page. It is never a default.
     const readings = quotas.map((_quota, index) => verdict.readings[local.indexOf(index)] ?? null)

@@ -9,9 +9,9 @@ export function drainUs (quota: Quota): number {
 }
 
 /**
- * The generic cell rate algorithm (ITU-T I.371, as a virtual queue): `burst` units may stand in the queue, and it drains
- * `limit` units a window. In any span of time, what is admitted less what is given back in it never exceeds the burst and
- * what drains in that span. Reads without a change.
+ * The generic cell rate algorithm (ITU-T I.371, as a virtual queue): `burst` units may stand in the queue, and it
+ * drains `limit` units a window. In any span of time, what is admitted less what is given back in it never exceeds the
+ * burst and what drains in that span. Reads without a change.
  */
 export function readGcra (state: Readonly<GcraState> | null, quota: Quota, now: number): Reading {
   const unit = drainUs(quota)
@@ -31,7 +31,10 @@ export function addGcra (state: GcraState, quota: Quota, now: number, reading: R
   reading.mark = now
 }
 
-/** Takes the units of one request out of the queue, as far as it is not empty. False when everything has drained already. */
+/**
+ * Takes the units of one request out of the queue, as far as it is not empty. False when everything has drained
+ * already.
+ */
 export function removeGcra (state: GcraState, quota: Quota, now: number): boolean {
   if (state.tatUs <= now * 1000) return false
   state.tatUs = Math.max(now * 1000, state.tatUs - quota.cost * drainUs(quota))

@@ -4,7 +4,7 @@ import { isPlainObject, nearest } from '../options/check-options.js'
 /** What a caller is told apart by. */
 export type KeyPart = 'ip' | 'user' | 'apiKey' | { readonly body: string } | { readonly header: string }
 
-export const PART_FIX = 'Write \'ip\', \'user\', \'apiKey\', { body: \'email\' }, { header: \'x-tenant\' } or a list of these.'
+export const PART_FIX = "Write 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these."
 
 /** RFC 9110, section 5.6.2: the characters of a header's name. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
@@ -30,7 +30,8 @@ export function isBodyPart (part: KeyPart): part is { readonly body: string } {
 export function resolveParts (input: unknown, where: string, problems: Problem[]): readonly KeyPart[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
   if (list.length === 0) problems.push({ path: where, message: 'Nobody is told apart.', fix: PART_FIX })
-  if (list.length > MAX_PARTS) problems.push({ path: where, message: 'More parts than any caller has.', fix: `Write at most ${MAX_PARTS} parts.` })
+  if (list.length > MAX_PARTS)
+    {problems.push({ path: where, message: 'More parts than any caller has.', fix: `Write at most ${MAX_PARTS} parts.` })}
   const parts: KeyPart[] = []
   const seen = new Set<string>()
   for (const [index, written] of list.slice(0, MAX_PARTS).entries()) {
@@ -50,7 +51,11 @@ function resolvePart (part: unknown, where: string, problems: Problem[]): KeyPar
   if (known !== undefined) return known
   if (typeof part === 'string') {
     const near = nearest(part, NAMED_PARTS)
-    problems.push({ path: where, message: 'Unknown key part.', fix: near === null ? PART_FIX : `Did you mean '${near}'?` })
+    problems.push({
+      path: where,
+      message: 'Unknown key part.',
+      fix: near === null ? PART_FIX : `Did you mean '${near}'?`,
+    })
     return null
   }
   if (isPlainObject(part)) {

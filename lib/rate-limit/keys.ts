@@ -24,22 +24,29 @@ const RECENT_ADDRESS_BITS = 12
 
 /** A key of its own for the limiter: a leak of one says nothing of the other (RFC 5869). `null` draws a random one. */
 export function deriveKeySecret (secret: string | null): string {
-  const bytes = secret === null ? randomBytes(32) : Buffer.from(hkdfSync('sha256', secret, '', 'fastify-bulwark rate-limit keys v2', 32))
+  const bytes = secret === null
+    ? randomBytes(32)
+    : Buffer.from(hkdfSync('sha256', secret, '', 'fastify-bulwark rate-limit keys v2', 32))
   return bytes.toString('base64url')
 }
 
 /**
- * Compiles the keys of a policy's limits. The caller stands in a key as a SHA-256 of the secret, the policy and the key parts:
- * neither an address nor an API key nor an e-mail address can be read from it, or found by trying without the secret. Method and
- * route are no part of it. Half of the digest is cut off, so that nobody can extend it (chop-MD, Coron et al. 2005): as strong here
- * as an HMAC, at a quarter of its cost in Node.
+ * Compiles the keys of a policy's limits. The caller stands in a key as a SHA-256 of the secret, the policy and the key
+ * parts:
+ * neither an address nor an API key nor an e-mail address can be read from it, or found by trying without the secret.
+ * Method and route are no part of it. Half of the digest is cut off, so that nobody can extend it (chop-MD, Coron et
+ * al. 2005): as strong here as an HMAC, at a quarter of its cost in Node.
  *
- * What shapes the stored value (position, algorithm, window) stands beside it: a limit whose shape changes starts anew instead of
- * misreading what is there. What stands in braces is the hash tag of Redis Cluster. It is the caller where all limits of the policy
- * and phase count by the same parts, so that callers spread over the slots, and the policy where they do not: either way the keys of
- * one policy and phase share a slot.
+ * What shapes the stored value (position, algorithm, window) stands beside it: a limit whose shape changes starts anew
+ * instead of misreading what is there. What stands in braces is the hash tag of Redis Cluster. It is the caller where
+ * all limits of the policy and phase count by the same parts, so that callers spread over the slots, and the policy
+ * where they do not: either way the keys of one policy and phase share a slot.
  */
-export function compileKeys (secret: string, limits: readonly ResolvedLimit[], apiKeyHeader: string): ReadonlyMap<ResolvedLimit, RequestKey> {
+export function compileKeys (
+  secret: string,
+  limits: readonly ResolvedLimit[],
+  apiKeyHeader: string,
+): ReadonlyMap<ResolvedLimit, RequestKey> {
   return new Map(limits.map((limit) => {
     const parts = JSON.stringify(limit.parts)
     const spreads = limits.every((other) => other.phase !== limit.phase || JSON.stringify(other.parts) === parts)
@@ -47,16 +54,28 @@ export function compileKeys (secret: string, limits: readonly ResolvedLimit[], a
   }))
 }
 
-function compileKey (secret: string, { policy, position, quota, parts }: ResolvedLimit, spreads: boolean, apiKeyHeader: string): RequestKey {
+function compileKey (
+  secret: string,
+  { policy, position, quota, parts }: ResolvedLimit,
+  spreads: boolean,
+  apiKeyHeader: string,
+): RequestKey {
   const head = secret + encode('l', JSON.stringify([policy, parts]))
   const shape = `${position}${quota.algorithm.charAt(0)}${quota.windowMs.toString(36)}`
   const before = spreads ? '{' : `{${policy}}`
   const after = spreads ? `}${shape}` : shape
-  const keyOf = (caller: string): string => before + hash('sha256', head + caller, 'base64url').slice(0, KEY_LENGTH) + after
+  const keyOf = (caller: string): string =>
+    before + hash('sha256', head + caller, 'base64url').slice(0, KEY_LENGTH) + after
   if (parts.length === 1 && parts[0] === 'ip') {
     const digest = prefixDigest(head)
-    const ofAddress = rememberPrefixes((prefix) => keyOf(encode('i', prefix)), RECENT_ADDRESS_BITS, () => before + digest() + after)
-    return function addressKey ({ ip }) { return isShort(ip) ? ofAddress(ip) : keyOf(encodeAddress(ip)) }
+    const ofAddress = rememberPrefixes(
+      (prefix) => keyOf(encode('i', prefix)),
+      RECENT_ADDRESS_BITS,
+      () => before + digest() + after,
+    )
+    return function addressKey ({ ip }) {
+      return isShort(ip) ? ofAddress(ip) : keyOf(encodeAddress(ip))
+    }
   }
   const readers = parts.map((part) => compilePart(part, apiKeyHeader))
   return function callerKey (source) {
@@ -67,13 +86,16 @@ function compileKey (secret: string, { policy, position, quota, parts }: Resolve
 }
 
 /**
- * The same digest for the IPv6 prefix that is being made, without a text of it: its bytes are written behind those of the head, which
- * stand there already. This is most of what an unknown address costs beside SHA-256 itself.
+ * The same digest for the IPv6 prefix that is being made, without a text of it: its bytes are written behind those of
+ * the head, which stand there already. This is most of what an unknown address costs beside SHA-256 itself.
  */
 function prefixDigest (head: string): () => string {
   const start = Buffer.from(`${head}i00:`)
   const bytes = Buffer.concat([start, Buffer.alloc(LONGEST_PREFIX)])
-  const views = Array.from({ length: LONGEST_PREFIX + 1 }, (_unused, length) => bytes.subarray(0, start.length + length))
+  const views = Array.from(
+    { length: LONGEST_PREFIX + 1 },
+    (_unused, length) => bytes.subarray(0, start.length + length),
+  )
   return function digest () {
     const length = writePrefix(bytes, start.length) - start.length
     // Of two digits always: the shortest is `0:0:0:0::/64`.
@@ -117,8 +139,8 @@ function readApiKey ({ headers, ip }: KeySource, name: string): string {
 }
 
 /**
- * Taken whole: two long tokens often begin alike, and Node bounds the size of all headers. Null also for what is no header: Node's
- * object of headers inherits `constructor` and the like, which are names that a header may have.
+ * Taken whole: two long tokens often begin alike, and Node bounds the size of all headers. Null also for what is no
+ * header: Node's object of headers inherits `constructor` and the like, which are names that a header may have.
  */
 function encodeHeader (type: string, value: unknown): string | null {
   if (typeof value === 'string') return encode(type, value)
@@ -134,8 +156,8 @@ function readBody (body: unknown, name: string): string {
 }
 
 /**
- * Fastify's validator makes text of a number, and of a list of one, after the limits were asked: such a spelling must not be another
- * caller than its text.
+ * Fastify's validator makes text of a number, and of a list of one, after the limits were asked: such a spelling must
+ * not be another caller than its text.
  */
 function asText (value: unknown): string | null {
   if (typeof value === 'string') return value
@@ -143,8 +165,8 @@ function asText (value: unknown): string | null {
 }
 
 /**
- * One spelling for all spellings of an e-mail address: NFKC (full-width letters, ligatures), trimmed, lower case. Two values
- * that differ past the cap share a bucket, which errs on the strict side.
+ * One spelling for all spellings of an e-mail address: NFKC (full-width letters, ligatures), trimmed, lower case. Two
+ * values that differ past the cap share a bucket, which errs on the strict side.
  */
 export function normalize (value: string): string {
   return value.trim().slice(0, MAX_RAW_BODY_VALUE).normalize('NFKC').trim().toLowerCase().slice(0, MAX_BODY_VALUE)

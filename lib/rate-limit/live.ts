@@ -5,7 +5,9 @@ import type { Policies, ResolvedLimit } from './limits.js'
 import { PHASES, planPhase, type PhasePlan } from './plan.js'
 import { createQuota } from './quota.js'
 
-/** Prepares the new form of something that policies went into; what it returns puts that form in force and cannot fail. */
+/**
+ * Prepares the new form of something that policies went into; what it returns puts that form in force and cannot fail.
+ */
 export type Rebuild = () => () => void
 
 /** The policies in force. Whatever is made of them is made anew when `replace` gives others. */
@@ -53,7 +55,11 @@ export class LivePolicies {
     const one = all.find(({ item }) => item === name)
     if (one !== undefined) return [one]
     const near = nearest(name, [...this.#policies.keys()])
-    throw new RangeError(`There is no rate-limit policy "${name}". ${near === null ? `Known: ${[...this.#policies.keys()].join(', ')}.` : `Did you mean "${near}"?`}`)
+    throw new RangeError(
+      `There is no rate-limit policy "${name}". ${
+        near === null ? `Known: ${[...this.#policies.keys()].join(', ')}.` : `Did you mean "${near}"?`
+      }`,
+    )
   }
 
   /** Limits by phase, because only the limits of one phase are decided in one step; `cost` replaces the limits' own. */
@@ -61,7 +67,9 @@ export class LivePolicies {
     return PHASES.map((phase) => {
       const plan = planPhase(phase, limits.filter((limit) => limit.phase === phase), this.keyOf)
       if (cost === undefined) return plan
-      const quotas = plan.quotas.map(({ algorithm, limit, windowMs, shadow, burst, penalty }) => createQuota(algorithm, limit, windowMs, shadow, { burst, cost, penalty }))
+      const quotas = plan.quotas.map(({ algorithm, limit, windowMs, shadow, burst, penalty }) =>
+        createQuota(algorithm, limit, windowMs, shadow, { burst, cost, penalty })
+      )
       return Object.freeze({ ...plan, quotas: Object.freeze(quotas) })
     }).filter((plan) => plan.limits.length > 0)
   }
@@ -88,16 +96,27 @@ export class LivePolicies {
   }
 
   #compile (policies: Policies): ReadonlyMap<ResolvedLimit, RequestKey> {
-    return new Map([...policies.values()].flatMap((limits) => [...compileKeys(this.#secret, limits, this.#apiKeyHeader)]))
+    return new Map(
+      [...policies.values()].flatMap((limits) => [...compileKeys(this.#secret, limits, this.#apiKeyHeader)]),
+    )
   }
 
   #problemsWith (policies: Policies, path: string): Problem[] {
-    const fix = 'Only numbers, windows, algorithms, modes, penalties and skip may change while the server runs; restart it for more.'
+    const fix =
+      'Only numbers, windows, algorithms, modes, penalties and skip may change while the server runs; restart it for more.'
     return [...this.#used].flatMap((name) => {
       const now = this.#policies.get(name) ?? []
       const then = policies.get(name)
-      if (then === undefined) return [{ path: `${path}.${name}`, message: 'Routes use this policy, and it is gone.', fix }]
-      return shapeOf(now) === shapeOf(then) ? [] : [{ path: `${path}.${name}`, message: 'Routes use this policy, and it would have other limits, count other callers or count at another time.', fix }]
+      if (then === undefined)
+        {return [{ path: `${path}.${name}`, message: 'Routes use this policy, and it is gone.', fix }]}
+      return shapeOf(now) === shapeOf(then)
+        ? []
+        : [{
+          path: `${path}.${name}`,
+          message:
+            'Routes use this policy, and it would have other limits, count other callers or count at another time.',
+          fix,
+        }]
     })
   }
 }

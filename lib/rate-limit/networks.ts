@@ -13,12 +13,18 @@ const RECENT_ADDRESSES = 2048
 export const CIDR_FIX = 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.'
 
 /** Compiles both lists; null when they are empty, so that nobody pays for them. */
-export function resolveNetworks (allow: readonly string[], deny: readonly string[], path: string, problems: Problem[]): Networks | null {
+export function resolveNetworks (
+  allow: readonly string[],
+  deny: readonly string[],
+  path: string,
+  problems: Problem[],
+): Networks | null {
   const allowed = new BlockList()
   const denied = new BlockList()
   const seen = new Map<string, string>()
   for (const [list, entries, name] of [[allowed, allow, 'allow'], [denied, deny, 'deny']] as const) {
-    for (const [index, entry] of entries.entries()) addRange(list, entry, name, `${path}.${name}[${index}]`, seen, problems)
+    for (const [index, entry] of entries.entries())
+      {addRange(list, entry, name, `${path}.${name}[${index}]`, seen, problems)}
   }
   if (allow.length + deny.length === 0) return null
   const judge = (address: string): Standing => {
@@ -33,20 +39,35 @@ export function resolveNetworks (allow: readonly string[], deny: readonly string
   return (address) => isShort(address) ? recall(address) : 'limited'
 }
 
-function addRange (list: BlockList, entry: string, name: 'allow' | 'deny', where: string, seen: Map<string, string>, problems: Problem[]): void {
+function addRange (
+  list: BlockList,
+  entry: string,
+  name: 'allow' | 'deny',
+  where: string,
+  seen: Map<string, string>,
+  problems: Problem[],
+): void {
   const range = parseRange(entry)
   if (range === null) {
     problems.push({ path: where, message: 'Not an address range.', fix: CIDR_FIX })
     return
   }
   if (name === 'allow' && range.bits === 0) {
-    problems.push({ path: where, message: 'This lets every caller past all limits.', fix: 'List the ranges of your own machines, or turn the limiter off with rateLimit: false.' })
+    problems.push({
+      path: where,
+      message: 'This lets every caller past all limits.',
+      fix: 'List the ranges of your own machines, or turn the limiter off with rateLimit: false.',
+    })
     return
   }
   const text = `${range.address}/${range.bits}`
   const earlier = seen.get(text)
   if (earlier !== undefined) {
-    problems.push({ path: where, message: `The same range stands at ${earlier}.`, fix: 'Write it once, in one of the two lists.' })
+    problems.push({
+      path: where,
+      message: `The same range stands at ${earlier}.`,
+      fix: 'Write it once, in one of the two lists.',
+    })
     return
   }
   seen.set(text, where)
@@ -72,10 +93,12 @@ function parseRange (entry: string): Range | null {
 }
 
 /**
- * True when the address speaks for somebody else whom this server does not believe: a proxy that `trustProxy` does not know. To let its
- * address past the limits would let all its clients past them.
+ * True when the address speaks for somebody else whom this server does not believe: a proxy that `trustProxy` does not
+ * know. To let its address past the limits would let all its clients past them.
  */
-export function isUndeclaredProxy ({ ip, headers, socket }: Pick<FastifyRequest, 'ip' | 'headers' | 'socket'>): boolean {
+export function isUndeclaredProxy (
+  { ip, headers, socket }: Pick<FastifyRequest, 'ip' | 'headers' | 'socket'>,
+): boolean {
   return (headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined) && ip === socket.remoteAddress
 }
 

@@ -22,12 +22,18 @@ export function isBanned (state: Readonly<PenaltyState> | null, now: number): bo
 /** The reading of the counts with the ban over it: no room until both let through. */
 export function underBan (state: Readonly<PenaltyState>, reading: Reading, now: number): Reading {
   const left = state.bannedUntil - now
-  return { room: false, used: reading.used, waitMs: reading.room ? left : Math.max(left, reading.waitMs), mark: NOT_COUNTED, banned: true }
+  return {
+    room: false,
+    used: reading.used,
+    waitMs: reading.room ? left : Math.max(left, reading.waitMs),
+    mark: NOT_COUNTED,
+    banned: true,
+  }
 }
 
 /**
- * Remembers a refusal by a limit that lacked room; not for a caller who is banned already, nor for a limit in shadow. The
- * refusal that begins a ban is still one of the counts, so its reading only waits longer.
+ * Remembers a refusal by a limit that lacked room; not for a caller who is banned already, nor for a limit in shadow.
+ * The refusal that begins a ban is still one of the counts, so its reading only waits longer.
  */
 export function addRefusal (state: PenaltyState, penalty: Penalty, now: number, reading: Reading): void {
   const stamp = Math.max(now, state.refusals.at(-1) ?? now)

@@ -28,10 +28,23 @@ export interface RoutePlan {
 
 export type RouteInput = readonly string[] | { readonly only: readonly string[] } | false
 
-/** Resolves what a route or a scope wrote: names are added to the base's, `{ only }` replaces them, `false` empties them. */
-export function resolveNames (policies: Policies, base: readonly string[], input: unknown, where: string, problems: Problem[]): readonly string[] {
+/**
+ * Resolves what a route or a scope wrote: names are added to the base's, `{ only }` replaces them, `false` empties
+ * them.
+ */
+export function resolveNames (
+  policies: Policies,
+  base: readonly string[],
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): readonly string[] {
   if (!isRouteInput(input)) {
-    problems.push({ path: where, message: 'Not a list of policies.', fix: 'Write a list of names, { only: [names] } to drop the scope\'s, or false.' })
+    problems.push({
+      path: where,
+      message: 'Not a list of policies.',
+      fix: "Write a list of names, { only: [names] } to drop the scope's, or false.",
+    })
     return base
   }
   const names = mergeNames(base, input)
@@ -51,12 +64,15 @@ export function resolveNames (policies: Policies, base: readonly string[], input
 function isRouteInput (input: unknown): input is RouteInput {
   if (input === false) return true
   if (Array.isArray(input)) return input.every((name) => typeof name === 'string')
-  return isPlainObject(input) && Object.keys(input).length === 1 && Array.isArray(input['only']) && input['only'].every((name) => typeof name === 'string')
+  return isPlainObject(input) && Object.keys(input).length === 1 && Array.isArray(input['only']) &&
+    input['only'].every((name) => typeof name === 'string')
 }
 
 export const PHASES: readonly LimitPhase[] = ['limit-address', 'limit-user', 'limit-body']
 
-/** Prepares the limits of a route; of a scope's 404 (`null`), which has no body to count by, those without a body part. */
+/**
+ * Prepares the limits of a route; of a scope's 404 (`null`), which has no body to count by, those without a body part.
+ */
 export function planRoute (
   limits: readonly ResolvedLimit[],
   keyOf: (limit: ResolvedLimit) => RequestKey,
@@ -76,7 +92,11 @@ export function planRoute (
 }
 
 /** Prepares limits that are decided in one step. */
-export function planPhase (phase: LimitPhase, limits: readonly ResolvedLimit[], keyOf: (limit: ResolvedLimit) => RequestKey): PhasePlan {
+export function planPhase (
+  phase: LimitPhase,
+  limits: readonly ResolvedLimit[],
+  keyOf: (limit: ResolvedLimit) => RequestKey,
+): PhasePlan {
   return Object.freeze({
     phase,
     limits: Object.freeze(limits),
@@ -96,9 +116,18 @@ function checkBody (limit: ResolvedLimit, route: RouteInfo, problems: Problem[])
     if (typeof part === 'string' || !('body' in part)) continue
     const path = `${route.label} security.rateLimit`
     if (route.method.split('|').every((method) => BODYLESS_METHODS.has(method))) {
-      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", and this route has no body.`, fix: 'Name the policy on routes with a body only.' })
+      problems.push({
+        path,
+        message: `The policy "${limit.policy}" counts by the body field "${part.body}", and this route has no body.`,
+        fix: 'Name the policy on routes with a body only.',
+      })
     } else if (!mayCarryText(route.schema['body'], part.body)) {
-      problems.push({ path, message: `The policy "${limit.policy}" counts by the body field "${part.body}", which the body schema of this route does not have as text.`, fix: 'Add the field to the schema as a string, or choose another policy.' })
+      problems.push({
+        path,
+        message:
+          `The policy "${limit.policy}" counts by the body field "${part.body}", which the body schema of this route does not have as text.`,
+        fix: 'Add the field to the schema as a string, or choose another policy.',
+      })
     }
   }
 }

@@ -1,6 +1,7 @@
 /**
- * `exact` keeps the stamp of each counted unit; `sliding` keeps `SUB_BUCKETS` counters a window; `gcra` keeps one stamp and
- * shapes traffic; `fixed` keeps one counter a calendar window and, for compatibility, admits twice the limit across its edge.
+ * `exact` keeps the stamp of each counted unit; `sliding` keeps `SUB_BUCKETS` counters a window; `gcra` keeps one stamp
+ * and shapes traffic; `fixed` keeps one counter a calendar window and, for compatibility, admits twice the limit across
+ * its edge.
  */
 export type Algorithm = 'exact' | 'sliding' | 'gcra' | 'fixed'
 
@@ -37,8 +38,9 @@ export interface Reading {
   /** Units counted at present, this request's included if it was counted. */
   used: number
   /**
-   * Milliseconds: with room, until the next unit comes free (the whole window when nothing is counted); without, until a
-   * request of the same cost has room again, a ban included. Waiting that long succeeds, one millisecond less does not.
+   * Milliseconds: with room, until the next unit comes free (the whole window when nothing is counted); without, until
+   * a request of the same cost has room again, a ban included. Waiting that long succeeds, one millisecond less does
+   * not.
    */
   waitMs: number
   /** What `giveBack` needs to take this very request out again; `NOT_COUNTED` when it was not counted. */
@@ -52,14 +54,29 @@ export const NOT_COUNTED = -1
 export const SUB_BUCKETS = 15
 
 /**
- * A window that begins inside a bucket touches one bucket more. Each bucket counts in full until its *last* request has left
- * the window: that is what keeps any window at or below the limit. A place comes free at most one bucket late, and never
- * later than a window after its request.
+ * A window that begins inside a bucket touches one bucket more. Each bucket counts in full until its *last* request has
+ * left the window: that is what keeps any window at or below the limit. A place comes free at most one bucket late, and
+ * never later than a window after its request.
  */
 export const LIVE_BUCKETS = SUB_BUCKETS + 1
 
 export type QuotaExtras = Partial<Pick<Quota, 'burst' | 'cost' | 'penalty'>>
 
-export function createQuota (algorithm: Algorithm, limit: number, windowMs: number, shadow: boolean, { burst = limit, cost = 1, penalty = null }: QuotaExtras = {}): Quota {
-  return Object.freeze({ algorithm, limit, windowMs, bucketMs: Math.ceil(windowMs / SUB_BUCKETS), burst, cost, shadow, penalty })
+export function createQuota (
+  algorithm: Algorithm,
+  limit: number,
+  windowMs: number,
+  shadow: boolean,
+  { burst = limit, cost = 1, penalty = null }: QuotaExtras = {},
+): Quota {
+  return Object.freeze({
+    algorithm,
+    limit,
+    windowMs,
+    bucketMs: Math.ceil(windowMs / SUB_BUCKETS),
+    burst,
+    cost,
+    shadow,
+    penalty,
+  })
 }

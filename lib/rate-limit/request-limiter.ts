@@ -53,9 +53,10 @@ export class RequestLimiter<N extends string = string> {
   }
 
   /**
-   * Takes units of a policy, of all its limits or of none. What it took stays taken, whatever the answer's status, unless `reward`
-   * gives it back.
-   * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot be one.
+   * Takes units of a policy, of all its limits or of none. What it took stays taken, whatever the answer's status,
+   * unless `reward` gives it back.
+   * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot
+   * be one.
    */
   async consume (policy: N, { cost, caller }: ConsumeOptions = {}): Promise<Consumed> {
     const { live, port } = this.#context
@@ -81,7 +82,10 @@ export class RequestLimiter<N extends string = string> {
     return { admitted: true, remaining: Math.min(...taken.map(remainingOf)), retryAfterSeconds: 0 }
   }
 
-  /** Gives back what `consume` took of the policy for this request; when it took nothing, what the route's own limits counted. Once. */
+  /**
+   * Gives back what `consume` took of the policy for this request; when it took nothing, what the route's own limits
+   * counted. Once.
+   */
   async reward (policy: N): Promise<void> {
     this.#context.live.named(policy)
     const taken = this.#taken.get(policy)
@@ -91,7 +95,10 @@ export class RequestLimiter<N extends string = string> {
     }
   }
 
-  /** Counts units against the caller without asking for room: as many as there still is room for, in each limit of the policy. */
+  /**
+   * Counts units against the caller without asking for room: as many as there still is room for, in each limit of the
+   * policy.
+   */
   async penalize (policy: N, cost?: number): Promise<void> {
     const { live, networks, port } = this.#context
     const named = live.named(policy)
@@ -117,7 +124,9 @@ export class RequestLimiter<N extends string = string> {
   }
 
   #sourceOf (caller: Caller | undefined, limits: readonly ResolvedLimit[]): KeySource {
-    return caller === undefined ? this.#request : sourceOf(caller, limits, this.#context.live.apiKeyHeader, this.#request)
+    return caller === undefined
+      ? this.#request
+      : sourceOf(caller, limits, this.#context.live.apiKeyHeader, this.#request)
   }
 
   async #decide (plan: PhasePlan, source: KeySource): Promise<Taken> {
@@ -135,7 +144,8 @@ export class RequestLimiter<N extends string = string> {
     const held = plan.limits.map(mine)
     const giving = this.#context.port.giveBack(plan, keys, decision, held)
     // Whoever settles this request later finds nothing left to give back.
-    for (const [index, reading] of decision.readings.entries()) if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED
+    for (const [index, reading] of decision.readings.entries())
+      {if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED}
     await giving
   }
 }
@@ -151,7 +161,9 @@ function admittedFreely (limits: readonly ResolvedLimit[]): Consumed {
 }
 
 function remainingOf ({ plan, decision }: Taken): number {
-  const left = plan.quotas.map((quota, index) => quota.shadow ? Infinity : Math.max(0, roofOf(quota) - (decision.readings[index]?.used ?? 0)))
+  const left = plan.quotas.map((quota, index) =>
+    quota.shadow ? Infinity : Math.max(0, roofOf(quota) - (decision.readings[index]?.used ?? 0))
+  )
   const least = Math.min(...left)
   return least === Infinity ? Math.min(...plan.quotas.map(roofOf)) : least
 }
@@ -162,5 +174,9 @@ function refused (step: Taken): Consumed {
     const reading = decision.readings[index]
     return reading?.room === false && !shadow ? reading.waitMs : 0
   })
-  return { admitted: false, remaining: remainingOf(step), retryAfterSeconds: Math.max(1, Math.ceil(Math.max(...waits) / 1000)) }
+  return {
+    admitted: false,
+    remaining: remainingOf(step),
+    retryAfterSeconds: Math.max(1, Math.ceil(Math.max(...waits) / 1000)),
+  }
 }

@@ -14,17 +14,28 @@ export interface RouteContext {
 }
 
 /** The steps of one route. They look their plan up in one place, so that new limits take effect without a restart. */
-export function routeSteps (names: readonly string[], route: RouteInfo | null, context: RouteContext, problems: Problem[]): readonly PlacedStep[] {
+export function routeSteps (
+  names: readonly string[],
+  route: RouteInfo | null,
+  context: RouteContext,
+  problems: Problem[],
+): readonly PlacedStep[] {
   const { live, networks } = context
   live.use(names)
-  const build = (found: Problem[]): readonly PlacedStep[] => planSteps(planRoute(live.limitsOf(names), live.keyOf, route, found), context)
+  const build = (found: Problem[]): readonly PlacedStep[] =>
+    planSteps(planRoute(live.limitsOf(names), live.keyOf, route, found), context)
   let current = build(problems)
   live.onReplace(() => {
     const next = build([])
     return () => { current = next }
   })
   const steps = current.map((step, index): PlacedStep => {
-    return { ...step, run: function limitStep (request, reply) { return (current[index] as { run: Step }).run(request, reply) } }
+    return {
+      ...step,
+      run: function limitStep (request, reply) {
+        return (current[index] as { run: Step }).run(request, reply)
+      },
+    }
   })
   return networks === null ? steps : [denyingStep(networks, context), ...steps]
 }
@@ -46,8 +57,13 @@ function planSteps (plan: RoutePlan, context: RouteContext): readonly PlacedStep
   return limitSteps(plan, context.steps).map((step): PlacedStep => {
     const phase = plan.phases.find((one) => one.phase === step.phase)
     if (phase === undefined) return step
-    const counted = phase.limits.some(({ skip }) => skip !== null) ? unlessSkipped(step.run, phase, plan, context) : step.run
-    return { ...step, run: context.networks === null ? counted : unlessAllowed(counted, context.networks, context.steps) }
+    const counted = phase.limits.some(({ skip }) => skip !== null)
+      ? unlessSkipped(step.run, phase, plan, context)
+      : step.run
+    return {
+      ...step,
+      run: context.networks === null ? counted : unlessAllowed(counted, context.networks, context.steps),
+    }
   })
 }
 
@@ -85,7 +101,10 @@ function unlessAllowed (run: Step, networks: Networks, { emit }: StepContext): S
     const now = performance.now()
     if (now >= quietUntil) {
       quietUntil = now + QUIET_MS
-      emit({ name: 'proxy_headers_untrusted', header: request.headers.forwarded === undefined ? 'x-forwarded-for' : 'forwarded' }, request)
+      emit({
+        name: 'proxy_headers_untrusted',
+        header: request.headers.forwarded === undefined ? 'x-forwarded-for' : 'forwarded',
+      }, request)
     }
     return run(request, reply)
   }

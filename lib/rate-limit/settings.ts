@@ -48,7 +48,12 @@ const MAX_DEADLINE_MS = 10_000
 const MIN_SECRET_LENGTH = 32
 
 /** Resolves checked options against the service they run in; a choice that is not safe there is a problem. */
-export function resolveSettings (input: RateLimitInput, boot: BootContext, path: string, problems: Problem[]): RateLimitSettings {
+export function resolveSettings (
+  input: RateLimitInput,
+  boot: BootContext,
+  path: string,
+  problems: Problem[],
+): RateLimitSettings {
   const policies = resolvePolicies(input.policies ?? {}, `${path}.policies`, problems)
   const redis = resolveRedisSource(input.redis, boot.config, `${path}.redis`, problems)
   if (redis === null && boot.production && input.allowMemoryStore !== true && noneUnder(`${path}.redis`, problems)) {
@@ -60,7 +65,11 @@ export function resolveSettings (input: RateLimitInput, boot: BootContext, path:
   }
   const deadlineMs = parseDuration(input.deadline ?? '50ms')
   if (deadlineMs > MAX_DEADLINE_MS) {
-    problems.push({ path: `${path}.deadline`, message: 'Every request would wait that long while Redis is silent.', fix: 'Write at most \'10s\'; \'50ms\' is the default.' })
+    problems.push({
+      path: `${path}.deadline`,
+      message: 'Every request would wait that long while Redis is silent.',
+      fix: "Write at most '10s'; '50ms' is the default.",
+    })
   }
   return Object.freeze({
     policies,
@@ -76,7 +85,12 @@ export function resolveSettings (input: RateLimitInput, boot: BootContext, path:
 }
 
 function resolveApiKeyHeader (name: string, path: string, problems: Problem[]): string {
-  if (!isHeaderName(name)) problems.push({ path, message: 'Not the name of a header.', fix: 'Write the header that carries the API key: \'x-api-key\'.' })
+  if (!isHeaderName(name))
+    {problems.push({
+      path,
+      message: 'Not the name of a header.',
+      fix: "Write the header that carries the API key: 'x-api-key'.",
+    })}
   return name.toLowerCase()
 }
 
@@ -85,7 +99,13 @@ function noneUnder (path: string, problems: readonly Problem[]): boolean {
 }
 
 /** Instances that share a Redis must make the same keys, so there the secret cannot be drawn at random. */
-function resolveSecret (written: string | undefined, shared: boolean, { config }: BootContext, path: string, problems: Problem[]): string | null {
+function resolveSecret (
+  written: string | undefined,
+  shared: boolean,
+  { config }: BootContext,
+  path: string,
+  problems: Problem[],
+): string | null {
   if (written !== undefined) return written
   const inherited = config['JWT_ACCESS_SECRET']
   if (typeof inherited === 'string' && inherited.length >= MIN_SECRET_LENGTH) return inherited
@@ -93,7 +113,8 @@ function resolveSecret (written: string | undefined, shared: boolean, { config }
     problems.push({
       path: `${path}.keySecret`,
       message: 'With Redis the limiter needs a secret, the same in all instances, to hide who is counted.',
-      fix: `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
+      fix:
+        `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
     })
   }
   return null

@@ -34,7 +34,11 @@ const BASE: readonly string[] = Object.freeze(['global'])
 type OpenStore = (settings: RateLimitSettings) => Promise<{ readonly store: LimitStore, close (): void }>
 
 /** Puts the limiter in place; `open` is another one in tests, which bring their own clock. */
-export async function setUpRateLimit (app: FastifyInstance, settings: RateLimitSettings, open: OpenStore = openStore): Promise<void> {
+export async function setUpRateLimit (
+  app: FastifyInstance,
+  settings: RateLimitSettings,
+  open: OpenStore = openStore,
+): Promise<void> {
   const { root } = securityOf(app)
   const { networks, failureStatuses, allow } = settings
   if (allow.length > 0) app.log.warn({ ranges: allow }, 'no rate limit holds these address ranges')
@@ -56,14 +60,26 @@ export async function setUpRateLimit (app: FastifyInstance, settings: RateLimitS
   // Whoever was refused under the old limits asks the store again.
   live.onReplace(() => () => { engine.denyCache.clear() })
   decorateRequests(app, { live, port: engine, networks, emit })
-  const check = (policies: Policies): readonly Problem[] => app.hasRequestDecorator('auth') ? [] : problemsWithoutAuth(policies)
-  publish(securityOf(app), 'limits', createControl({ live, port: engine, store: settings.redis === null ? 'memory' : 'redis', check }))
+  const check = (policies: Policies): readonly Problem[] =>
+    app.hasRequestDecorator('auth') ? [] : problemsWithoutAuth(policies)
+  publish(
+    securityOf(app),
+    'limits',
+    createControl({ live, port: engine, store: settings.redis === null ? 'memory' : 'redis', check }),
+  )
   // Only when ready is it known whether an auth plugin was loaded.
   root.readyChecks.push((found) => { found.push(...check(live.policies)) })
 }
 
-async function openEngine (app: FastifyInstance, settings: RateLimitSettings, root: SecurityRoot, open: OpenStore): Promise<LimitEngine> {
-  const fallbacks = [...new Set([...settings.policies.values()].flat().map(({ onOutage }) => onOutage))].sort().join(', ')
+async function openEngine (
+  app: FastifyInstance,
+  settings: RateLimitSettings,
+  root: SecurityRoot,
+  open: OpenStore,
+): Promise<LimitEngine> {
+  const fallbacks = [...new Set([...settings.policies.values()].flat().map(({ onOutage }) => onOutage))].sort().join(
+    ', ',
+  )
   const opened = await open(settings).catch((error: unknown): never => {
     throw new BulwarkConfigError([{
       path: 'rateLimit.redis',
@@ -72,7 +88,12 @@ async function openEngine (app: FastifyInstance, settings: RateLimitSettings, ro
     }])
   })
   const engine = new LimitEngine(opened.store, new MemoryStore(), function reportTransition (available) {
-    root.emit(available ? { name: 'store_recovered', store: 'rate-limit' } : { name: 'store_unavailable', store: 'rate-limit', fallback: fallbacks }, null)
+    root.emit(
+      available
+        ? { name: 'store_recovered', store: 'rate-limit' }
+        : { name: 'store_unavailable', store: 'rate-limit', fallback: fallbacks },
+      null,
+    )
   })
   app.addHook('onClose', function closeLimiter (_instance, done) {
     engine.close()

@@ -4,7 +4,10 @@ import type { ResolvedLimit, Skip } from './limits.js'
 const QUIET_MS = 60_000
 const quietUntil = new WeakMap<Skip, number>()
 
-/** Asks a limit's `skip`. One that throws, or answers anything but true or false, skips nothing: it must not open the limit. */
+/**
+ * Asks a limit's `skip`. One that throws, or answers anything but true or false, skips nothing: it must not open the
+ * limit.
+ */
 export function isSkipped ({ skip, item }: ResolvedLimit, request: FastifyRequest): boolean {
   if (skip === null) return false
   let answer: unknown
@@ -17,7 +20,12 @@ export function isSkipped ({ skip, item }: ResolvedLimit, request: FastifyReques
   if (typeof answer === 'boolean') return answer
   // Nobody else will ever look at this promise.
   if (answer instanceof Promise) answer.catch(() => {})
-  report(skip, item, request, new TypeError(`skip answered ${answer instanceof Promise ? 'a promise' : typeof answer}, not true or false`))
+  report(
+    skip,
+    item,
+    request,
+    new TypeError(`skip answered ${answer instanceof Promise ? 'a promise' : typeof answer}, not true or false`),
+  )
   return false
 }
 
@@ -26,5 +34,8 @@ function report (skip: Skip, item: string, request: FastifyRequest, error: unkno
   const now = performance.now()
   if (now < (quietUntil.get(skip) ?? 0)) return
   quietUntil.set(skip, now + QUIET_MS)
-  request.log.error({ err: error, policy: item }, 'the skip function of a rate limit failed, so the request was counted')
+  request.log.error(
+    { err: error, policy: item },
+    'the skip function of a rate limit failed, so the request was counted',
+  )
 }

@@ -38,7 +38,8 @@ export function addSliding (state: SlidingCounts, quota: Quota, now: number, rea
   const at = effectiveNow(state, now)
   const current = Math.floor(at / quota.bucketMs)
   // Places between the newest and the current bucket hold counts of a round ago.
-  for (let bucket = Math.max(state.newest + 1, current - LIVE_BUCKETS + 1); bucket <= current; bucket++) state.counts[bucket % LIVE_BUCKETS] = 0
+  for (let bucket = Math.max(state.newest + 1, current - LIVE_BUCKETS + 1); bucket <= current; bucket++)
+    {state.counts[bucket % LIVE_BUCKETS] = 0}
   state.newest = current
   const place = current % LIVE_BUCKETS
   state.counts[place] = (state.counts[place] ?? 0) + quota.cost
@@ -60,7 +61,9 @@ function effectiveNow (state: SlidingCounts, now: number): number {
   return Math.max(now, state.last[state.newest % LIVE_BUCKETS] ?? now)
 }
 
-/** Zero for a bucket that is older than the ring (its place holds a newer one), or whose last request left the window. */
+/**
+ * Zero for a bucket that is older than the ring (its place holds a newer one), or whose last request left the window.
+ */
 function liveCount (state: SlidingCounts, bucket: number, at: number, quota: Quota): number {
   if (bucket < 0 || bucket <= state.newest - LIVE_BUCKETS) return 0
   const place = bucket % LIVE_BUCKETS

@@ -62,9 +62,30 @@ interface Deciding {
 
 function decidingStep (step: Deciding): PlacedStep {
   switch (step.plan.phase) {
-    case 'limit-address': return { hook: 'onRequest', phase: 'limit-address', run: function limitByAddress (request, reply) { return decide(request, reply, step) } }
-    case 'limit-user': return { hook: 'onRequest', phase: 'limit-user', run: function limitByUser (request, reply) { return decide(request, reply, step) } }
-    case 'limit-body': return { hook: 'preValidation', phase: 'limit-body', run: function limitByBody (request, reply) { return decide(request, reply, step) } }
+    case 'limit-address':
+      return {
+        hook: 'onRequest',
+        phase: 'limit-address',
+        run: function limitByAddress (request, reply) {
+          return decide(request, reply, step)
+        },
+      }
+    case 'limit-user':
+      return {
+        hook: 'onRequest',
+        phase: 'limit-user',
+        run: function limitByUser (request, reply) {
+          return decide(request, reply, step)
+        },
+      }
+    case 'limit-body':
+      return {
+        hook: 'preValidation',
+        phase: 'limit-body',
+        run: function limitByBody (request, reply) {
+          return decide(request, reply, step)
+        },
+      }
   }
 }
 
@@ -83,26 +104,38 @@ function keysOf ({ keyOf }: PhasePlan, request: FastifyRequest): readonly string
   return keyOf.map((one) => one(request))
 }
 
-function conclude (request: FastifyRequest, { plan, hasShadow, tally, context }: Deciding, keys: readonly string[], decision: Decision): Verdict {
+function conclude (
+  request: FastifyRequest,
+  { plan, hasShadow, tally, context }: Deciding,
+  keys: readonly string[],
+  decision: Decision,
+): Verdict {
   tally(decision)
   const limits = limitsOf(request)
   limits.decided.push({ plan, keys, decision })
   if (decision.outcome === 'admitted') {
     if (!hasShadow) return undefined
     const shadow = exceeded(plan.limits, decision, 'shadow')
-    if (shadow.length > 0) context.emit({ name: 'excess_rate_limit_exceeded', policies: shadow.map(({ item }) => `${item} (shadow)`) }, request)
+    if (shadow.length > 0)
+      {context.emit({
+        name: 'excess_rate_limit_exceeded',
+        policies: shadow.map(({ item }) => `${item} (shadow)`),
+      }, request)}
     return undefined
   }
   limits.refused = true
   if (decision.outcome === 'unavailable') return storeUnavailable()
-  context.emit({ name: 'excess_rate_limit_exceeded', policies: exceeded(plan.limits, decision, 'enforced').map(({ item }) => item) }, request)
+  context.emit({
+    name: 'excess_rate_limit_exceeded',
+    policies: exceeded(plan.limits, decision, 'enforced').map(({ item }) => item),
+  }, request)
   // The fields of the limits are told in `onSend`, as with every answer.
   return tooManyRequests(plan.limits, decision)
 }
 
 /**
- * For what no `onSend` sees: a hijacked reply, and an HTTP/2 stream that was reset before it. Who hangs up otherwise is found in `onSend`, or leaves what is
- * reserved as it stands.
+ * For what no `onSend` sees: a hijacked reply, and an HTTP/2 stream that was reset before it. Who hangs up otherwise is
+ * found in `onSend`, or leaves what is reserved as it stands.
  */
 function watchEnd (request: FastifyRequest, reply: FastifyReply, context: StepContext): void {
   const limits = limitsOf(request)
@@ -112,7 +145,12 @@ function watchEnd (request: FastifyRequest, reply: FastifyReply, context: StepCo
   reply.raw.once('finish', settleLate)
 }
 
-function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: RoutePlan, context: StepContext): undefined | Promise<undefined> {
+function settleAndTell (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  plan: RoutePlan,
+  context: StepContext,
+): undefined | Promise<undefined> {
   // Where no limit counts failures, nothing is ever given back.
   const settling = plan.countsFailures ? settle(request, reply, context, isGone(reply)) : undefined
   if (settling !== undefined) return settling.then(() => tell(request, reply, plan))
@@ -121,11 +159,17 @@ function settleAndTell (request: FastifyRequest, reply: FastifyReply, plan: Rout
 }
 
 /**
- * Keeps the reservations of failure-counting limits or gives them back, once. They are kept when the answer is a failure;
- * when it is a server error, because a fault that a guess can provoke must not be a free guess; and when the caller left before the answer.
+ * Keeps the reservations of failure-counting limits or gives them back, once. They are kept when the answer is a
+ * failure; when it is a server error, because a fault that a guess can provoke must not be a free guess; and when the
+ * caller left before the answer.
  * What the limiter refused made no guess, so an earlier phase's reservation goes back.
  */
-function settle (request: FastifyRequest, reply: FastifyReply, context: StepContext, lost: boolean): undefined | Promise<undefined> {
+function settle (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: StepContext,
+  lost: boolean,
+): undefined | Promise<undefined> {
   const limits = limitsOf(request)
   if (limits.settled) return undefined
   limits.settled = true

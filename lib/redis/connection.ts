@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { isCluster, parseRedisUrl, type RedisClient, type RedisSource } from './source.js'
 
-export { isCluster, queuesOffline, resolveRedisSource, type RedisClient, type RedisOption, type RedisSource } from './source.js'
+export { isCluster, queuesOffline, resolveRedisSource, type RedisClient, type RedisOption,
+  type RedisSource } from './source.js'
 
 /** A Redis client and who closes it. */
 export interface RedisConnection<C extends RedisClient = Redis> {
@@ -13,7 +14,10 @@ export interface RedisConnection<C extends RedisClient = Redis> {
 
 /** How long a first connection may take before the server refuses to start. */
 const CONNECT_TIMEOUT_MS = 5000
-/** How long the nodes of a cluster may take after the first of them answered. One that is down stops no server from starting. */
+/**
+ * How long the nodes of a cluster may take after the first of them answered. One that is down stops no server from
+ * starting.
+ */
 const NODES_TIMEOUT_MS = 1000
 const MAX_RETRY_MS = 1000
 
@@ -22,13 +26,21 @@ const retryAfter = (times: number): number => Math.min(50 * 2 ** Math.min(times,
 /**
  * Opens a dedicated connection, or takes the app's ioredis client and waits until it is ready.
  *
- * A connection of ours never queues a command for later and never resends one: a limiter's or a session's command that runs
- * after its deadline would count or rotate twice. It reconnects by itself, at most a second apart.
+ * A connection of ours never queues a command for later and never resends one: a limiter's or a session's command that
+ * runs after its deadline would count or rotate twice. It reconnects by itself, at most a second apart.
  * @throws Error when the connection does not stand within five seconds. The message holds neither URL nor password.
  */
 export function connectRedis (source: string | Redis, purpose: string): Promise<RedisConnection>
-export function connectRedis (source: string | RedisClient | RedisSource, purpose: string, timeoutMs?: number): Promise<RedisConnection<RedisClient>>
-export async function connectRedis (input: string | RedisClient | RedisSource, purpose: string, timeoutMs = CONNECT_TIMEOUT_MS): Promise<RedisConnection<RedisClient>> {
+export function connectRedis (
+  source: string | RedisClient | RedisSource,
+  purpose: string,
+  timeoutMs?: number,
+): Promise<RedisConnection<RedisClient>>
+export async function connectRedis (
+  input: string | RedisClient | RedisSource,
+  purpose: string,
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<RedisConnection<RedisClient>> {
   const source = sourceOf(input)
   const given = source.kind === 'given'
   const client = given ? source.client : await createClient(source, purpose)
@@ -62,17 +74,27 @@ async function createClient (source: Exclude<RedisSource, { kind: 'given' }>, pu
   const ioredis = await import('ioredis')
   const client = source.kind === 'cluster'
     ? new ioredis.Cluster(source.nodes.map(({ host, port }) => ({ host, port })), clusterOptions(source, purpose))
-    : new ioredis.Redis(source.kind === 'server' ? serverOptions(source.server, purpose) : sentinelOptions(source.options, purpose))
+    : new ioredis.Redis(
+      source.kind === 'server' ? serverOptions(source.server, purpose) : sentinelOptions(source.options, purpose),
+    )
   // Without a listener ioredis prints each error to the console; the plugins report outages as events instead.
   client.on('error', () => {})
-  // ioredis connects to a node at the first command for it, which then waits for the connection however long that takes.
-  if (isCluster(client)) client.on('+node', (node: Redis) => { if (node.options.readOnly !== true) node.connect().catch(() => {}) })
+  // ioredis connects to a node at the first command for it, which then waits for the connection however long that
+  // takes.
+  if (isCluster(client))
+    {client.on('+node', (node: Redis) => {
+      if (node.options.readOnly !== true) node.connect().catch(() => {})
+    })}
   return client
 }
 
 /** Without the key that makes the constructors generic. */
 type OwnOptions = Omit<RedisOptions, 'replyMapping'>
-type OwnClusterOptions = Omit<ClusterOptions, 'redisOptions'> & { readonly redisOptions: Pick<OwnOptions, 'connectionName' | 'connectTimeout' | 'autoResendUnfulfilledCommands' | 'maxRetriesPerRequest' | 'username' | 'password' | 'tls'> }
+type OwnClusterOptions = Omit<ClusterOptions, 'redisOptions'> & {
+  readonly redisOptions: Pick<OwnOptions,
+    'connectionName' | 'connectTimeout' | 'autoResendUnfulfilledCommands' | 'maxRetriesPerRequest' | 'username'
+      | 'password' | 'tls'>
+}
 
 function ownOptions (purpose: string): OwnOptions {
   return {
@@ -86,11 +108,17 @@ function ownOptions (purpose: string): OwnOptions {
   }
 }
 
-function serverOptions ({ host, port, username, password, db, tls, family }: Extract<RedisSource, { kind: 'server' }>['server'], purpose: string): OwnOptions {
+function serverOptions (
+  { host, port, username, password, db, tls, family }: Extract<RedisSource, { kind: 'server' }>['server'],
+  purpose: string,
+): OwnOptions {
   return { ...ownOptions(purpose), host, port, username, password, db, family, ...(tls ? { tls: {} } : {}) }
 }
 
-function sentinelOptions ({ tls, ...options }: Extract<RedisSource, { kind: 'sentinel' }>['options'], purpose: string): OwnOptions {
+function sentinelOptions (
+  { tls, ...options }: Extract<RedisSource, { kind: 'sentinel' }>['options'],
+  purpose: string,
+): OwnOptions {
   return {
     ...ownOptions(purpose),
     ...options,
@@ -106,17 +134,30 @@ function sentinelOptions ({ tls, ...options }: Extract<RedisSource, { kind: 'sen
   }
 }
 
-function clusterOptions ({ username, password, tls }: Extract<RedisSource, { kind: 'cluster' }>, purpose: string): OwnClusterOptions {
+function clusterOptions (
+  { username, password, tls }: Extract<RedisSource, { kind: 'cluster' }>,
+  purpose: string,
+): OwnClusterOptions {
   // Neither the offline queue nor the retries of a node are options here: a node that is lost is found anew.
   const { connectionName, connectTimeout, autoResendUnfulfilledCommands, maxRetriesPerRequest } = ownOptions(purpose)
   return {
     lazyConnect: true,
     enableOfflineQueue: false,
-    // It would ask a node at random, and begin anew when that one is down. Who serves which slots has been asked already.
+    // It would ask a node at random, and begin anew when that one is down. Who serves which slots has been asked
+    // already.
     enableReadyCheck: false,
-    redisOptions: { connectionName, connectTimeout, autoResendUnfulfilledCommands, maxRetriesPerRequest, username, password, ...(tls ? { tls: {} } : {}) },
+    redisOptions: {
+      connectionName,
+      connectTimeout,
+      autoResendUnfulfilledCommands,
+      maxRetriesPerRequest,
+      username,
+      password,
+      ...(tls ? { tls: {} } : {}),
+    },
     clusterRetryStrategy: retryAfter,
-    // MOVED, ASK and TRYAGAIN say that nothing ran. A closed connection says nothing of the kind, so those commands are not resent.
+    // MOVED, ASK and TRYAGAIN say that nothing ran. A closed connection says nothing of the kind, so those commands are
+    // not resent.
     maxRedirections: 3,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
@@ -129,7 +170,10 @@ function clusterOptions ({ username, password, tls }: Extract<RedisSource, { kin
   }
 }
 
-/** Rejects at the first failure when `once`; otherwise waits while ioredis tries again, since a failover may be under way. */
+/**
+ * Rejects at the first failure when `once`; otherwise waits while ioredis tries again, since a failover may be under
+ * way.
+ */
 async function whenReady (client: RedisClient, once: boolean): Promise<void> {
   if (client.status === 'ready') return
   if (client.status === 'end') throw new Error('closed')
@@ -150,16 +194,22 @@ async function whenNodesReady (cluster: Cluster): Promise<void> {
   await withDeadline(Promise.allSettled(ready), NODES_TIMEOUT_MS).catch(() => {})
 }
 
-const PROBE = 'local time = redis.call(\'TIME\') redis.call(\'SET\', KEYS[1], time[1], \'PX\', 1000) return redis.call(\'DEL\', KEYS[1])'
+const PROBE =
+  "local time = redis.call('TIME') redis.call('SET', KEYS[1], time[1], 'PX', 1000) return redis.call('DEL', KEYS[1])"
 const PROBE_SHA = createHash('sha1').update(PROBE).digest('hex')
 
 /**
- * Runs a script that reads the clock and writes, as the suite's do, so that a Redis that cannot is found at boot: one before
- * version 5, a replica, a user without the right. INFO and HELLO would tell less, and may be forbidden. In a cluster one of
- * several slots is enough: a node that is down stops no server from starting.
+ * Runs a script that reads the clock and writes, as the suite's do, so that a Redis that cannot is found at boot: one
+ * before version 5, a replica, a user without the right. INFO and HELLO would tell less, and may be forbidden. In a
+ * cluster one of several slots is enough: a node that is down stops no server from starting.
  * @throws Error that names Redis' reason, `NOPERM` for example.
  */
-export async function assertScriptsRun (client: RedisClient, keyPrefix: string, purpose: string, timeoutMs = CONNECT_TIMEOUT_MS): Promise<void> {
+export async function assertScriptsRun (
+  client: RedisClient,
+  keyPrefix: string,
+  purpose: string,
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<void> {
   const tags = isCluster(client) ? ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] : ['a']
   let reason: string | null = null
   for (const tag of tags) {

@@ -5,7 +5,10 @@ const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc
 })
 
-/** The slot of a key as the Redis Cluster specification has it: of what stands in the first braces, else of the whole key. */
+/**
+ * The slot of a key as the Redis Cluster specification has it: of what stands in the first braces, else of the whole
+ * key.
+ */
 export function slotOf (key: string): number {
   const open = key.indexOf('{')
   const close = open === -1 ? -1 : key.indexOf('}', open + 1)

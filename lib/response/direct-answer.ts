@@ -16,7 +16,10 @@ export function answerDirectly (reply: FastifyReply, failure: unknown, problem: 
   for (const name of headersOf(failure)) reply.removeHeader(name)
   for (const [name, value] of Object.entries(reply.getHeaders())) if (!isSendable(name, value)) reply.removeHeader(name)
   reply.hijack()
-  raw.writeHead(problem.status, { 'content-type': PROBLEM_MEDIA_TYPE, 'content-length': Buffer.byteLength(problem.body) })
+  raw.writeHead(problem.status, {
+    'content-type': PROBLEM_MEDIA_TYPE,
+    'content-length': Buffer.byteLength(problem.body),
+  })
   raw.end(problem.body)
 }
 

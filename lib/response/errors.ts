@@ -4,7 +4,11 @@
  */
 export const ERROR_CATALOGUE = {
   BAD_REQUEST: { status: 400, title: 'Bad Request', detail: 'The request could not be understood.' },
-  VALIDATION_FAILED: { status: 400, title: 'Validation Failed', detail: 'The request does not match what this route accepts.' },
+  VALIDATION_FAILED: {
+    status: 400,
+    title: 'Validation Failed',
+    detail: 'The request does not match what this route accepts.',
+  },
   UNAUTHENTICATED: { status: 401, title: 'Unauthorized', detail: 'Authentication required.' },
   TOKEN_MISSING: { status: 401, title: 'Unauthorized', detail: 'Authentication required.' },
   TOKEN_EXPIRED: { status: 401, title: 'Unauthorized', detail: 'Token expired.' },
@@ -15,31 +19,66 @@ export const ERROR_CATALOGUE = {
   CREDENTIALS_INVALID: { status: 401, title: 'Unauthorized', detail: 'The credentials are not valid.' },
   FORBIDDEN: { status: 403, title: 'Forbidden', detail: 'This is not allowed.' },
   INSUFFICIENT_ROLE: { status: 403, title: 'Forbidden', detail: 'This needs a role that the account does not have.' },
-  INSUFFICIENT_SCOPE: { status: 403, title: 'Forbidden', detail: 'This needs a permission that the caller does not have.' },
+  INSUFFICIENT_SCOPE: {
+    status: 403,
+    title: 'Forbidden',
+    detail: 'This needs a permission that the caller does not have.',
+  },
   CSRF_REJECTED: { status: 403, title: 'Forbidden', detail: 'The request did not come from a page that may send it.' },
   CORS_REJECTED: { status: 403, title: 'Forbidden', detail: 'This origin may not send this request.' },
   HTTPS_REQUIRED: { status: 403, title: 'Forbidden', detail: 'Use HTTPS.' },
   NOT_FOUND: { status: 404, title: 'Not Found', detail: 'There is nothing here.' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method Not Allowed', detail: 'This method is not allowed here.' },
   REQUEST_TIMEOUT: { status: 408, title: 'Request Timeout', detail: 'The request took too long to arrive.' },
-  SESSION_LIMIT_REACHED: { status: 409, title: 'Conflict', detail: 'Too many devices are signed in. Sign out on one of them first.' },
+  SESSION_LIMIT_REACHED: {
+    status: 409,
+    title: 'Conflict',
+    detail: 'Too many devices are signed in. Sign out on one of them first.',
+  },
   CONFLICT: { status: 409, title: 'Conflict', detail: 'The request conflicts with what is stored.' },
-  BODY_TOO_LARGE: { status: 413, title: 'Content Too Large', detail: 'The request body is larger than this route accepts.' },
+  BODY_TOO_LARGE: {
+    status: 413,
+    title: 'Content Too Large',
+    detail: 'The request body is larger than this route accepts.',
+  },
   URI_TOO_LONG: { status: 414, title: 'URI Too Long', detail: 'The request target is too long.' },
-  MEDIA_TYPE_NOT_SUPPORTED: { status: 415, title: 'Unsupported Media Type', detail: 'This route does not accept this content type.' },
+  MEDIA_TYPE_NOT_SUPPORTED: {
+    status: 415,
+    title: 'Unsupported Media Type',
+    detail: 'This route does not accept this content type.',
+  },
   HOST_NOT_ALLOWED: { status: 421, title: 'Misdirected Request', detail: 'This host name is not served here.' },
   UNPROCESSABLE: { status: 422, title: 'Unprocessable Content', detail: 'The request cannot be processed.' },
   RATE_LIMITED: { status: 429, title: 'Too Many Requests', detail: 'Too many requests. Try again later.' },
-  HEADERS_TOO_LARGE: { status: 431, title: 'Request Header Fields Too Large', detail: 'The request headers are too large.' },
-  INTERNAL_ERROR: { status: 500, title: 'Internal Server Error', detail: 'Something went wrong. Quote the instance when you report it.' },
-  STORE_UNAVAILABLE: { status: 503, title: 'Service Unavailable', detail: 'A service this request needs is not available. Try again shortly.' },
-  SERVICE_UNAVAILABLE: { status: 503, title: 'Service Unavailable', detail: 'The service cannot answer now. Try again shortly.' },
+  HEADERS_TOO_LARGE: {
+    status: 431,
+    title: 'Request Header Fields Too Large',
+    detail: 'The request headers are too large.',
+  },
+  INTERNAL_ERROR: {
+    status: 500,
+    title: 'Internal Server Error',
+    detail: 'Something went wrong. Quote the instance when you report it.',
+  },
+  STORE_UNAVAILABLE: {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: 'A service this request needs is not available. Try again shortly.',
+  },
+  SERVICE_UNAVAILABLE: {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: 'The service cannot answer now. Try again shortly.',
+  },
 } as const satisfies Record<string, { status: number, title: string, detail: string }>
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE
 
 export interface SecurityErrorOptions {
-  /** Replaces the catalogue's sentence. It is sent to the client: never put a value, a name of a library or a cause in it. */
+  /**
+   * Replaces the catalogue's sentence. It is sent to the client: never put a value, a name of a library or a cause in
+   * it.
+   */
   detail?: string
   /** Response headers that belong to this refusal (`Retry-After`, `Allow`). */
   headers?: Readonly<Record<string, string>>
@@ -71,12 +110,18 @@ export class SecurityError extends Error {
 }
 
 /**
- * A refusal that a client can have as often as it likes: a `SecurityError` without a stack, which would always lead into the suite and
- * costs more than all the rest of the answer. Each request gets one of its own, because error handlers may write on theirs.
+ * A refusal that a client can have as often as it likes: a `SecurityError` without a stack, which would always lead
+ * into the suite and costs more than all the rest of the answer. Each request gets one of its own, because error
+ * handlers may write on theirs.
  */
-export function refusal (code: ErrorCode, { detail, headers = NOTHING, members = NOTHING, cause }: SecurityErrorOptions = NOTHING): SecurityError {
+export function refusal (
+  code: ErrorCode,
+  { detail, headers = NOTHING, members = NOTHING, cause }: SecurityErrorOptions = NOTHING,
+): SecurityError {
   const entry = ERROR_CATALOGUE[code]
-  const error = Object.create(SecurityError.prototype) as { -readonly [Name in keyof SecurityError]: SecurityError[Name] }
+  const error = Object.create(SecurityError.prototype) as {
+    -readonly [Name in keyof SecurityError]: SecurityError[Name]
+  }
   error.message = detail ?? entry.detail
   error.name = 'SecurityError'
   error.stack = `SecurityError: ${error.message}`
@@ -108,7 +153,11 @@ export class BulwarkConfigError extends Error {
 
   constructor (problems: readonly Problem[]) {
     const lines = problems.map(({ path, message, fix }) => `  - ${path}: ${message} ${fix}`)
-    super(`fastify-bulwark refuses to start, ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines.join('\n')}`)
+    super(
+      `fastify-bulwark refuses to start, ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${
+        lines.join('\n')
+      }`,
+    )
     this.problems = Object.freeze([...problems])
   }
 }

@@ -15,8 +15,8 @@ export function limitHandlers (options: object, limitMs: number): void {
 
 /**
  * Puts the limit of the server in place, for all its routes.
- * @returns what the suite's first hook has to tell of each request; null where a hook of its own does, or where there is no limit: the
- * server was not built by `serverOptions()`, or with a `handlerTimeout` of 0
+ * @returns what the suite's first hook has to tell of each request; null where a hook of its own does, or where there
+ * is no limit: the server was not built by `serverOptions()`, or with a `handlerTimeout` of 0
  */
 export function installHandlerTimeouts (app: FastifyInstance): HandlerTimeouts | null {
   const limitMs = LIMITS.get(app) ?? 0
@@ -44,9 +44,9 @@ const LONGEST_PERIOD_MS = 500
 const SHORTEST_PERIOD_MS = 5
 
 /**
- * Gives up handlers that have not answered in time: 503, or the end of the connection where an answer has begun. It does what
- * Fastify's `handlerTimeout` does, with one timer for all requests: Fastify's own timer, AbortController and listeners a request
- * make a small one half as dear again (bench/handler-timeouts.mjs).
+ * Gives up handlers that have not answered in time: 503, or the end of the connection where an answer has begun. It
+ * does what Fastify's `handlerTimeout` does, with one timer for all requests: Fastify's own timer, AbortController and
+ * listeners a request make a small one half as dear again (bench/handler-timeouts.mjs).
  *
  * A handler is never given up early, and up to a twentieth of the time late.
  */
@@ -112,7 +112,8 @@ export class HandlerTimeouts {
     for (let place = 0; place < this.#replies.length; place++) {
       const reply = this.#replies[place] ?? null
       if (reply === null || now - (this.#begun[place] as number) < this.#limitMs) continue
-      // Not only when the response is over: Node never says so of one that waits behind others on a connection that is gone.
+      // Not only when the response is over: Node never says so of one that waits behind others on a connection that is
+      // gone.
       this.release(place, reply.raw)
       giveUp(reply, this.#limitMs)
     }

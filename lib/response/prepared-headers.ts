@@ -1,4 +1,5 @@
-import { ServerResponse, validateHeaderName, validateHeaderValue, type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
+import { ServerResponse, validateHeaderName, validateHeaderValue, type IncomingMessage, type OutgoingHttpHeader,
+  type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply } from 'fastify'
 
 /** Header fields that boot has checked and laid out in the one form that Node writes without building a table first. */
@@ -15,7 +16,10 @@ const HIDDEN = -1
  * @param hidden names of headers that no answer may have, in lower case
  * @throws TypeError of Node's own check when a name or a value cannot be sent (RFC 9110, section 5).
  */
-export function prepareHeaders (headers: Readonly<Record<string, string>>, hidden: readonly string[] = []): PreparedHeaders {
+export function prepareHeaders (
+  headers: Readonly<Record<string, string>>,
+  hidden: readonly string[] = [],
+): PreparedHeaders {
   const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
   for (const [name, value] of fields) {
     validateHeaderName(name)
@@ -44,7 +48,11 @@ const MAX_POSITIONS = 1000
 /** Many blocks have the same names and differ in a value: they share the table. */
 function positionsOf (names: readonly string[], hidden: readonly string[]): ReadonlyMap<string, number> {
   const key = `${names.join()} ${hidden.join()}`
-  const positions = POSITIONS.get(key) ?? new Map([...names.map((name, index): [string, number] => [name, 2 * index + 1]), ...hidden.map((name): [string, number] => [name, HIDDEN])])
+  const positions = POSITIONS.get(key) ??
+    new Map([
+      ...names.map((name, index): [string, number] => [name, 2 * index + 1]),
+      ...hidden.map((name): [string, number] => [name, HIDDEN]),
+    ])
   if (POSITIONS.size < MAX_POSITIONS) POSITIONS.set(key, positions)
   return positions
 }
@@ -56,7 +64,13 @@ function combine (below: PreparedHeaders, above: PreparedHeaders): PreparedHeade
   let pairs = COMBINED.get(below)
   if (pairs === undefined) COMBINED.set(below, pairs = new WeakMap())
   let both = pairs.get(above)
-  if (both === undefined) pairs.set(above, both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)]), [...new Set([...hiddenOf(below), ...hiddenOf(above)])]))
+  if (both === undefined)
+    {pairs.set(
+      above,
+      both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)]), [
+        ...new Set([...hiddenOf(below), ...hiddenOf(above)]),
+      ]),
+    )}
   return both
 }
 
@@ -94,7 +108,10 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #places: Places | null = null
   #place = 0
 
-  /** Releases the place when the response is over, sent or not: a listener more would have Node copy a list of two for every response. */
+  /**
+   * Releases the place when the response is over, sent or not: a listener more would have Node copy a list of two for
+   * every response.
+   */
   holdPlace (places: Places, place: number): void {
     this.#places = places
     this.#place = place
@@ -112,14 +129,22 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   override end (chunk: unknown, callback?: () => void): this
   override end (chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
   /**
-   * Hands a short text to the socket in one piece with the head. Before version 24, Node's own `end` sends an empty piece behind it, so
-   * that every answer is a list to be gathered: a tenth of the CPU time of a small one. All but the plain case is left to Node.
+   * Hands a short text to the socket in one piece with the head. Before version 24, Node's own `end` sends an empty
+   * piece behind it, so that every answer is a list to be gathered: a tenth of the CPU time of a small one. All but the
+   * plain case is left to Node.
    */
-  override end (chunk?: unknown, encoding?: BufferEncoding | (() => void) | null, callback?: (() => void) | null): this {
+  override end (
+    chunk?: unknown,
+    encoding?: BufferEncoding | (() => void) | null,
+    callback?: (() => void) | null,
+  ): this {
     const { socket } = this
-    const plain = typeof chunk === 'string' && chunk !== '' && chunk.length <= SHORT_TEXT && (encoding ?? 'utf8') === 'utf8' && typeof callback !== 'function' &&
-      // Of a head that is not made yet, Node derives the length from the text. A response that waits for others has no socket.
-      this.headersSent && !this.strictContentLength && socket !== null && socket.writableLength === 0 && socket.writableCorked === 0
+    const plain = typeof chunk === 'string' && chunk !== '' && chunk.length <= SHORT_TEXT &&
+      (encoding ?? 'utf8') === 'utf8' && typeof callback !== 'function' &&
+      // Of a head that is not made yet, Node derives the length from the text. A response that waits for others has no
+      // socket.
+      this.headersSent && !this.strictContentLength && socket !== null && socket.writableLength === 0 &&
+      socket.writableCorked === 0
     // Node sorts out which of the three forms it is.
     if (!plain) return super.end(chunk, encoding as BufferEncoding, callback as () => void)
     socket.cork()
@@ -139,12 +164,18 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
 
   override writeHead (statusCode: number, reason?: string, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this
   override writeHead (statusCode: number, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this
-  override writeHead (statusCode: number, reason?: string | OutgoingHttpHeaders | OutgoingHttpHeader[], headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this {
+  override writeHead (
+    statusCode: number,
+    reason?: string | OutgoingHttpHeaders | OutgoingHttpHeader[],
+    headers?: OutgoingHttpHeaders | OutgoingHttpHeader[],
+  ): this {
     if (typeof reason === 'string') return super.writeHead(statusCode, reason, this.#withPrepared(headers))
     return super.writeHead(statusCode, this.#withPrepared(headers ?? reason))
   }
 
-  #withPrepared (own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined): OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined {
+  #withPrepared (
+    own: OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined,
+  ): OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined {
     const prepared = this.#prepared
     // Node throws where the head was written already.
     if (prepared === null || this.headersSent) return own
@@ -193,7 +224,12 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   override getHeaderNames (): string[] {
-    return [...new Set([...this.#prepared === null ? [] : fieldsOf(this.#prepared).map(([name]) => name), ...super.getHeaderNames()])]
+    return [
+      ...new Set([
+        ...this.#prepared === null ? [] : fieldsOf(this.#prepared).map(([name]) => name),
+        ...super.getHeaderNames(),
+      ]),
+    ]
   }
 
   override getHeaders (): OutgoingHttpHeaders {
@@ -206,7 +242,8 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
     super.removeHeader(name)
     const key = name.toLowerCase()
     const prepared = this.#prepared
-    if (prepared !== null && this.#find(key) !== undefined) this.#prepared = layOut(new Map(fieldsOf(prepared).filter(([other]) => other !== key)), hiddenOf(prepared))
+    if (prepared !== null && this.#find(key) !== undefined)
+      {this.#prepared = layOut(new Map(fieldsOf(prepared).filter(([other]) => other !== key)), hiddenOf(prepared))}
   }
 
   override appendHeader (name: string, value: string | readonly string[]): this {
@@ -233,7 +270,10 @@ function withList (prepared: readonly OutgoingHttpHeader[], own: HeaderList): Ou
   return lines.concat(isPairs(own) ? own.flat() : own as OutgoingHttpHeader[])
 }
 
-function withoutHidden (prepared: PreparedHeaders, own: OutgoingHttpHeaders | OutgoingHttpHeader[]): OutgoingHttpHeaders | OutgoingHttpHeader[] {
+function withoutHidden (
+  prepared: PreparedHeaders,
+  own: OutgoingHttpHeaders | OutgoingHttpHeader[],
+): OutgoingHttpHeaders | OutgoingHttpHeader[] {
   const isHidden = (name: unknown): boolean => prepared.positions.get(String(name).toLowerCase()) === HIDDEN
   if (!namesOf(own).some(isHidden)) return own
   if (!Array.isArray(own)) return Object.fromEntries(Object.entries(own).filter(([name]) => !isHidden(name)))
@@ -246,5 +286,7 @@ function namesOf (own: OutgoingHttpHeaders | HeaderList | undefined): string[] {
   if (own === undefined) return []
   if (!Array.isArray(own)) return Object.keys(own).map((name) => name.toLowerCase())
   const list: HeaderList = own
-  return (isPairs(list) ? list.map(([name]) => name) : list.filter((_item, at) => at % 2 === 0)).map((name) => String(name).toLowerCase())
+  return (isPairs(list) ? list.map(([name]) => name) : list.filter((_item, at) => at % 2 === 0)).map((name) =>
+    String(name).toLowerCase()
+  )
 }

@@ -11,16 +11,30 @@ export interface RenderedProblem {
   readonly body: string
 }
 
-/** Codes for statuses that an app or a library sets itself; any other status keeps its number under the nearest code. */
+/**
+ * Codes for statuses that an app or a library sets itself; any other status keeps its number under the nearest code.
+ */
 const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
-  [400, 'BAD_REQUEST'], [401, 'UNAUTHENTICATED'], [403, 'FORBIDDEN'], [404, 'NOT_FOUND'], [405, 'METHOD_NOT_ALLOWED'],
-  [408, 'REQUEST_TIMEOUT'], [409, 'CONFLICT'], [413, 'BODY_TOO_LARGE'], [414, 'URI_TOO_LONG'], [415, 'MEDIA_TYPE_NOT_SUPPORTED'],
-  [421, 'HOST_NOT_ALLOWED'], [422, 'UNPROCESSABLE'], [429, 'RATE_LIMITED'], [431, 'HEADERS_TOO_LARGE'], [503, 'SERVICE_UNAVAILABLE'],
+  [400, 'BAD_REQUEST'],
+  [401, 'UNAUTHENTICATED'],
+  [403, 'FORBIDDEN'],
+  [404, 'NOT_FOUND'],
+  [405, 'METHOD_NOT_ALLOWED'],
+  [408, 'REQUEST_TIMEOUT'],
+  [409, 'CONFLICT'],
+  [413, 'BODY_TOO_LARGE'],
+  [414, 'URI_TOO_LONG'],
+  [415, 'MEDIA_TYPE_NOT_SUPPORTED'],
+  [421, 'HOST_NOT_ALLOWED'],
+  [422, 'UNPROCESSABLE'],
+  [429, 'RATE_LIMITED'],
+  [431, 'HEADERS_TOO_LARGE'],
+  [503, 'SERVICE_UNAVAILABLE'],
 ])
 
 /**
- * Renders any thrown value as an RFC 9457 problem document, and never throws. Only a `SecurityError` chooses its words; of
- * every other error nothing but the status is told, because its text may be a library's or a database's.
+ * Renders any thrown value as an RFC 9457 problem document, and never throws. Only a `SecurityError` chooses its words;
+ * of every other error nothing but the status is told, because its text may be a library's or a database's.
  *
  * @param instance the request id, under which the log has the cause
  * @param typeBase prefix of the `type` URI; without one it is `about:blank`, as RFC 9457 section 4.2.1 asks
@@ -78,7 +92,11 @@ function templateOf (code: ErrorCode, typeBase: string | null): Template {
 const CORE_MEMBERS: ReadonlySet<string> = new Set(['type', 'title', 'status', 'detail', 'instance', 'code'])
 
 /** Null where the members are not simply added. */
-function fill ({ before, after }: Template, instance: string, members: Readonly<Record<string, unknown>>): string | null {
+function fill (
+  { before, after }: Template,
+  instance: string,
+  members: Readonly<Record<string, unknown>>,
+): string | null {
   const names = Object.keys(members)
   if (names.some((name) => CORE_MEMBERS.has(name) || name === 'toJSON')) return null
   const rest = names.length === 0 ? '{}' : JSON.stringify(members)
@@ -99,14 +117,19 @@ export function statusOf (error: unknown): number {
   return claimedStatus(error) ?? 500
 }
 
-/** The status that a thrown value names itself, where it is one that an error can have; otherwise null. Never throws. */
+/**
+ * The status that a thrown value names itself, where it is one that an error can have; otherwise null. Never throws.
+ */
 export function claimedStatus (error: unknown): number | null {
   const claimed = readMember(error, 'statusCode') ?? readMember(error, 'status')
   return typeof claimed === 'number' && Number.isInteger(claimed) && claimed >= 400 && claimed <= 599 ? claimed : null
 }
 
 const MAX_CAUSES = 4
-/** What libraries call their errors: `FST_ERR_CTP_INVALID_JSON_BODY`, `23505`, `ECONNREFUSED`. Nobody's value looks so for long. */
+/**
+ * What libraries call their errors: `FST_ERR_CTP_INVALID_JSON_BODY`, `23505`, `ECONNREFUSED`. Nobody's value looks so
+ * for long.
+ */
 const LIBRARY_CODE = /^[\w.:-]{1,64}$/
 
 /** The codes that libraries gave to an error and to its causes, outermost first, for the log. Never throws. */

@@ -30,7 +30,12 @@ export class CookieJar {
       return [name.trim().toLowerCase(), value.trim()]
     }))
     const path = written.get('path')
-    this.set(pair.slice(0, at).trim(), pair.slice(at + 1).trim(), path?.startsWith('/') === true ? path : defaultPath(requestPath), this.#lifeOf(written))
+    this.set(
+      pair.slice(0, at).trim(),
+      pair.slice(at + 1).trim(),
+      path?.startsWith('/') === true ? path : defaultPath(requestPath),
+      this.#lifeOf(written),
+    )
   }
 
   /** The value that a request of this path carries. */
@@ -46,7 +51,9 @@ export class CookieJar {
 
   /** All cookies that have not ended, by name. */
   all (): Readonly<Record<string, string>> {
-    const alive = [...this.#cookies].flatMap(([name, paths]) => [...paths.values()].filter((cookie) => this.#isAlive(cookie)).map(({ value }) => [name, value] as const))
+    const alive = [...this.#cookies].flatMap(([name, paths]) =>
+      [...paths.values()].filter((cookie) => this.#isAlive(cookie)).map(({ value }) => [name, value] as const)
+    )
     return Object.freeze(Object.fromEntries(alive))
   }
 
@@ -77,5 +84,6 @@ function defaultPath (requestPath: string): string {
 
 /** RFC 6265, section 5.1.4. */
 function isWithin (path: string, cookiePath: string): boolean {
-  return path === cookiePath || (path.startsWith(cookiePath) && (cookiePath.endsWith('/') || path[cookiePath.length] === '/'))
+  return path === cookiePath ||
+    (path.startsWith(cookiePath) && (cookiePath.endsWith('/') || path[cookiePath.length] === '/'))
 }

@@ -4,7 +4,9 @@ import type { FastifyInstance } from 'fastify'
 export const DRAIN_MS = 10_000
 const IDLE_CHECK_MS = 100
 
-/** Ends idle connections while the server closes, and all of them when the drain is over. Tells whether it is closing. */
+/**
+ * Ends idle connections while the server closes, and all of them when the drain is over. Tells whether it is closing.
+ */
 export function drainOnClose (app: FastifyInstance, drainMs = DRAIN_MS): () => boolean {
   let closing = false
   const timers: NodeJS.Timeout[] = []

@@ -7,10 +7,11 @@ import { isTrustedAddress } from './request-id.js'
 export type RewriteUrl = (this: FastifyInstance, request: IncomingMessage) => string
 
 /**
- * Takes away what Fastify would believe of a declared proxy and must not. `X-Forwarded-Host`, unless `forwardedHost` says
- * that the proxies set it: nginx and others pass on what the client wrote. A scheme that is none of HTTP's, because
- * `request.protocol` would be that text. And ports behind addresses, as Azure writes them: with its port each connection
- * would be a client of its own, and no limit would ever be reached. What other addresses send is left to the tripwire; Fastify believes none of it.
+ * Takes away what Fastify would believe of a declared proxy and must not. `X-Forwarded-Host`, unless `forwardedHost`
+ * says that the proxies set it: nginx and others pass on what the client wrote. A scheme that is none of HTTP's,
+ * because `request.protocol` would be that text. And ports behind addresses, as Azure writes them: with its port each
+ * connection would be a client of its own, and no limit would ever be reached. What other addresses send is left to the
+ * tripwire; Fastify believes none of it.
  */
 export function createForwardedFilter (proxies: BlockList, forwardedHost: boolean): (request: IncomingMessage) => void {
   return function filterForwarded ({ headers, socket }) {
@@ -37,7 +38,10 @@ function withoutPort (element: string): string {
   return match?.[1] ?? match?.[2] ?? element
 }
 
-/** The last proxy's word, as in X-Forwarded-For. Some say `wss` for a WebSocket that came over TLS; schemes have no case. */
+/**
+ * The last proxy's word, as in X-Forwarded-For. Some say `wss` for a WebSocket that came over TLS; schemes have no
+ * case.
+ */
 function schemeOf (header: string): 'https' | 'http' | null {
   const last = header.slice(header.lastIndexOf(',') + 1).trim().toLowerCase()
   if (last === 'https' || last === 'wss') return 'https'

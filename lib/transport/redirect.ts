@@ -3,7 +3,10 @@ import { SecurityError } from '../response/errors.js'
 /** Nobody owns it (RFC 2606), so a target that leaves its own origin shows. */
 const NOWHERE = 'https://redirect.invalid'
 
-/** Space and control characters, C1 included, which parsers strip at different places; and what browsers read as a slash. */
+/**
+ * Space and control characters, C1 included, which parsers strip at different places; and what browsers read as a
+ * slash.
+ */
 const FORBIDDEN = /[\u0000-\u0020\u007f-\u009f\\]/
 
 /** As many layers as a chain of servers may take off. */
@@ -11,12 +14,15 @@ const MAX_DECODINGS = 4
 
 /**
  * The `Location` for a target that a client may have chosen: a path of this origin (`/x?y#z`), or an http(s) URL whose
- * origin is listed. The result is the normalized text, not what was given, so that nobody downstream reads it otherwise.
+ * origin is listed. The result is the normalized text, not what was given, so that nobody downstream reads it
+ * otherwise.
  *
  * @throws SecurityError BAD_REQUEST for any other target
  */
 export function redirectLocation (target: unknown, origins: ReadonlySet<string>): string {
-  const location = typeof target === 'string' && !FORBIDDEN.test(target) ? target.startsWith('/') ? localPath(target) : listedUrl(target, origins) : null
+  const location = typeof target === 'string' && !FORBIDDEN.test(target)
+    ? target.startsWith('/') ? localPath(target) : listedUrl(target, origins)
+    : null
   if (location === null) throw new SecurityError('BAD_REQUEST')
   return location
 }
@@ -39,7 +45,10 @@ function staysHereWhenDecoded (path: string): boolean {
   let current = path
   for (let layer = 0; layer < MAX_DECODINGS; layer++) {
     // Leniently, and ASCII only: a half-decoded `%zz` must not hide a slash, and no other byte can hurt.
-    const decoded = current.replace(/%([0-7][0-9a-f])/gi, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    const decoded = current.replace(
+      /%([0-7][0-9a-f])/gi,
+      (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)),
+    )
     if (resolveHere(decoded) === null) return false
     if (decoded === current) return true
     current = decoded

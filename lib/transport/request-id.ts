@@ -14,7 +14,9 @@ export function createRequestIdGenerator (proxies: BlockList | null): (request: 
   if (proxies === null) return () => createRequestId()
   return (request) => {
     const foreign = request.headers['x-request-id']
-    if (typeof foreign === 'string' && FOREIGN_ID.test(foreign) && isTrustedAddress(proxies, request.socket.remoteAddress)) return foreign
+    if (
+      typeof foreign === 'string' && FOREIGN_ID.test(foreign) && isTrustedAddress(proxies, request.socket.remoteAddress)
+    ) return foreign
     return createRequestId()
   }
 }

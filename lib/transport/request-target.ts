@@ -1,7 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { rememberLast } from '../common/recent.js'
 
-/** A name or an address with an optional port (RFC 9112, section 3.2), and nothing that a URL would read as user, path or query. */
+/**
+ * A name or an address with an optional port (RFC 9112, section 3.2), and nothing that a URL would read as user, path
+ * or query.
+ */
 const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i
 
 /** Nearly all requests name the same one. */
@@ -10,8 +13,9 @@ const isHost = rememberLast((host) => HOST.test(host))
 const SLASH = 47
 
 /**
- * True when the request says in one way only which host it is for: at most one `Host`, well-formed, and a target that names
- * no other (RFC 9112, sections 3.2 and 3.2.2). Otherwise a proxy, the host list and the app could each read another one.
+ * True when the request says in one way only which host it is for: at most one `Host`, well-formed, and a target that
+ * names no other (RFC 9112, sections 3.2 and 3.2.2). Otherwise a proxy, the host list and the app could each read
+ * another one.
  *
  * @param host what `request.host` says; a declared proxy's word where it is believed
  */

@@ -14,7 +14,9 @@ export interface TransportInput {
   readonly redirects?: readonly string[]
 }
 
-/** `require` refuses plain HTTP; `redirect` sends safe requests of documents to the public origin and refuses the rest. */
+/**
+ * `require` refuses plain HTTP; `redirect` sends safe requests of documents to the public origin and refuses the rest.
+ */
 export type HttpsMode = 'require' | 'redirect' | 'off'
 
 /** Resolved transport policy of a scope or a route. */
@@ -44,15 +46,27 @@ export function resolveTransport (input: TransportInput, production: boolean, pr
   const https = input.https ?? (production ? 'require' : 'off')
   // What was written but could not be read is reported already.
   if (input.proxies === undefined && production && !problems.some(({ path }) => path.startsWith('transport.proxies'))) {
-    problems.push({ path: 'transport.proxies', message: 'Not declared.', fix: 'Write the CIDR ranges of the proxies in front of this service, or \'none\' when clients connect directly.' })
+    problems.push({
+      path: 'transport.proxies',
+      message: 'Not declared.',
+      fix: "Write the CIDR ranges of the proxies in front of this service, or 'none' when clients connect directly.",
+    })
   }
   if (https === 'redirect' && input.publicOrigin === undefined) {
-    problems.push({ path: 'transport.publicOrigin', message: 'A redirect needs a configured target.', fix: 'Write the https:// origin that browsers should use; the Host header is never trusted for it.' })
+    problems.push({
+      path: 'transport.publicOrigin',
+      message: 'A redirect needs a configured target.',
+      fix: 'Write the https:// origin that browsers should use; the Host header is never trusted for it.',
+    })
   }
   if (input.publicOrigin !== undefined) checkPublicOrigin(input.publicOrigin, https, problems)
   const list = input.proxies === undefined || input.proxies === 'none' ? [] : input.proxies
   if (input.forwardedHost === true && list.length === 0) {
-    problems.push({ path: 'transport.forwardedHost', message: 'No proxy is declared that could send X-Forwarded-Host.', fix: 'Declare the proxies in transport.proxies, or leave the option out.' })
+    problems.push({
+      path: 'transport.forwardedHost',
+      message: 'No proxy is declared that could send X-Forwarded-Host.',
+      fix: 'Declare the proxies in transport.proxies, or leave the option out.',
+    })
   }
   return {
     policy: Object.freeze({
@@ -70,15 +84,28 @@ export function resolveTransport (input: TransportInput, production: boolean, pr
 
 function checkPublicOrigin (origin: string, https: HttpsMode, problems: Problem[]): void {
   if (!isOrigin(origin)) {
-    problems.push({ path: 'transport.publicOrigin', message: 'Not an exact origin.', fix: 'Write scheme, host and port: https://api.example.com, without a path or a trailing slash.' })
+    problems.push({
+      path: 'transport.publicOrigin',
+      message: 'Not an exact origin.',
+      fix: 'Write scheme, host and port: https://api.example.com, without a path or a trailing slash.',
+    })
   } else if (https !== 'off' && !origin.startsWith('https://')) {
-    problems.push({ path: 'transport.publicOrigin', message: 'Not an https origin.', fix: 'Write the https:// origin, or set transport.https to \'off\'.' })
+    problems.push({
+      path: 'transport.publicOrigin',
+      message: 'Not an https origin.',
+      fix: "Write the https:// origin, or set transport.https to 'off'.",
+    })
   }
 }
 
 function resolveRedirects ({ redirects = [], publicOrigin }: TransportInput, problems: Problem[]): ReadonlySet<string> {
   for (const [index, origin] of redirects.entries()) {
-    if (!isOrigin(origin)) problems.push({ path: `transport.redirects[${index}]`, message: 'Not an exact origin.', fix: 'Write scheme, host and port: https://login.example.com, without a path, a wildcard or a trailing slash.' })
+    if (!isOrigin(origin))
+      {problems.push({
+        path: `transport.redirects[${index}]`,
+        message: 'Not an exact origin.',
+        fix: 'Write scheme, host and port: https://login.example.com, without a path, a wildcard or a trailing slash.',
+      })}
   }
   return new Set(publicOrigin === undefined ? redirects : [publicOrigin, ...redirects])
 }
@@ -87,13 +114,25 @@ function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlyS
   const names = new Set<string>()
   for (const [index, host] of hosts.entries()) {
     const parsed = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : null
-    if (parsed === null || host.includes('*') || parsed.host !== host.toLowerCase() && parsed.hostname !== host.toLowerCase() || parsed.port !== '') {
-      problems.push({ path: `transport.hosts[${index}]`, message: 'Not a host name.', fix: 'Write each name in full, without scheme, port or wildcard: api.example.com.' })
+    if (
+      parsed === null || host.includes('*') ||
+      parsed.host !== host.toLowerCase() && parsed.hostname !== host.toLowerCase() || parsed.port !== ''
+    ) {
+      problems.push({
+        path: `transport.hosts[${index}]`,
+        message: 'Not a host name.',
+        fix: 'Write each name in full, without scheme, port or wildcard: api.example.com.',
+      })
     } else {
       names.add(parsed.hostname)
     }
   }
-  if (hosts.length === 0) problems.push({ path: 'transport.hosts', message: 'An empty list refuses every request.', fix: 'List the host names, or leave the option out.' })
+  if (hosts.length === 0)
+    {problems.push({
+      path: 'transport.hosts',
+      message: 'An empty list refuses every request.',
+      fix: 'List the host names, or leave the option out.',
+    })}
   return names
 }
 
@@ -111,9 +150,17 @@ function resolveProxies (list: readonly string[], problems: Problem[]): BlockLis
     const version = isIP(address)
     const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
     if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
-      problems.push({ path: `transport.proxies[${index}]`, message: 'Not an address range.', fix: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.' })
+      problems.push({
+        path: `transport.proxies[${index}]`,
+        message: 'Not an address range.',
+        fix: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.',
+      })
     } else if (bits === 0 || (version === 6 && coversIPv4(address, bits))) {
-      problems.push({ path: `transport.proxies[${index}]`, message: 'This trusts every client to say who it is.', fix: 'List the proxies\' own addresses, or write \'none\'.' })
+      problems.push({
+        path: `transport.proxies[${index}]`,
+        message: 'This trusts every client to say who it is.',
+        fix: "List the proxies' own addresses, or write 'none'.",
+      })
     } else {
       proxies.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
     }

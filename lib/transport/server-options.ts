@@ -1,4 +1,5 @@
-import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyHttpOptions, FastifyInstance, FastifyReply,
+  FastifyRequest } from 'fastify'
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
@@ -45,7 +46,8 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
   const options: FastifyHttpOptions<Server> = {
     trustProxy: settings.transport.trustProxy,
     // Without a declared proxy Fastify believes nobody, and there is nothing to take away.
-    ...(proxies !== null && { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
+    ...(proxies !== null &&
+      { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
     ...(proxies === null && rewriteUrl !== undefined && { rewriteUrl }),
     genReqId,
     requestIdHeader: false,
@@ -72,12 +74,25 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
   return options
 }
 
-function sendFrameworkError (settings: ServerSettings, error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const safe = error.statusCode === 414 ? new SecurityError('URI_TOO_LONG') : error.statusCode === 400 ? new SecurityError('BAD_REQUEST') : error
+function sendFrameworkError (
+  settings: ServerSettings,
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const safe = error.statusCode === 414
+    ? new SecurityError('URI_TOO_LONG')
+    : error.statusCode === 400
+    ? new SecurityError('BAD_REQUEST')
+    : error
   const problem = renderProblem(safe, request.id, settings.typeBase)
   // No hook runs for it: this is its line in the access log.
-  request.log.info({ method: request.method, route: null, status: problem.status, ip: request.ip, code: error.code }, 'request refused by the router')
-  if (settings.headers !== null) setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
+  request.log.info(
+    { method: request.method, route: null, status: problem.status, ip: request.ip, code: error.code },
+    'request refused by the router',
+  )
+  if (settings.headers !== null)
+    {setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)}
   void reply.code(problem.status)
     .header('x-request-id', request.id)
     .header('cache-control', 'no-store')
@@ -92,7 +107,12 @@ const CLIENT_ERROR_CODES: ReadonlyMap<string, ErrorCode> = new Map<string, Error
 ])
 
 /** Answers what Node's parser refused. There is no request object, so the answer is written to the socket by hand. */
-function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoException, socket: Socket, log: FastifyBaseLogger): void {
+function answerClientError (
+  settings: ServerSettings,
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  log: FastifyBaseLogger,
+): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   if (isStillShakingHands(socket)) {
     // Nothing can be written yet, and waiting until it was would keep the connection for ever.
@@ -100,13 +120,25 @@ function answerClientError (settings: ServerSettings, error: NodeJS.ErrnoExcepti
     return
   }
   const id = createRequestId()
-  const problem = renderProblem(new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'), id, settings.typeBase)
+  const problem = renderProblem(
+    new SecurityError(CLIENT_ERROR_CODES.get(error.code ?? '') ?? 'BAD_REQUEST'),
+    id,
+    settings.typeBase,
+  )
   const answers = socket.writable && !hasAnswered(socket)
-  log.info({ reqId: id, method: null, route: null, status: answers ? problem.status : null, ip: socket.remoteAddress ?? null, code: error.code }, 'malformed request refused')
+  log.info({
+    reqId: id,
+    method: null,
+    route: null,
+    status: answers ? problem.status : null,
+    ip: socket.remoteAddress ?? null,
+    code: error.code,
+  }, 'malformed request refused')
   if (answers) {
     const encrypted = 'encrypted' in socket && socket.encrypted === true
     const headers = {
-      ...(settings.headers !== null && Object.fromEntries(fieldsOf(encrypted ? settings.headers.secure : settings.headers.plain))),
+      ...(settings.headers !== null &&
+        Object.fromEntries(fieldsOf(encrypted ? settings.headers.secure : settings.headers.plain))),
       'x-request-id': id,
       'cache-control': 'no-store',
       'content-type': PROBLEM_MEDIA_TYPE,

@@ -14,14 +14,21 @@ const QUIET_MS = 60_000
  *
  * @param now monotonic milliseconds
  */
-export function createProxyTripwire (proxies: BlockList | null, now: () => number = () => performance.now()): (request: IncomingMessage) => ProxyHeader | null {
+export function createProxyTripwire (
+  proxies: BlockList | null,
+  now: () => number = () => performance.now(),
+): (request: IncomingMessage) => ProxyHeader | null {
   let quietUntil = -Infinity
   return function noticeProxyHeader ({ headers, socket }) {
     const header = headers['x-forwarded-for'] !== undefined
       ? 'x-forwarded-for'
       : headers['x-forwarded-proto'] !== undefined
-        ? 'x-forwarded-proto'
-        : headers['x-forwarded-host'] !== undefined ? 'x-forwarded-host' : headers.forwarded !== undefined ? 'forwarded' : null
+      ? 'x-forwarded-proto'
+      : headers['x-forwarded-host'] !== undefined
+      ? 'x-forwarded-host'
+      : headers.forwarded !== undefined
+      ? 'forwarded'
+      : null
     if (header === null) return null
     const time = now()
     if (time < quietUntil || (proxies !== null && isTrustedAddress(proxies, socket.remoteAddress))) return null

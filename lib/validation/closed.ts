@@ -1,13 +1,14 @@
 /**
  * Closed copies of JSON schemas: what an object schema does not name is refused, as if its author had written
- * `additionalProperties: false` everywhere. An object that is composed (`allOf`, `$ref`, `if` …) is closed as a whole by
- * `unevaluatedProperties: false`, so that its parts do not refuse each other's keys. The author's own
+ * `additionalProperties: false` everywhere. An object that is composed (`allOf`, `$ref`, `if` …) is closed as a whole
+ * by `unevaluatedProperties: false`, so that its parts do not refuse each other's keys. The author's own
  * `additionalProperties` or `unevaluatedProperties` is left as it is, and so is `{ type: 'object' }` that names no key.
  *
  * Nothing below `not`, `if` and `contains` is changed: to close a condition would turn it into another one.
  */
 
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './json-schema.js'
+import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES,
+  type Schema } from './json-schema.js'
 
 /** `closed`: the object at this place ends here. `open`: a part of a composed object, which is closed around it. */
 type Place = 'closed' | 'open'
@@ -41,10 +42,16 @@ function copy (schema: unknown, place: Place): unknown {
   }
   const result: Record<string, unknown> = { ...schema }
   for (const key of VALUES) if (key in schema) result[key] = each(schema[key], (member) => copy(member, 'closed'))
-  for (const key of MAPS_OF_VALUES) if (key in schema) result[key] = eachMember(schema[key], (member) => copy(member, 'closed'))
+  for (const key of MAPS_OF_VALUES)
+    {if (key in schema)
+      {result[key] = eachMember(schema[key], (member) => copy(member, 'closed'))}}
   for (const key of MAPS_OF_TARGETS) if (key in schema) result[key] = eachMember(schema[key], targetCopy)
-  for (const key of PARTS) if (key in schema) result[key] = each(schema[key], (part) => copy(part, form === 'union' ? 'closed' : 'open'))
-  for (const key of MAPS_OF_PARTS) if (key in schema) result[key] = eachMember(schema[key], (part) => copy(part, 'open'))
+  for (const key of PARTS)
+    {if (key in schema)
+      {result[key] = each(schema[key], (part) => copy(part, form === 'union' ? 'closed' : 'open'))}}
+  for (const key of MAPS_OF_PARTS)
+    {if (key in schema)
+      {result[key] = eachMember(schema[key], (part) => copy(part, 'open'))}}
   if (form === 'plain') result['additionalProperties'] = false
   if (form === 'composed') result['unevaluatedProperties'] = false
   return result
@@ -63,7 +70,8 @@ function formOf (schema: Schema): 'plain' | 'union' | 'composed' | 'left' {
 
 function isFreeForm (schema: Schema): boolean {
   return mayBeObject(schema) && formOf(schema) === 'left' && schema['additionalProperties'] === undefined &&
-    schema['unevaluatedProperties'] === undefined && schema['required'] === undefined && schema['const'] === undefined && schema['enum'] === undefined
+    schema['unevaluatedProperties'] === undefined && schema['required'] === undefined &&
+    schema['const'] === undefined && schema['enum'] === undefined
 }
 
 function mayBeObject (schema: Schema): boolean {

@@ -25,7 +25,10 @@ export interface CompilerHooks {
   readonly unknownOf: (schema: unknown) => 'reject' | 'strip'
   /** Called at boot for each schema that must not be served with. */
   readonly report: (problem: Problem) => void
-  /** Takes work that no boot should wait for, and no request if it can be helped; it is done at the latest when it is needed. */
+  /**
+   * Takes work that no boot should wait for, and no request if it can be helped; it is done at the latest when it is
+   * needed.
+   */
   readonly later: (work: () => void) => void
 }
 
@@ -44,7 +47,14 @@ export interface PartValidator {
   errors: SecurityError | null
 }
 
-export type PartCompiler = (route: { readonly schema: unknown, readonly method?: string, readonly url?: string, readonly httpPart?: string | null }) => PartValidator
+export type PartCompiler = (
+  route: {
+    readonly schema: unknown
+    readonly method?: string
+    readonly url?: string
+    readonly httpPart?: string | null
+  },
+) => PartValidator
 
 /** The `ajv` option that `fastify()` was given. */
 export interface ServerAjvOptions {
@@ -62,7 +72,10 @@ const OWNED_OPTIONS = ['allErrors', 'coerceTypes', 'removeAdditional', '$data', 
  * text coerced. Path parameters and headers: coerced, and open.
  * @throws TypeError at boot for an `ajv` option or a schema that would weaken this.
  */
-export function createValidatorFactory (limits: ValidationLimits, hooks: CompilerHooks = THROWING): (external: Readonly<Record<string, unknown>>, server?: ServerAjvOptions) => PartCompiler {
+export function createValidatorFactory (
+  limits: ValidationLimits,
+  hooks: CompilerHooks = THROWING,
+): (external: Readonly<Record<string, unknown>>, server?: ServerAjvOptions) => PartCompiler {
   // Fastify asks anew for each scope; scopes with the same added schemas share what is made for them.
   const pools = new WeakMap<ServerAjvOptions, Map<string, PartCompiler>>()
   return function buildValidator (external, server = {}) {
@@ -76,11 +89,14 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
   }
 
   function createCompiler (external: Readonly<Record<string, unknown>>, server: ServerAjvOptions): PartCompiler {
-    const ownFormats = server.customOptions?.['formats'] === undefined && (server.plugins ?? []).length === 0 && server.onCreate === undefined
+    const ownFormats = server.customOptions?.['formats'] === undefined && (server.plugins ?? []).length === 0 &&
+      server.onCreate === undefined
     const described: Guarding = { rest: true, ownFormats, coerced: false }
     const originals = Object.values(external)
-    const closedTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(targetCopy(schema), { ...described, coerced: coercing }, 'part'))
-    const openTargets = (coercing: boolean): readonly unknown[] => originals.map((schema) => guardedCopy(schema, { ...described, coerced: coercing }, 'part'))
+    const closedTargets = (coercing: boolean): readonly unknown[] =>
+      originals.map((schema) => guardedCopy(targetCopy(schema), { ...described, coerced: coercing }, 'part'))
+    const openTargets = (coercing: boolean): readonly unknown[] =>
+      originals.map((schema) => guardedCopy(schema, { ...described, coerced: coercing }, 'part'))
     const uncoerced: AjvOptions = { coerceTypes: false }
     const coerced: AjvOptions = { coerceTypes: 'array' }
     const pairs = {
@@ -105,8 +121,22 @@ export function createValidatorFactory (limits: ValidationLimits, hooks: Compile
       if (part === 'input' || hooks.unknownOf(schema) !== 'strip') return strict
       const own = part === 'query' ? coerced : uncoerced
       const guarded = guardedCopy(input, guarding)
-      const open = validatorOf(part, part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(), hasId(guarded) ? { allOf: [guarded] } : guarded, limits, hooks)
-      return strippingValidator(strict, open, createStripper(createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)), guarded, external))
+      const open = validatorOf(
+        part,
+        part === 'query' ? pairs.open() : pairs.bodyBeforeStrip(),
+        hasId(guarded) ? { allOf: [guarded] } : guarded,
+        limits,
+        hooks,
+      )
+      return strippingValidator(
+        strict,
+        open,
+        createStripper(
+          createAjv(server, { ...own, allErrors: false }, openTargets(guarding.coerced)),
+          guarded,
+          external,
+        ),
+      )
     }
   }
 }
@@ -121,7 +151,11 @@ function refuseAll (part: string): PartValidator {
 }
 
 /** What fits as it is costs no more than without stripping. What is left after stripping is judged again, closed. */
-function strippingValidator (strict: PartValidator, open: PartValidator, strip: (value: unknown) => void): PartValidator {
+function strippingValidator (
+  strict: PartValidator,
+  open: PartValidator,
+  strip: (value: unknown) => void,
+): PartValidator {
   const validate: PartValidator = function validateAndStrip (data) {
     validate.errors = null
     if (strict(data)) return true
@@ -152,7 +186,10 @@ function byReference (schema: unknown, external: Readonly<Record<string, unknown
 interface Pair { readonly first: Ajv, readonly all: () => Ajv }
 
 function createPair (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Pair {
-  return { first: createAjv(server, { ...own, allErrors: false }, external), all: lazy(() => createAjv(server, { ...own, allErrors: true, validateSchema: false }, external)) }
+  return {
+    first: createAjv(server, { ...own, allErrors: false }, external),
+    all: lazy(() => createAjv(server, { ...own, allErrors: true, validateSchema: false }, external)),
+  }
 }
 
 function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonly unknown[]): Ajv {
@@ -171,9 +208,13 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
   addKeywords(ajv, own.allErrors === true)
   addFormats(ajv)
   // The service's own formats stand above ours.
-  for (const [name, format] of Object.entries(server.customOptions?.['formats'] ?? {})) ajv.addFormat(name, format as Format)
+  for (const [name, format] of Object.entries(server.customOptions?.['formats'] ?? {}))
+    {ajv.addFormat(name, format as Format)}
   for (const entry of server.plugins ?? []) {
-    const [plugin, options] = (Array.isArray(entry) ? entry : [entry]) as [(ajv: Ajv, options?: unknown) => unknown, unknown?]
+    const [plugin, options] = (Array.isArray(entry) ? entry : [entry]) as [
+      (ajv: Ajv, options?: unknown) => unknown,
+      unknown?,
+    ]
     plugin(ajv, options)
   }
   server.onCreate?.(ajv)
@@ -181,7 +222,13 @@ function createAjv (server: ServerAjvOptions, own: AjvOptions, external: readonl
   return ajv
 }
 
-function validatorOf (part: string, pair: Pair, schema: unknown, limits: ValidationLimits, { later }: CompilerHooks): PartValidator {
+function validatorOf (
+  part: string,
+  pair: Pair,
+  schema: unknown,
+  limits: ValidationLimits,
+  { later }: CompilerHooks,
+): PartValidator {
   const first = cleaning(pair.first, compile(pair.first, schema))
   // Only a refusal needs it, and a service with hundreds of routes would take half as long again to start.
   const all = lazy(() => compile(pair.all(), withoutQuadratic(schema)))
@@ -190,7 +237,8 @@ function validatorOf (part: string, pair: Pair, schema: unknown, limits: Validat
     validate.errors = null
     try {
       if (first(data)) return true
-      const findings = (sizeUpTo(data, limits.allErrorsUpTo) <= limits.allErrorsUpTo && findAll(all(), data)) || first.errors
+      const findings = (sizeUpTo(data, limits.allErrorsUpTo) <= limits.allErrorsUpTo && findAll(all(), data)) ||
+        first.errors
       validate.errors = reject(part, findings ?? [], limits.maxErrors)
     } catch (error) {
       // A recursive schema on a deeply nested body exhausts the stack: the client's doing, so not a 500.
@@ -211,14 +259,25 @@ function findAll (validate: ValidateFunction, data: unknown): readonly Finding[]
 function compile (ajv: Ajv, schema: unknown): ValidateFunction {
   const validate = ajv.compile(schema as object)
   // Its promise would count as "valid": asynchronous checks belong into a hook, where a store may be asked.
-  if ('$async' in validate) throw new TypeError('asynchronous schemas ($async) are not supported: check what needs a store in a preHandler hook')
+  if ('$async' in validate)
+    {throw new TypeError(
+      'asynchronous schemas ($async) are not supported: check what needs a store in a preHandler hook',
+    )}
   return validate
 }
 
 function assertServerOptions (server: ServerAjvOptions): void {
-  if (server.mode !== undefined) throw new TypeError(`the validation plugin validates JSON Schema; remove ajv.mode '${server.mode}' from the server's options`)
+  if (server.mode !== undefined)
+    {throw new TypeError(
+      `the validation plugin validates JSON Schema; remove ajv.mode '${server.mode}' from the server's options`,
+    )}
   const owned = OWNED_OPTIONS.filter((name) => server.customOptions?.[name] !== undefined)
-  if (owned.length > 0) throw new TypeError(`the validation plugin owns these Ajv options: ${owned.join(', ')}. Remove them from ajv.customOptions of the server's options`)
+  if (owned.length > 0)
+    {throw new TypeError(
+      `the validation plugin owns these Ajv options: ${
+        owned.join(', ')
+      }. Remove them from ajv.customOptions of the server's options`,
+    )}
 }
 
 function lazy<T> (create: () => T): () => T {

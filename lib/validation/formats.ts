@@ -16,10 +16,14 @@ const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
 /**
  * Stricter and linear where those of ajv-formats are not: its `date-time` takes a line break before the time and zones
- * without minutes, `uuid` takes `urn:uuid:`, `byte` anything with an empty line, `url` backtracks, `ipv6` has a 1 KB pattern.
+ * without minutes, `uuid` takes `urn:uuid:`, `byte` anything with an empty line, `url` backtracks, `ipv6` has a 1 KB
+ * pattern.
  */
 const STRICT: Readonly<Record<string, (text: string) => boolean>> = {
-  email: (text) => text.length <= SHORT_EMAIL_LENGTH ? SHORT_EMAIL.test(text) : text.length <= 254 && text.indexOf('@') <= 64 && EMAIL.test(text),
+  email: (text) =>
+    text.length <= SHORT_EMAIL_LENGTH
+      ? SHORT_EMAIL.test(text)
+      : text.length <= 254 && text.indexOf('@') <= 64 && EMAIL.test(text),
   uuid: (text) => text.length === 36 && UUID.test(text),
   url: isUrl,
   'date-time': isDateTime,
@@ -31,7 +35,18 @@ const STRICT: Readonly<Record<string, (text: string) => boolean>> = {
 }
 
 /** Formats whose texts hold no control character, so that none need be looked for. */
-export const PLAIN_FORMATS: ReadonlySet<string> = new Set(['email', 'uuid', 'url', 'date-time', 'time', 'date', 'ipv4', 'ipv6', 'byte', 'hostname'])
+export const PLAIN_FORMATS: ReadonlySet<string> = new Set([
+  'email',
+  'uuid',
+  'url',
+  'date-time',
+  'time',
+  'date',
+  'ipv4',
+  'ipv6',
+  'byte',
+  'hostname',
+])
 
 /** Adds every format of ajv-formats, with ours in place of its own. */
 export function addFormats (ajv: Ajv): void {
@@ -39,7 +54,12 @@ export function addFormats (ajv: Ajv): void {
   for (const [name, validate] of Object.entries(STRICT)) {
     const known: Format | undefined = ajv.formats[name]
     const compare = typeof known === 'object' && 'compare' in known ? known.compare : undefined
-    ajv.addFormat(name, typeof compare === 'function' ? { type: 'string', validate, compare: compare as (a: string, b: string) => number | undefined } : { type: 'string', validate })
+    ajv.addFormat(
+      name,
+      typeof compare === 'function'
+        ? { type: 'string', validate, compare: compare as (a: string, b: string) => number | undefined }
+        : { type: 'string', validate },
+    )
   }
 }
 
@@ -49,7 +69,8 @@ function emailOf (label: string): RegExp {
 
 function isUrl (text: string): boolean {
   // `\` and a missing slash are fixed by URL parsers, each in its own way.
-  if (text.length > 2048 || !/^https?:\/\/[^/?#\\@]/.test(text) || /[^\x21-\x7e]|\\/.test(text) || !URL.canParse(text)) return false
+  if (text.length > 2048 || !/^https?:\/\/[^/?#\\@]/.test(text) || /[^\x21-\x7e]|\\/.test(text) || !URL.canParse(text))
+    {return false}
   const { username, password, hostname } = new URL(text)
   return username === '' && password === '' && hostname !== '' && !/^https?:\/\/[^/?#]*@/.test(text)
 }

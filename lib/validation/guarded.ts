@@ -5,7 +5,8 @@
  */
 import { PLAIN_FORMATS } from './formats.js'
 import type { Described } from './keywords.js'
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES, type Schema } from './json-schema.js'
+import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES,
+  type Schema } from './json-schema.js'
 
 export interface Guarding {
   /** Whether keys and list entries that no schema describes are looked at too. */
@@ -30,7 +31,8 @@ export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole'
   for (const key of PARTS) if (key in schema) result[key] = each(schema[key], part)
   for (const key of MAPS_OF_PARTS) if (key in schema) result[key] = eachMember(schema[key], part)
   guardNumber(schema, result)
-  if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined) result['bulwark:finite'] = true
+  if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined)
+    {result['bulwark:finite'] = true}
   guardText(schema, result, guarding, place)
   if (schema['controls'] !== true) guardContainer(schema, result, guarding, place)
   return result
@@ -39,28 +41,48 @@ export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole'
 function guardNumber (schema: Schema, result: Record<string, unknown>): void {
   const { type } = schema
   if (type !== 'integer' && !(Array.isArray(type) && type.includes('integer') && !type.includes('number'))) return
-  if (schema['maximum'] === undefined && schema['exclusiveMaximum'] === undefined) result['maximum'] = Number.MAX_SAFE_INTEGER
-  if (schema['minimum'] === undefined && schema['exclusiveMinimum'] === undefined) result['minimum'] = Number.MIN_SAFE_INTEGER
+  if (schema['maximum'] === undefined && schema['exclusiveMaximum'] === undefined)
+    {result['maximum'] = Number.MAX_SAFE_INTEGER}
+  if (schema['minimum'] === undefined && schema['exclusiveMinimum'] === undefined)
+    {result['minimum'] = Number.MIN_SAFE_INTEGER}
 }
 
-function guardText (schema: Schema, result: Record<string, unknown>, { rest, ownFormats }: Guarding, place: 'whole' | 'part'): void {
-  if (!mayBe(schema, 'string') || schema['const'] !== undefined || schema['enum'] !== undefined || schema['safeText'] !== undefined) return
+function guardText (
+  schema: Schema,
+  result: Record<string, unknown>,
+  { rest, ownFormats }: Guarding,
+  place: 'whole' | 'part',
+): void {
+  if (
+    !mayBe(schema, 'string') || schema['const'] !== undefined || schema['enum'] !== undefined ||
+    schema['safeText'] !== undefined
+  ) return
   // Untyped, it is described by its parts, or by what it is a part of.
   if (schema['type'] === undefined && (place === 'part' || !rest || isComposed(schema))) return
   if (ownFormats && typeof schema['format'] === 'string' && PLAIN_FORMATS.has(schema['format'])) return
   result['bulwark:text'] = schema['controls'] === true ? 'any' : 'plain'
 }
 
-function guardContainer (schema: Schema, result: Record<string, unknown>, { rest }: Guarding, place: 'whole' | 'part'): void {
+function guardContainer (
+  schema: Schema,
+  result: Record<string, unknown>,
+  { rest }: Guarding,
+  place: 'whole' | 'part',
+): void {
   if (!rest || schema['const'] !== undefined || schema['enum'] !== undefined) return
   const { additionalProperties, unevaluatedProperties } = schema
   const patterns = Object.keys(isSchema(schema['patternProperties']) ? schema['patternProperties'] : {})
-  if (mayBe(schema, 'object') && (patterns.length > 0 || isSchema(additionalProperties) || isSchema(unevaluatedProperties))) result['bulwark:keys'] = true
+  if (
+    mayBe(schema, 'object') &&
+    (patterns.length > 0 || isSchema(additionalProperties) || isSchema(unevaluatedProperties))
+  ) result['bulwark:keys'] = true
   const isOpenObject = mayBe(schema, 'object') && (additionalProperties === true || unevaluatedProperties === true ||
-    (additionalProperties === undefined && unevaluatedProperties === undefined && place === 'whole' && !isComposed(schema)))
+    (additionalProperties === undefined && unevaluatedProperties === undefined && place === 'whole' &&
+      !isComposed(schema)))
   const { items, additionalItems } = schema
   const isOpenArray = mayBe(schema, 'array') && place === 'whole' && !isComposed(schema) &&
-    (items === undefined || items === true || (Array.isArray(items) && (additionalItems === undefined || additionalItems === true)))
+    (items === undefined || items === true ||
+      (Array.isArray(items) && (additionalItems === undefined || additionalItems === true)))
   if (!isOpenObject && !isOpenArray) return
   const described: Described = {
     keys: Object.keys(isSchema(schema['properties']) ? schema['properties'] : {}),

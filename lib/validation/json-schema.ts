@@ -4,7 +4,13 @@ export type Schema = Readonly<Record<string, unknown>>
 /** Each holds, under every key, the schema of a member. */
 export const MAPS_OF_VALUES = ['properties', 'patternProperties'] as const
 /** Each is the schema (or the list of schemas) of members. */
-export const VALUES = ['items', 'additionalItems', 'additionalProperties', 'unevaluatedItems', 'unevaluatedProperties'] as const
+export const VALUES = [
+  'items',
+  'additionalItems',
+  'additionalProperties',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+] as const
 /** Each holds schemas that others refer to. */
 export const MAPS_OF_TARGETS = ['definitions', '$defs'] as const
 /** Each is a schema (or a list) of the same value. */

@@ -14,10 +14,15 @@ const CHARACTERS: Readonly<Record<CharacterKind, RegExp>> = {
   special: /[^\p{L}\p{N}\p{Z}\p{C}]/u,
 }
 
-/** Control characters but tab and line breaks, and halves of a surrogate pair: text that stores, logs and terminals trip over. */
+/**
+ * Control characters but tab and line breaks, and halves of a surrogate pair: text that stores, logs and terminals trip
+ * over.
+ */
 const UNPRINTABLE = '[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]'
 const UNPAIRED = '[\\ud800-\\udfff]'
-/** Beside these: the marks that turn the direction of writing (Trojan Source, CVE-2021-42574), and the byte order mark. */
+/**
+ * Beside these: the marks that turn the direction of writing (Trojan Source, CVE-2021-42574), and the byte order mark.
+ */
 const MARKS = '\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff'
 const UNSAFE_LINES = `[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff${MARKS}]`
 const UNSAFE_LINE = `[\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\ud800-\\udfff${MARKS}]`
@@ -31,12 +36,16 @@ const MAX_TEXTS = 50
 const isUnprintable = new RegExp(UNPRINTABLE, 'u')
 
 /** What `bulwark:rest` leaves to the schema: the properties and list entries that it describes. */
-export interface Described { readonly keys: readonly string[], readonly patterns: readonly string[], readonly entries: number }
+export interface Described {
+  readonly keys: readonly string[]
+  readonly patterns: readonly string[]
+  readonly entries: number
+}
 
 /**
  * Keywords that users write (docs/validation.md), and those that `guardedCopy` adds. `skipsLong` is for the pass that
- * lists all findings: a text that is too long already is not matched against its pattern. That pass compiles what was judged before,
- * so its keywords bring no schemas of their own, which Ajv would compile one by one.
+ * lists all findings: a text that is too long already is not matched against its pattern. That pass compiles what was
+ * judged before, so its keywords bring no schemas of their own, which Ajv would compile one by one.
  */
 export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
   ajv.addVocabulary(['unsafePattern'])
@@ -50,7 +59,11 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
       type: 'string',
       ...(!skipsLong && { metaSchema: { enum: Object.keys(patterns) } }),
       code (cxt: KeywordCxt) {
-        cxt.fail(_`${usePattern(cxt, (patterns as Readonly<Record<string, string>>)[cxt.schema as string] ?? UNPRINTABLE)}.test(${cxt.data})`)
+        cxt.fail(
+          _`${
+            usePattern(cxt, (patterns as Readonly<Record<string, string>>)[cxt.schema as string] ?? UNPRINTABLE)
+          }.test(${cxt.data})`,
+        )
       },
     })
   }
@@ -74,8 +87,8 @@ export function addKeywords (ajv: Ajv, skipsLong: boolean): void {
 }
 
 /**
- * `minLength` and `maxLength` count characters, of which each takes one or two UTF-16 units. Ajv walks each text once for
- * either; only where the number of units leaves it open does it have to.
+ * `minLength` and `maxLength` count characters, of which each takes one or two UTF-16 units. Ajv walks each text once
+ * for either; only where the number of units leaves it open does it have to.
  */
 function countOnlyInDoubt (ajv: Ajv): void {
   const { unicode } = ajv.opts as { readonly unicode?: boolean }
@@ -96,8 +109,8 @@ function countOnlyInDoubt (ajv: Ajv): void {
 }
 
 /**
- * A choice of texts is a list of branches to Ajv, which makes an error object for each that does not fit, also beside one
- * that does. Whatever is one of the texts needs none of that; whatever is not goes through the branches, as before.
+ * A choice of texts is a list of branches to Ajv, which makes an error object for each that does not fit, also beside
+ * one that does. Whatever is one of the texts needs none of that; whatever is not goes through the branches, as before.
  */
 function askLiteralsFirst (ajv: Ajv): void {
   const definition = ajv.getKeyword('anyOf')
@@ -106,18 +119,29 @@ function askLiteralsFirst (ajv: Ajv): void {
   definition.code = function codeOfChoice (cxt: KeywordCxt, type) {
     const texts = textsOf(cxt.schema)
     if (texts === null) code(cxt, type)
-    else cxt.gen.if(not(or(...texts.map((text) => _`${cxt.data} === ${text}`))), () => { cxt.gen.block(() => { code(cxt, type) }) })
+    else {cxt.gen.if(not(or(...texts.map((text) => _`${cxt.data} === ${text}`))), () => {
+        cxt.gen.block(() => {
+          code(cxt, type)
+        })
+      })}
   }
 }
 
 /** The texts of a choice between nothing else: with one of them, no branch coerces, fills in or notes anything. */
 function textsOf (branches: unknown): string[] | null {
   if (!Array.isArray(branches) || branches.length > MAX_TEXTS) return null
-  const texts = branches.map((branch: unknown) => isSchema(branch) && Object.keys(branch).every((key) => LITERAL.has(key)) && (branch['type'] ?? 'string') === 'string' ? branch['const'] : null)
+  const texts = branches.map((branch: unknown) =>
+    isSchema(branch) && Object.keys(branch).every((key) => LITERAL.has(key)) &&
+      (branch['type'] ?? 'string') === 'string'
+      ? branch['const']
+      : null
+  )
   return texts.every((text) => typeof text === 'string') ? texts : null
 }
 
-function requireCharacters (kinds: readonly CharacterKind[]): ReturnType<NonNullable<FuncKeywordDefinition['compile']>> {
+function requireCharacters (
+  kinds: readonly CharacterKind[],
+): ReturnType<NonNullable<FuncKeywordDefinition['compile']>> {
   const check: ReturnType<NonNullable<FuncKeywordDefinition['compile']>> = function hasCharacters (text: string) {
     const missing = kinds.filter((kind) => !CHARACTERS[kind].test(text))
     check.errors = missing.length === 0 ? [] : [{ keyword: 'characters', params: { missing } }]
@@ -146,7 +170,10 @@ function guardRest ({ keys, patterns, entries }: Described): (value: unknown) =>
   }
 }
 
-/** Levels that a part may have where its schema leaves them open. A handler's own recursion, or JSON.stringify, ends some thousands deeper. */
+/**
+ * Levels that a part may have where its schema leaves them open. A handler's own recursion, or JSON.stringify, ends
+ * some thousands deeper.
+ */
 const MAX_OPEN_DEPTH = 500
 
 /**

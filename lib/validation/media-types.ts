@@ -10,24 +10,36 @@ const NONE: ReadonlySet<string> = new Set()
 /** Fastify parses no body of these. */
 const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'TRACE'])
 
-/** How a route's body is checked: by a schema, by the handler alone (`contentTypes` without a schema), or it takes none. */
-export function bodyCheckOf ({ method, schema }: BodyRoute, policy: ResolvedValidationPolicy | undefined): 'schema' | 'unchecked' | 'none' {
+/**
+ * How a route's body is checked: by a schema, by the handler alone (`contentTypes` without a schema), or it takes none.
+ */
+export function bodyCheckOf (
+  { method, schema }: BodyRoute,
+  policy: ResolvedValidationPolicy | undefined,
+): 'schema' | 'unchecked' | 'none' {
   if ((typeof method === 'string' ? method.split('|') : method).every((name) => BODYLESS.has(name))) return 'none'
   if (schema?.body !== undefined && schema.body !== null) return 'schema'
   return policy?.contentTypes === null || policy?.contentTypes.length === 0 ? 'none' : 'unchecked'
 }
 
 /**
- * The media types a route takes; null for any. A schema means JSON unless it names types itself. Without a schema nothing
- * would be checked: under the umbrella (`isStrict`) such a body is refused, unless the route names what its handler takes.
+ * The media types a route takes; null for any. A schema means JSON unless it names types itself. Without a schema
+ * nothing would be checked: under the umbrella (`isStrict`) such a body is refused, unless the route names what its
+ * handler takes.
  */
-export function mediaTypesOf (route: BodyRoute, policy: ResolvedValidationPolicy, isStrict: boolean): ReadonlySet<string> | null {
+export function mediaTypesOf (
+  route: BodyRoute,
+  policy: ResolvedValidationPolicy,
+  isStrict: boolean,
+): ReadonlySet<string> | null {
   const declared = policy.contentTypes === null ? null : new Set(policy.contentTypes)
   const check = bodyCheckOf(route, policy)
   if (check === 'schema') {
     const named = contentOf(route.schema?.body)
     // A type without a schema would not be validated, whatever the route names.
-    return named === null ? declared ?? JSON_ONLY : new Set(Object.keys(named).filter((type) => declared?.has(type) ?? true))
+    return named === null
+      ? declared ?? JSON_ONLY
+      : new Set(Object.keys(named).filter((type) => declared?.has(type) ?? true))
   }
   if (check === 'unchecked') return declared
   const takesBody = ![route.method].flat().every((method) => BODYLESS.has(method))
@@ -35,7 +47,10 @@ export function mediaTypesOf (route: BodyRoute, policy: ResolvedValidationPolicy
 }
 
 /** What a route says of media types that could never take effect. `own`: what it wrote itself, and did not inherit. */
-export function mediaTypeProblems (route: BodyRoute & { readonly url: string }, own: readonly string[] | undefined): Problem[] {
+export function mediaTypeProblems (
+  route: BodyRoute & { readonly url: string },
+  own: readonly string[] | undefined,
+): Problem[] {
   const problems: Problem[] = []
   const methods = [route.method].flat()
   // The automatic HEAD route repeats what its GET said.
@@ -43,13 +58,26 @@ export function mediaTypeProblems (route: BodyRoute & { readonly url: string }, 
   const label = `${methods.join('|')} ${route.url}`
   const named = Object.keys(contentOf(route.schema?.body) ?? {})
   for (const type of named) {
-    if (!MEDIA_TYPE.test(type)) problems.push({ path: `${label} body.content`, message: `"${type.slice(0, 100)}" is no media type that a request is known by.`, fix: 'Write type and subtype in lower case, without parameters or wildcards: application/json.' })
+    if (!MEDIA_TYPE.test(type))
+      {problems.push({
+        path: `${label} body.content`,
+        message: `"${type.slice(0, 100)}" is no media type that a request is known by.`,
+        fix: 'Write type and subtype in lower case, without parameters or wildcards: application/json.',
+      })}
   }
   if (own === undefined || own.length === 0) return problems
   if (methods.every((method) => BODYLESS.has(method))) {
-    problems.push({ path: `${label} security.validation.contentTypes`, message: 'This method has no body.', fix: 'Remove contentTypes.' })
+    problems.push({
+      path: `${label} security.validation.contentTypes`,
+      message: 'This method has no body.',
+      fix: 'Remove contentTypes.',
+    })
   } else if (named.length > 0 && !named.some((type) => own.includes(type))) {
-    problems.push({ path: `${label} security.validation.contentTypes`, message: 'None of these types has a schema, so every body would be refused.', fix: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.` })
+    problems.push({
+      path: `${label} security.validation.contentTypes`,
+      message: 'None of these types has a schema, so every body would be refused.',
+      fix: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.`,
+    })
   }
   return problems
 }
@@ -61,7 +89,19 @@ export function markSchemas (schema: FastifySchema, mark: (copy: object) => void
     const own = (schema as Readonly<Record<string, unknown>>)[part]
     if (!isSchema(own)) continue
     const content = part === 'body' ? contentOf(own) : null
-    const copy = content === null ? { ...own } : { ...own, content: Object.fromEntries(Object.entries(content).map(([type, entry]) => [type, isSchema(entry) && isSchema(entry['schema']) ? { ...entry, schema: marked(entry['schema']) } : entry])) }
+    const copy = content === null
+      ? { ...own }
+      : {
+        ...own,
+        content: Object.fromEntries(
+          Object.entries(content).map((
+            [type, entry],
+          ) => [
+            type,
+            isSchema(entry) && isSchema(entry['schema']) ? { ...entry, schema: marked(entry['schema']) } : entry,
+          ]),
+        ),
+      }
     mark(copy)
     Object.assign(copies, { [part]: copy })
   }

@@ -24,12 +24,23 @@ const TYPE_NAMES: ReadonlyMap<unknown, string> = new Map([
 ])
 
 const CHARACTER_NAMES: ReadonlyMap<unknown, string> = new Map([
-  ['lower', 'a lower-case letter'], ['upper', 'an upper-case letter'], ['digit', 'a digit'], ['special', 'a special character'],
+  ['lower', 'a lower-case letter'],
+  ['upper', 'an upper-case letter'],
+  ['digit', 'a digit'],
+  ['special', 'a special character'],
 ])
 
 const FORMAT_NAMES: ReadonlyMap<unknown, string> = new Map([
-  ['email', 'an e-mail address'], ['uuid', 'a UUID'], ['date', 'a date (YYYY-MM-DD)'], ['time', 'a time'], ['date-time', 'a date and time (RFC 3339)'],
-  ['uri', 'a URL'], ['url', 'a URL'], ['hostname', 'a host name'], ['ipv4', 'an IPv4 address'], ['ipv6', 'an IPv6 address'],
+  ['email', 'an e-mail address'],
+  ['uuid', 'a UUID'],
+  ['date', 'a date (YYYY-MM-DD)'],
+  ['time', 'a time'],
+  ['date-time', 'a date and time (RFC 3339)'],
+  ['uri', 'a URL'],
+  ['url', 'a URL'],
+  ['hostname', 'a host name'],
+  ['ipv4', 'an IPv4 address'],
+  ['ipv6', 'an IPv6 address'],
 ])
 
 /** The findings as a client sees them: each once, choices summed up, at most `max`. */
@@ -59,23 +70,34 @@ export function eventPaths (part: string, findings: readonly Finding[], max: num
 }
 
 /**
- * A choice (`anyOf`, `oneOf`) reports what is wrong with each of its branches and then itself. The branch that was meant
- * is the one whose literals and types fit; when that is exactly one, only its findings stay, otherwise only the choice.
+ * A choice (`anyOf`, `oneOf`) reports what is wrong with each of its branches and then itself. The branch that was
+ * meant is the one whose literals and types fit; when that is exactly one, only its findings stay, otherwise only the
+ * choice.
  */
 function withoutBranches (findings: readonly Finding[]): readonly Finding[] {
-  let kept: readonly Finding[] = findings.slice(0, MAX_FINDINGS).filter(({ schemaPath }) => !schemaPath.includes('/propertyNames/'))
+  let kept: readonly Finding[] = findings.slice(0, MAX_FINDINGS).filter(({ schemaPath }) =>
+    !schemaPath.includes('/propertyNames/')
+  )
   for (const choice of kept.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf')) {
     if (!kept.includes(choice)) continue
     const branches = branchesOf(choice, kept)
     const within = new Set([...branches.values()].flat())
-    const meant = [...branches.values()].filter((branch) => !branch.some((finding) => isMismatch(finding, choice.instancePath)))
+    const meant = [...branches.values()].filter((branch) =>
+      !branch.some((finding) => isMismatch(finding, choice.instancePath))
+    )
     const instead = meant.length === 1 && branches.size > 1 ? meant[0] ?? [] : [summary(choice, within)]
     kept = kept.flatMap((finding) => finding === choice ? instead : within.has(finding) ? [] : [finding])
   }
-  // A branch that failed has evaluated no key, so the closing around it calls even its known keys unknown; and `if` only
-  // says that `then` or `else` did not fit.
-  const undecided = new Set(findings.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf' || keyword === 'if').map(({ instancePath }) => instancePath))
-  const reasons = kept.filter(({ keyword, instancePath }) => keyword !== 'if' && !(keyword === 'unevaluatedProperties' && undecided.has(instancePath)))
+  // A branch that failed has evaluated no key, so the closing around it calls even its known keys unknown; and `if`
+  // only says that `then` or `else` did not fit.
+  const undecided = new Set(
+    findings.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf' || keyword === 'if').map((
+      { instancePath },
+    ) => instancePath),
+  )
+  const reasons = kept.filter(({ keyword, instancePath }) =>
+    keyword !== 'if' && !(keyword === 'unevaluatedProperties' && undecided.has(instancePath))
+  )
   return reasons.length > 0 ? reasons : kept
 }
 
@@ -94,7 +116,10 @@ function branchesOf (choice: Finding, findings: readonly Finding[]): Map<string,
 
 /** A choice of literals is a list of values to whoever fills in the form. */
 function summary (choice: Finding, within: ReadonlySet<Finding>): Finding {
-  const isValues = within.size > 0 && [...within].every(({ keyword, instancePath }) => instancePath === choice.instancePath && (keyword === 'const' || keyword === 'type')) &&
+  const isValues = within.size > 0 &&
+    [...within].every(({ keyword, instancePath }) =>
+      instancePath === choice.instancePath && (keyword === 'const' || keyword === 'type')
+    ) &&
     [...within].some(({ keyword }) => keyword === 'const')
   return isValues ? { ...choice, keyword: 'enum' } : choice
 }
@@ -111,14 +136,19 @@ function isAt (path: string, ancestor: string): boolean {
 
 function pathOf (part: string, { keyword, instancePath, params }: Finding): string {
   const place = dotted(part, instancePath)
-  const key = params['missingProperty'] ?? (UNKNOWN_KEYS.has(keyword) ? params['additionalProperty'] ?? params['unevaluatedProperty'] ?? params['propertyName'] : undefined)
+  const key = params['missingProperty'] ??
+    (UNKNOWN_KEYS.has(keyword)
+      ? params['additionalProperty'] ?? params['unevaluatedProperty'] ?? params['propertyName']
+      : undefined)
   return typeof key === 'string' ? cut(`${place}.${cut(key, MAX_KEY)}`, MAX_PATH) : place
 }
 
 /** `('body', '/items/0/name')` → `body.items.0.name` */
 function dotted (part: string, pointer: string): string {
   if (pointer === '') return part
-  const keys = pointer.slice(1, MAX_PATH * 2).split('/').map((key) => cut(key.replaceAll('~1', '/').replaceAll('~0', '~'), MAX_KEY))
+  const keys = pointer.slice(1, MAX_PATH * 2).split('/').map((key) =>
+    cut(key.replaceAll('~1', '/').replaceAll('~0', '~'), MAX_KEY)
+  )
   return cut(`${part}.${keys.join('.')}`, MAX_PATH)
 }
 
@@ -129,39 +159,78 @@ function cut (text: string, length: number): string {
 function messageOf ({ keyword, params }: Finding): string {
   const limit = typeof params['limit'] === 'number' ? params['limit'] : 0
   switch (keyword) {
-    case 'required': case 'dependentRequired': case 'dependencies': return 'Required.'
-    case 'additionalProperties': case 'unevaluatedProperties': case 'propertyNames': case 'false schema': return 'Unknown field.'
-    case 'type': return `Must be ${typeName(params['type'])}.`
-    case 'format': return `Must be ${FORMAT_NAMES.get(params['format']) ?? 'of another format'}.`
-    case 'pattern': return 'Has the wrong format.'
-    case 'enum': case 'const': return 'Must be one of the allowed values.'
-    case 'minLength': return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} characters.`
-    case 'maxLength': return `Must have at most ${limit} characters.`
-    case 'minItems': return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} entries.`
-    case 'maxItems': return `Must have at most ${limit} entries.`
-    case 'uniqueItems': return 'Must not repeat an entry.'
-    case 'minProperties': return `Must have at least ${limit} fields.`
-    case 'maxProperties': return `Must have at most ${limit} fields.`
-    case 'minimum': return `Must be at least ${limit}.`
-    case 'maximum': return `Must be at most ${limit}.`
-    case 'exclusiveMinimum': return `Must be more than ${limit}.`
-    case 'exclusiveMaximum': return `Must be less than ${limit}.`
-    case 'multipleOf': return `Must be a multiple of ${Number(params['multipleOf'])}.`
-    case 'bulwark:text': case 'bulwark:keys': case 'bulwark:rest': case 'safeText': return 'Contains characters that are not allowed.'
-    case 'bulwark:finite': return 'Must be a number.'
-    case 'trimmed': return 'Must not begin or end with a space.'
-    case 'characters': return `Must contain ${missingNames(params['missing'])}.`
-    case 'depth': return 'Nested too deeply.'
-    case 'anyOf': case 'oneOf': return 'Must be one of the allowed forms.'
-    default: return 'Is not valid.'
+    case 'required':
+    case 'dependentRequired':
+    case 'dependencies':
+      return 'Required.'
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+    case 'propertyNames':
+    case 'false schema':
+      return 'Unknown field.'
+    case 'type':
+      return `Must be ${typeName(params['type'])}.`
+    case 'format':
+      return `Must be ${FORMAT_NAMES.get(params['format']) ?? 'of another format'}.`
+    case 'pattern':
+      return 'Has the wrong format.'
+    case 'enum':
+    case 'const':
+      return 'Must be one of the allowed values.'
+    case 'minLength':
+      return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} characters.`
+    case 'maxLength':
+      return `Must have at most ${limit} characters.`
+    case 'minItems':
+      return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} entries.`
+    case 'maxItems':
+      return `Must have at most ${limit} entries.`
+    case 'uniqueItems':
+      return 'Must not repeat an entry.'
+    case 'minProperties':
+      return `Must have at least ${limit} fields.`
+    case 'maxProperties':
+      return `Must have at most ${limit} fields.`
+    case 'minimum':
+      return `Must be at least ${limit}.`
+    case 'maximum':
+      return `Must be at most ${limit}.`
+    case 'exclusiveMinimum':
+      return `Must be more than ${limit}.`
+    case 'exclusiveMaximum':
+      return `Must be less than ${limit}.`
+    case 'multipleOf':
+      return `Must be a multiple of ${Number(params['multipleOf'])}.`
+    case 'bulwark:text':
+    case 'bulwark:keys':
+    case 'bulwark:rest':
+    case 'safeText':
+      return 'Contains characters that are not allowed.'
+    case 'bulwark:finite':
+      return 'Must be a number.'
+    case 'trimmed':
+      return 'Must not begin or end with a space.'
+    case 'characters':
+      return `Must contain ${missingNames(params['missing'])}.`
+    case 'depth':
+      return 'Nested too deeply.'
+    case 'anyOf':
+    case 'oneOf':
+      return 'Must be one of the allowed forms.'
+    default:
+      return 'Is not valid.'
   }
 }
 
 function missingNames (missing: unknown): string {
-  return Array.isArray(missing) ? missing.map((kind) => CHARACTER_NAMES.get(kind) ?? 'other characters').join(', ') : 'other characters'
+  return Array.isArray(missing)
+    ? missing.map((kind) => CHARACTER_NAMES.get(kind) ?? 'other characters').join(', ')
+    : 'other characters'
 }
 
 function typeName (type: unknown): string {
-  const names = (Array.isArray(type) ? type as unknown[] : String(type).split(',')).map((name) => TYPE_NAMES.get(name) ?? 'of another type')
+  const names = (Array.isArray(type) ? type as unknown[] : String(type).split(',')).map((name) =>
+    TYPE_NAMES.get(name) ?? 'of another type'
+  )
   return names.join(' or ')
 }

@@ -20,18 +20,28 @@ export interface Automaton {
   readonly accepting: ReadonlySet<number>
 }
 
-interface Fragment { readonly empty: number, readonly first: ReadonlyMap<number, number>, readonly last: ReadonlyMap<number, number> }
+interface Fragment {
+  readonly empty: number
+  readonly first: ReadonlyMap<number, number>
+  readonly last: ReadonlyMap<number, number>
+}
 
 const NOTHING: Fragment = { empty: 1, first: new Map(), last: new Map() }
 
 /** @throws NotJudged for a pattern that is too large. */
-export function buildAutomaton (expression: Expression, maskOf: (source: string) => bigint, isAnchored: boolean): Automaton {
+export function buildAutomaton (
+  expression: Expression,
+  maskOf: (source: string) => bigint,
+  isAnchored: boolean,
+): Automaton {
   const masks: bigint[] = []
   const edges: Map<number, number>[] = []
   const longEdges: Map<number, number>[] = []
   const found = { asserts: false }
   // A search starts again at each character: a loop over anything, before the pattern.
-  const start: Expression = isAnchored ? { kind: 'start' } : { kind: 'repeat', body: { kind: 'atom', source: '[^]' }, min: 0, max: Infinity }
+  const start: Expression = isAnchored
+    ? { kind: 'start' }
+    : { kind: 'repeat', body: { kind: 'atom', source: '[^]' }, min: 0, max: Infinity }
   const whole = build({ kind: 'sequence', parts: [start, expression] })
   return { masks, edges, longEdges, accepting: new Set(found.asserts ? [] : whole.last.keys()) }
 
@@ -44,9 +54,19 @@ export function buildAutomaton (expression: Expression, maskOf: (source: string)
       case 'border': case 'look':
         found.asserts = true
         return NOTHING
-      case 'sequence': return node.parts.map(build).reduce(join, NOTHING)
-      case 'choice': return node.parts.map(build).reduce((a, b) => ({ empty: Math.min(2, a.empty + b.empty), first: sum(a.first, b.first, 1), last: sum(a.last, b.last, 1) }), { ...NOTHING, empty: 0 })
-      case 'repeat': return repeat(node.body, node.min, node.max)
+      case 'sequence':
+        return node.parts.map(build).reduce(join, NOTHING)
+      case 'choice':
+        return node.parts.map(build).reduce(
+          (a, b) => ({
+            empty: Math.min(2, a.empty + b.empty),
+            first: sum(a.first, b.first, 1),
+            last: sum(a.last, b.last, 1),
+          }),
+          { ...NOTHING, empty: 0 },
+        )
+      case 'repeat':
+        return repeat(node.body, node.min, node.max)
     }
   }
 
@@ -67,7 +87,11 @@ export function buildAutomaton (expression: Expression, maskOf: (source: string)
   function join (a: Fragment, b: Fragment): Fragment {
     connect(a.last, b.first, edges)
     connect(a.last, b.first, longEdges)
-    return { empty: Math.min(2, a.empty * b.empty), first: sum(a.first, b.first, a.empty), last: sum(b.last, a.last, b.empty) }
+    return {
+      empty: Math.min(2, a.empty * b.empty),
+      first: sum(a.first, b.first, a.empty),
+      last: sum(b.last, a.last, b.empty),
+    }
   }
 
   function position (mask: bigint): Fragment {
@@ -84,13 +108,22 @@ function optional (fragment: Fragment): Fragment {
   return { ...fragment, empty: 1 }
 }
 
-function sum (a: ReadonlyMap<number, number>, b: ReadonlyMap<number, number>, times: number): ReadonlyMap<number, number> {
+function sum (
+  a: ReadonlyMap<number, number>,
+  b: ReadonlyMap<number, number>,
+  times: number,
+): ReadonlyMap<number, number> {
   if (times === 0) return a
   const result = new Map(a)
   for (const [key, count] of b) result.set(key, Math.min(2, (result.get(key) ?? 0) + count * times))
   return result
 }
 
-function connect (from: ReadonlyMap<number, number>, to: ReadonlyMap<number, number>, edges: readonly Map<number, number>[]): void {
-  for (const [a, ways] of from) for (const [b, others] of to) edges[a]?.set(b, Math.min(2, (edges[a].get(b) ?? 0) + ways * others))
+function connect (
+  from: ReadonlyMap<number, number>,
+  to: ReadonlyMap<number, number>,
+  edges: readonly Map<number, number>[],
+): void {
+  for (const [a, ways] of from)
+    {for (const [b, others] of to) edges[a]?.set(b, Math.min(2, (edges[a].get(b) ?? 0) + ways * others))}
 }

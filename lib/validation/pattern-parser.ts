@@ -45,7 +45,12 @@ export function parsePattern (source: string): Expression {
     if (symbol === '+') return { kind: 'repeat', body, min: 1, max: Infinity }
     if (symbol === '?') return { kind: 'repeat', body, min: 0, max: 1 }
     const min = Number(found[1])
-    return { kind: 'repeat', body, min, max: found[2] === undefined ? min : found[3] === '' ? Infinity : Number(found[3]) }
+    return {
+      kind: 'repeat',
+      body,
+      min,
+      max: found[2] === undefined ? min : found[3] === '' ? Infinity : Number(found[3]),
+    }
   }
 
   function term (): Expression {

@@ -1,6 +1,6 @@
 /**
- * How the work of a pattern grows with the text, decided at boot. JavaScript's engine backtracks: a pattern that can read
- * the same text in many ways tries them all when the rest does not fit.
+ * How the work of a pattern grows with the text, decided at boot. JavaScript's engine backtracks: a pattern that can
+ * read the same text in many ways tries them all when the rest does not fit.
  *
  * - Two ways round one loop: the work doubles with each character (`(a+)+$`).
  * - Two loops that can share one text: it grows with the square (`\s*,?\s*$`), with the cube for three.
@@ -11,7 +11,9 @@ import { buildAutomaton, type Automaton } from './pattern-automaton.js'
 import { NotJudged, parsePattern, type Expression } from './pattern-parser.js'
 
 /** `degree`: of the polynomial; 1 is linear. */
-export type Growth = { readonly kind: 'polynomial', readonly degree: number } | { readonly kind: 'exponential' } | { readonly kind: 'not judged' } | { readonly kind: 'invalid' }
+export type Growth = { readonly kind: 'polynomial', readonly degree: number } | { readonly kind: 'exponential' } | {
+  readonly kind: 'not judged'
+} | { readonly kind: 'invalid' }
 
 /** Steps of the search before it gives up and takes the worse answer. */
 const BUDGET = 1_500_000
@@ -43,7 +45,12 @@ function judge (source: string): Growth {
       return mask
     }
     let degree = 1
-    for (const { body, isAnchored } of [{ body: expression, isAnchored: startsAnchored(expression) }, ...looksIn(expression)]) {
+    for (
+      const { body, isAnchored } of [
+        { body: expression, isAnchored: startsAnchored(expression) },
+        ...looksIn(expression),
+      ]
+    ) {
       const automaton = buildAutomaton(body, maskOf, isAnchored)
       const groups = loopsOf(automaton.edges)
       if (groups.some((group) => isAmbiguous(automaton, group))) return { kind: 'exponential' }
@@ -74,9 +81,12 @@ function startsAnchored (expression: Expression): boolean {
 /** Characters on both sides of every border that the pattern draws. */
 function samplesOf (source: string): string[] {
   const points = new Set(SAMPLES.map((char) => char.codePointAt(0) ?? 0))
-  const add = (point: number): void => { for (const near of [point - 1, point, point + 1]) if (near >= 0 && near <= 0x10ffff) points.add(near) }
+  const add = (point: number): void => {
+    for (const near of [point - 1, point, point + 1]) if (near >= 0 && near <= 0x10ffff) points.add(near)
+  }
   for (const char of source) add(char.codePointAt(0) ?? 0)
-  for (const [, braced, four, two] of source.matchAll(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2}))/gi)) add(Number.parseInt(braced ?? four ?? two ?? '0', 16))
+  for (const [, braced, four, two] of source.matchAll(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2}))/gi))
+    {add(Number.parseInt(braced ?? four ?? two ?? '0', 16))}
   return [...points].map((point) => String.fromCodePoint(point))
 }
 
@@ -87,7 +97,9 @@ function maskFor (atom: string, samples: readonly string[]): bigint {
 
 type Edges = Automaton['edges']
 
-/** The strongly connected groups of positions that hold a loop (Tarjan, iterative over reachability: groups are small). */
+/**
+ * The strongly connected groups of positions that hold a loop (Tarjan, iterative over reachability: groups are small).
+ */
 function loopsOf (edges: Edges): number[][] {
   const groups: number[][] = []
   const seen = new Set<number>()
@@ -124,7 +136,9 @@ function isAmbiguous ({ masks, edges, accepting }: Automaton, group: readonly nu
   // Where the match may end at once, nothing is tried again.
   if (group.every((position) => accepting.has(position))) return false
   const members = new Set(group)
-  const within = new Map(group.map((position) => [position, [...edges[position] ?? []].filter(([next]) => members.has(next))]))
+  const within = new Map(
+    group.map((position) => [position, [...edges[position] ?? []].filter(([next]) => members.has(next))]),
+  )
   if ([...within.values()].some((nexts) => nexts.some(([, ways]) => ways > 1))) return true
   const size = masks.length
   const back = new Map<number, number[]>()
@@ -179,7 +193,12 @@ function degreeOf (automaton: Automaton): number {
 }
 
 /** Whether one text leads round `first`, round `second`, and from the one to the other. */
-function handsOver ({ masks, longEdges }: Automaton, first: readonly number[], second: readonly number[], budget: { left: number }): boolean {
+function handsOver (
+  { masks, longEdges }: Automaton,
+  first: readonly number[],
+  second: readonly number[],
+  budget: { left: number },
+): boolean {
   const size = masks.length
   const inFirst = new Set(first)
   const inSecond = new Set(second)

@@ -3,11 +3,19 @@ import type { Problem } from '../response/errors.js'
 import { checkOptions, readableOptions } from '../options/check-options.js'
 import { replaceLeaves } from '../policy/merge.js'
 
-export const UnknownSchema = Type.Union([Type.Literal('reject'), Type.Literal('strip')], { description: 'What happens to keys that a schema does not name: write \'reject\' or \'strip\'. Default: reject.' })
+export const UnknownSchema = Type.Union([Type.Literal('reject'), Type.Literal('strip')], {
+  description: "What happens to keys that a schema does not name: write 'reject' or 'strip'. Default: reject.",
+})
 
 export const ValidationRouteOptionsSchema = Type.Object({
   unknown: Type.Optional(UnknownSchema),
-  contentTypes: Type.Optional(Type.Array(Type.String(), { maxItems: 20, description: 'Write the media types that this route takes, for example [\'application/x-www-form-urlencoded\'], without parameters.' })),
+  contentTypes: Type.Optional(
+    Type.Array(Type.String(), {
+      maxItems: 20,
+      description:
+        "Write the media types that this route takes, for example ['application/x-www-form-urlencoded'], without parameters.",
+    }),
+  ),
 }, { additionalProperties: false })
 
 /** A route's own rules, by leaf. */
@@ -24,23 +32,47 @@ const TOKEN = '[a-z0-9!#$%&\'+.^_`|~-]+'
 /** As Fastify hands it out: lower case, without parameters. */
 export const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
 
-/** What a route that is validated by a compiler of its own says in vain. `own`: what it wrote itself, and did not inherit. */
-export function compilerProblems ({ method, url }: { readonly method: string | readonly string[], readonly url: string }, own: ValidationRouteOptions | undefined): Problem[] {
+/**
+ * What a route that is validated by a compiler of its own says in vain. `own`: what it wrote itself, and did not
+ * inherit.
+ */
+export function compilerProblems (
+  { method, url }: { readonly method: string | readonly string[], readonly url: string },
+  own: ValidationRouteOptions | undefined,
+): Problem[] {
   // The automatic HEAD route repeats what its GET said.
   if (own?.unknown === undefined || [method].flat().join() === 'HEAD') return []
-  return [{ path: `${[method].flat().join('|')} ${url} security.validation.unknown`, message: 'The route has a validatorCompiler of its own, which alone decides what happens to unknown keys.', fix: 'Remove `unknown`, or the compiler.' }]
+  return [{
+    path: `${[method].flat().join('|')} ${url} security.validation.unknown`,
+    message: 'The route has a validatorCompiler of its own, which alone decides what happens to unknown keys.',
+    fix: 'Remove `unknown`, or the compiler.',
+  }]
 }
 
-export function resolveValidationPolicy (base: ResolvedValidationPolicy, input: unknown, where: string, problems: Problem[]): ResolvedValidationPolicy {
+export function resolveValidationPolicy (
+  base: ResolvedValidationPolicy,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): ResolvedValidationPolicy {
   if (input === false) {
-    problems.push({ path: where, message: 'A route cannot go without validation.', fix: 'Open a schema instead: { additionalProperties: true }, or give the route a validatorCompiler of its own.' })
+    problems.push({
+      path: where,
+      message: 'A route cannot go without validation.',
+      fix: 'Open a schema instead: { additionalProperties: true }, or give the route a validatorCompiler of its own.',
+    })
     return base
   }
-  const written: ValidationRouteOptions = checkOptions(ValidationRouteOptionsSchema, input, where, problems) ?? readableOptions(input, where, problems)
+  const written: ValidationRouteOptions = checkOptions(ValidationRouteOptionsSchema, input, where, problems) ??
+    readableOptions(input, where, problems)
   const types: unknown[] = Array.isArray(written.contentTypes) ? written.contentTypes : []
   for (const [index, type] of types.entries()) {
     if (typeof type !== 'string' || MEDIA_TYPE.test(type)) continue
-    problems.push({ path: `${where}.contentTypes[${index}]`, message: 'Not a media type.', fix: 'Write type and subtype in lower case, without parameters: application/json.' })
+    problems.push({
+      path: `${where}.contentTypes[${index}]`,
+      message: 'Not a media type.',
+      fix: 'Write type and subtype in lower case, without parameters: application/json.',
+    })
   }
   return Object.freeze(replaceLeaves<ResolvedValidationPolicy>(base, written))
 }

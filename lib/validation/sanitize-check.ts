@@ -8,15 +8,36 @@ import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
 type Schema = Readonly<Record<string, unknown>>
 
 /** A use of the keyword: where, and what is wrong with it. */
-export interface SanitizeUse { readonly path: string, readonly fault: Fault | null }
+export interface SanitizeUse {
+  readonly path: string
+  readonly fault: Fault | null
+}
 
-const CONDITION: Fault = { message: '`sanitize` stands in a condition (not, if, contains, propertyNames), which changes nothing.', fix: 'Put it on the schema of the field, in properties, items or a branch of a union.' }
-const WHOLE_PART: Fault = { message: '`sanitize` stands on the whole part, which has no place to put the cleaned value.', fix: 'Put it on a field of an object.' }
-const HEADER: Fault = { message: 'Headers are not sanitized.', fix: 'Remove `sanitize`, and restrict the header by a pattern.' }
-const RESPONSE: Fault = { message: 'A response is not sanitized.', fix: 'Remove `sanitize` from the answer\'s schema: what came in was cleaned, and what is shown is encoded by the page.' }
+const CONDITION: Fault = {
+  message: '`sanitize` stands in a condition (not, if, contains, propertyNames), which changes nothing.',
+  fix: 'Put it on the schema of the field, in properties, items or a branch of a union.',
+}
+const WHOLE_PART: Fault = {
+  message: '`sanitize` stands on the whole part, which has no place to put the cleaned value.',
+  fix: 'Put it on a field of an object.',
+}
+const HEADER: Fault = {
+  message: 'Headers are not sanitized.',
+  fix: 'Remove `sanitize`, and restrict the header by a pattern.',
+}
+const RESPONSE: Fault = {
+  message: 'A response is not sanitized.',
+  fix:
+    "Remove `sanitize` from the answer's schema: what came in was cleaned, and what is shown is encoded by the page.",
+}
 
 const PARTS: readonly [key: string, name: string, fault: Fault | null][] = [
-  ['body', 'body', null], ['querystring', 'query', null], ['query', 'query', null], ['params', 'params', null], ['headers', 'headers', HEADER], ['response', 'response', RESPONSE],
+  ['body', 'body', null],
+  ['querystring', 'query', null],
+  ['query', 'query', null],
+  ['params', 'params', null],
+  ['headers', 'headers', HEADER],
+  ['response', 'response', RESPONSE],
 ]
 
 /** From here on, each route of this instance is checked before the server listens. */
@@ -34,9 +55,14 @@ export function checkSanitizedRoutes (app: FastifyInstance): void {
   securityOf(app).root.readyChecks.push((problems) => { for (const check of checks) check(problems) })
 }
 
-/** Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is right. */
+/**
+ * Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is
+ * right.
+ */
 export function checkRoute (label: string, schemas: Schema, added: Schema, problems: Problem[]): void {
-  const report = (path: string, { message, fix }: Fault): void => { problems.push({ path: `${label} ${path}`, message, fix }) }
+  const report = (path: string, { message, fix }: Fault): void => {
+    problems.push({ path: `${label} ${path}`, message, fix })
+  }
   for (const [key, name, fault] of PARTS) {
     for (const [place, schema] of placesOf(name, schemas[key])) {
       for (const use of usesOf(place, schema, added)) {
@@ -49,19 +75,28 @@ export function checkRoute (label: string, schemas: Schema, added: Schema, probl
 }
 
 function unavailable (): Fault {
-  return { message: `\`sanitize\` needs the package sanitize-html, which is ${String(loadClean())}.`, fix: 'Run: npm install sanitize-html' }
+  return {
+    message: `\`sanitize\` needs the package sanitize-html, which is ${String(loadClean())}.`,
+    fix: 'Run: npm install sanitize-html',
+  }
 }
 
 /** A body or an answer can have a schema for each content type, an answer one for each status. */
 function placesOf (name: string, schema: unknown): [place: string, schema: unknown][] {
   if (!isPlainObject(schema)) return []
-  if (name === 'response') return Object.entries(schema).flatMap(([status, answer]) => placesOf(`response.${status}`, answer))
+  if (name === 'response')
+    {return Object.entries(schema).flatMap(([status, answer]) => placesOf(`response.${status}`, answer))}
   const { content } = schema
   if ((name !== 'body' && !name.startsWith('response.')) || !isPlainObject(content)) return [[name, schema]]
   return Object.values(content).map((entry) => [name, isPlainObject(entry) ? entry['schema'] : undefined])
 }
 
-interface Place { readonly path: string, readonly name: string | null, readonly isCondition: boolean, readonly root: unknown }
+interface Place {
+  readonly path: string
+  readonly name: string | null
+  readonly isCondition: boolean
+  readonly root: unknown
+}
 
 /** Every use of the keyword that a value can meet, references followed, each with its first fault. */
 export function usesOf (part: string, schema: unknown, added: Schema): SanitizeUse[] {
@@ -82,9 +117,15 @@ export function usesOf (part: string, schema: unknown, added: Schema): SanitizeU
       if (fault !== null || !uses.has(at.path)) uses.set(at.path, { path: at.path, fault })
     }
     const root = typeof node['$id'] === 'string' ? node : at.root
-    for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef']) if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })
+    for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef'])
+      {if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })}
     for (const [child, name, isCondition] of childrenOf(node)) {
-      visit(child, { root, isCondition: at.isCondition || isCondition, name: name ?? at.name, path: name === null ? at.path : `${at.path}.${name}` })
+      visit(child, {
+        root,
+        isCondition: at.isCondition || isCondition,
+        name: name ?? at.name,
+        path: name === null ? at.path : `${at.path}.${name}`,
+      })
     }
   }
 
@@ -105,10 +146,20 @@ function * childrenOf (node: Schema): Generator<[child: unknown, name: string | 
   for (const key of ['patternProperties', 'dependentSchemas', 'dependencies']) {
     for (const [, child] of entriesOf(node[key])) yield [child, key === 'patternProperties' ? '*' : null, false]
   }
-  for (const key of ['items', 'prefixItems', 'additionalItems', 'unevaluatedItems', 'additionalProperties', 'unevaluatedProperties']) {
+  for (
+    const key of [
+      'items',
+      'prefixItems',
+      'additionalItems',
+      'unevaluatedItems',
+      'additionalProperties',
+      'unevaluatedProperties',
+    ]
+  ) {
     for (const child of listOf(node[key])) yield [child, '*', false]
   }
-  for (const key of ['allOf', 'anyOf', 'oneOf', 'then', 'else']) for (const child of listOf(node[key])) yield [child, null, false]
+  for (const key of ['allOf', 'anyOf', 'oneOf', 'then', 'else'])
+    {for (const child of listOf(node[key])) yield [child, null, false]}
   for (const key of ['not', 'if', 'contains', 'propertyNames']) yield [node[key], null, true]
 }
 
@@ -121,7 +172,9 @@ function resolve (ref: string, root: unknown, ids: ReadonlyMap<string, unknown>)
   let target = from
   for (const step of hash === -1 ? [] : ref.slice(hash + 1).split('/').slice(1)) {
     const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
-    target = typeof target === 'object' && target !== null && Object.hasOwn(target, key) ? (target as Schema)[key] : undefined
+    target = typeof target === 'object' && target !== null && Object.hasOwn(target, key)
+      ? (target as Schema)[key]
+      : undefined
   }
   return [target, from]
 }

@@ -4,7 +4,12 @@ import { isTouched, loadClean, type SanitizeMode } from './sanitize.js'
 import { faultOf, isMode } from './sanitize-rules.js'
 
 /** A place in the data where a schema that holds asks for cleaning. */
-interface Place { readonly parent: object, readonly key: string | number, readonly mode: SanitizeMode, readonly path: string }
+interface Place {
+  readonly parent: object
+  readonly key: string | number
+  readonly mode: SanitizeMode
+  readonly path: string
+}
 
 /** What stands in for a validate function: it also cleans what it found valid. */
 export interface CleaningValidator {
@@ -29,8 +34,8 @@ interface Meeting { readonly places: Place[], isAsked: boolean }
 const MET = new WeakMap<Ajv, Meeting>()
 
 /**
- * Adds the keyword `sanitize`. It changes nothing while a value is judged: it notes where it stood, and what a branch of
- * a union noted is forgotten when the branch does not hold.
+ * Adds the keyword `sanitize`. It changes nothing while a value is judged: it notes where it stood, and what a branch
+ * of a union noted is forgotten when the branch does not hold.
  */
 export function addSanitize (ajv: Ajv): void {
   const places: Place[] = []
@@ -47,10 +52,13 @@ export function addSanitize (ajv: Ajv): void {
       meeting.isAsked = true
       const fault = faultOf(schema)
       return function note (_value: string, at) {
-        // The boot check names the route and the field; what it cannot see (validateInput) must not pass unclean either.
-        if (fault !== null || !isMode(mode) || at === undefined) throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.fix ?? ''}`)
+        // The boot check names the route and the field; what it cannot see (validateInput) must not pass unclean
+        // either.
+        if (fault !== null || !isMode(mode) || at === undefined)
+          {throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.fix ?? ''}`)}
         const parent: unknown = at.parentData
-        if (typeof parent !== 'object' || parent === null) throw new TypeError('the keyword sanitize stands on a whole request part: put it on a field')
+        if (typeof parent !== 'object' || parent === null)
+          {throw new TypeError('the keyword sanitize stands on a whole request part: put it on a field')}
         places.push({ parent, key: at.parentDataProperty, mode, path: at.instancePath })
         return true
       }
@@ -83,10 +91,14 @@ function asksForCleaning (schema: readonly unknown[]): boolean {
   return /"(?:sanitize|\$ref|\$dynamicRef|\$recursiveRef)":/.test(JSON.stringify(schema))
 }
 
-/** `validate`, which then cleans what it found valid, in place, and judges it again: the rules hold for what the handler gets. */
+/**
+ * `validate`, which then cleans what it found valid, in place, and judges it again: the rules hold for what the handler
+ * gets.
+ */
 export function cleaning (ajv: Ajv, validate: ValidateFunction): CleaningValidator | ValidateFunction {
   const { places, isAsked } = MET.get(ajv) ?? { places: [], isAsked: false }
-  // What it refers to was compiled with it, so nothing of it can ask for cleaning later. Most schemas never do, and must not pay.
+  // What it refers to was compiled with it, so nothing of it can ask for cleaning later. Most schemas never do, and
+  // must not pay.
   if (!isAsked) return validate
   const judge: CleaningValidator = function validateAndClean (data) {
     places.length = 0
@@ -143,5 +155,8 @@ function cleanAll (places: readonly Place[]): { readonly refused: string | null,
 }
 
 function isSame (a: readonly Place[], b: readonly Place[]): boolean {
-  return a.length === b.length && a.every(({ parent, key, mode }, index) => b[index]?.parent === parent && b[index].key === key && b[index].mode === mode)
+  return a.length === b.length &&
+    a.every(({ parent, key, mode }, index) =>
+      b[index]?.parent === parent && b[index].key === key && b[index].mode === mode
+    )
 }

@@ -13,11 +13,22 @@ export function isMode (value: unknown): value is SanitizeMode {
 /** The first thing that is wrong with a schema that has the keyword `sanitize`; null when nothing is. */
 export function faultOf (schema: Readonly<Record<string, unknown>>): Fault | null {
   const { sanitize, type, maxLength } = schema
-  if (!isMode(sanitize)) return { message: 'The value of `sanitize` is not known.', fix: 'Write \'text\' (no markup is left) or \'basic\' (a little formatting is left).' }
-  if (!isStringType(type)) return { message: '`sanitize` stands on a schema that is not of type string.', fix: 'Put it on the string schema itself, with type: \'string\'.' }
+  if (!isMode(sanitize))
+    {return {
+      message: 'The value of `sanitize` is not known.',
+      fix: "Write 'text' (no markup is left) or 'basic' (a little formatting is left).",
+    }}
+  if (!isStringType(type))
+    {return {
+      message: '`sanitize` stands on a schema that is not of type string.',
+      fix: "Put it on the string schema itself, with type: 'string'.",
+    }}
   if (schema['format'] === 'password' || schema['writeOnly'] === true) return SECRET
   if (!Number.isInteger(maxLength) || Number(maxLength) < 1 || Number(maxLength) > MAX_SANITIZED_LENGTH) {
-    return { message: 'A sanitized string needs a bound: parsing HTML costs time.', fix: `Add maxLength, 1 to ${MAX_SANITIZED_LENGTH}.` }
+    return {
+      message: 'A sanitized string needs a bound: parsing HTML costs time.',
+      fix: `Add maxLength, 1 to ${MAX_SANITIZED_LENGTH}.`,
+    }
   }
   return null
 }
@@ -27,8 +38,12 @@ export function faultOfName (name: string): Fault | null {
   return SECRET_NAME.test(name) ? SECRET : null
 }
 
-const SECRET: Fault = { message: 'A password or secret must not be changed, and `sanitize` would.', fix: 'Remove `sanitize`: what is hashed or compared is never shown as HTML.' }
+const SECRET: Fault = {
+  message: 'A password or secret must not be changed, and `sanitize` would.',
+  fix: 'Remove `sanitize`: what is hashed or compared is never shown as HTML.',
+}
 
 function isStringType (type: unknown): boolean {
-  return type === 'string' || (Array.isArray(type) && type.includes('string') && type.every((name) => name === 'string' || name === 'null'))
+  return type === 'string' ||
+    (Array.isArray(type) && type.includes('string') && type.every((name) => name === 'string' || name === 'null'))
 }

@@ -2,16 +2,37 @@ import { createRequire } from 'node:module'
 import type SanitizeHtml from 'sanitize-html'
 import type { IOptions } from 'sanitize-html'
 
-/** `text`: no markup is left, and the result is plain text. `basic`: a little formatting and links are left, and the result is HTML. */
+/**
+ * `text`: no markup is left, and the result is plain text. `basic`: a little formatting and links are left, and the
+ * result is HTML.
+ */
 export type SanitizeMode = 'text' | 'basic'
 
-/** The value without what its mode does not allow; null for a value that is built to cost time, which no person writes. */
+/**
+ * The value without what its mode does not allow; null for a value that is built to cost time, which no person writes.
+ */
 export type Clean = (value: string, mode: SanitizeMode) => string | null
 
 /** The longest value a schema may let in: what one costs at worst is measured at this length. */
 export const MAX_SANITIZED_LENGTH = 100_000
 
-export const BASIC_TAGS: readonly string[] = Object.freeze(['p', 'br', 'b', 'strong', 'i', 'em', 'u', 's', 'ul', 'ol', 'li', 'blockquote', 'code', 'pre', 'a'])
+export const BASIC_TAGS: readonly string[] = Object.freeze([
+  'p',
+  'br',
+  'b',
+  'strong',
+  'i',
+  'em',
+  'u',
+  's',
+  'ul',
+  'ol',
+  'li',
+  'blockquote',
+  'code',
+  'pre',
+  'a',
+])
 
 /** What a link gets: the page it leads to learns nothing, is not vouched for, and cannot reach back. */
 export const LINK_REL = 'noopener noreferrer nofollow'
@@ -20,7 +41,24 @@ const LINK_SCHEMES: ReadonlySet<string> = new Set(['http:', 'https:', 'mailto:']
 const MAX_LINK = 2_000
 
 /** Their content is no text for a reader, or is parsed by other rules than the rest. */
-const DROPPED_WITH_CONTENT = ['script', 'style', 'textarea', 'option', 'select', 'xmp', 'title', 'noscript', 'noembed', 'noframes', 'iframe', 'template', 'plaintext', 'svg', 'math', 'object']
+const DROPPED_WITH_CONTENT = [
+  'script',
+  'style',
+  'textarea',
+  'option',
+  'select',
+  'xmp',
+  'title',
+  'noscript',
+  'noembed',
+  'noframes',
+  'iframe',
+  'template',
+  'plaintext',
+  'svg',
+  'math',
+  'object',
+]
 
 /** The parser's work for one tag grows with how many are open. */
 const MAX_DEPTH = 100
@@ -28,7 +66,10 @@ const MAX_DEPTH = 100
 /** Each round takes off one layer: `&amp;lt;b&amp;gt;` needs three, and one more to see that nothing is left. */
 const MAX_ROUNDS = 6
 
-/** Control characters besides tab, line feed and carriage return: a reference like `&#27;` would bring them past the schema. */
+/**
+ * Control characters besides tab, line feed and carriage return: a reference like `&#27;` would bring them past the
+ * schema.
+ */
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g
 
 /** A value without any of these is what it will be. */
@@ -109,17 +150,24 @@ export type Unavailable = 'not installed' | 'cannot be loaded'
 
 let loaded: Clean | null = null
 
-/** Loads sanitize-html, an optional peer, the first time a schema asks for it. Synchronous, so that a boot can list it with all other problems. */
+/**
+ * Loads sanitize-html, an optional peer, the first time a schema asks for it. Synchronous, so that a boot can list it
+ * with all other problems.
+ */
 export function loadClean (): Clean | Unavailable {
   if (loaded !== null) return loaded
   try {
-    const module = createRequire(import.meta.url)('sanitize-html') as typeof SanitizeHtml | { readonly default: typeof SanitizeHtml }
+    const module = createRequire(import.meta.url)('sanitize-html') as typeof SanitizeHtml | {
+      readonly default: typeof SanitizeHtml
+    }
     loaded = createClean(typeof module === 'function' ? module : module.default)
     // What does not clean must not start: another package under this name, or a version that works otherwise.
     if (loaded('<i onclick=x>&amp;</i><img>', 'basic') === '<i>&amp;</i>') return loaded
     loaded = null
     return 'cannot be loaded'
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND' ? 'not installed' : 'cannot be loaded'
+    return error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND'
+      ? 'not installed'
+      : 'cannot be loaded'
   }
 }

@@ -1,7 +1,8 @@
 /**
- * Removes the keys that a schema does not know (`unknown: 'strip'`), from a value that fits the schema apart from these.
- * Of a choice only the branches that fit count, and all of them do: a key stays when any of them knows it. Whoever calls
- * this validates the result again, closed, so that an ambiguous choice refuses instead of guessing.
+ * Removes the keys that a schema does not know (`unknown: 'strip'`), from a value that fits the schema apart from
+ * these.
+ * Of a choice only the branches that fit count, and all of them do: a key stays when any of them knows it. Whoever
+ * calls this validates the result again, closed, so that an ambiguous choice refuses instead of guessing.
  */
 import type { Ajv } from 'ajv'
 import { isSchema, type Schema } from './json-schema.js'
@@ -11,7 +12,11 @@ interface Node { readonly schema: Schema, readonly ref: string }
 const ROOT = 'bulwark:root'
 
 /** `ajv` knows the schemas that others refer to, open; it is used for this schema alone. */
-export function createStripper (ajv: Ajv, schema: unknown, external: Readonly<Record<string, unknown>>): (value: unknown) => void {
+export function createStripper (
+  ajv: Ajv,
+  schema: unknown,
+  external: Readonly<Record<string, unknown>>,
+): (value: unknown) => void {
   if (!isSchema(schema)) return () => {}
   const base = typeof schema['$id'] === 'string' ? schema['$id'].replace(/#$/, '') : ROOT
   ajv.addSchema(schema, base === ROOT ? ROOT : undefined)
@@ -82,7 +87,8 @@ export function createStripper (ajv: Ajv, schema: unknown, external: Readonly<Re
       if (isSchema(at[branch])) flatten({ schema: at[branch], ref: child(ref, branch) }, value, into, seen)
     }
     for (const key of ['dependentSchemas', 'dependencies']) {
-      for (const part of mapNodes(node, key)) if (Object.hasOwn(value as object, part.name)) flatten(part.node, value, into, seen)
+      for (const part of mapNodes(node, key))
+        {if (Object.hasOwn(value as object, part.name)) flatten(part.node, value, into, seen)}
     }
   }
 
@@ -91,7 +97,10 @@ export function createStripper (ajv: Ajv, schema: unknown, external: Readonly<Re
     const document = documents.get(id === '' ? `${from.split('#', 1)[0] ?? ''}#` : `${id}#`)
     if (document === undefined) return null
     let at: unknown = document.schema
-    for (const step of pointer.split('/').slice(1)) at = isSchema(at) || Array.isArray(at) ? (at as Schema)[decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')] : undefined
+    for (const step of pointer.split('/').slice(1))
+      {at = isSchema(at) || Array.isArray(at)
+        ? (at as Schema)[decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')]
+        : undefined}
     return isSchema(at) ? { schema: at, ref: `${document.ref}${pointer}` } : null
   }
 }
@@ -106,10 +115,16 @@ function memberNodes ({ schema, ref }: Node, key: string): Node[] | 'open' {
   }
   if (isSchema(properties) && Object.hasOwn(properties, key)) add(properties[key], child(ref, 'properties', key))
   if (isSchema(patternProperties)) {
-    for (const [pattern, member] of Object.entries(patternProperties)) if (new RegExp(pattern, 'u').test(key)) add(member, child(ref, 'patternProperties', pattern))
+    for (const [pattern, member] of Object.entries(patternProperties))
+      {if (new RegExp(pattern, 'u').test(key)) add(member, child(ref, 'patternProperties', pattern))}
   }
   if (found.any) return nodes.length > 0 ? nodes : 'open'
-  for (const [name, rest] of [['additionalProperties', additionalProperties], ['unevaluatedProperties', unevaluatedProperties]] as const) {
+  for (
+    const [name, rest] of [['additionalProperties', additionalProperties], [
+      'unevaluatedProperties',
+      unevaluatedProperties,
+    ]] as const
+  ) {
     if (rest === true) return 'open'
     if (isSchema(rest)) return [{ schema: rest, ref: child(ref, name) }]
   }
@@ -121,26 +136,41 @@ function entryNodes ({ schema, ref }: Node, index: number): Node[] {
   if (isSchema(items)) return [{ schema: items, ref: child(ref, 'items') }]
   const entry: unknown = Array.isArray(items) ? items[index] : undefined
   if (isSchema(entry)) return [{ schema: entry, ref: child(ref, 'items', String(index)) }]
-  return Array.isArray(items) && isSchema(additionalItems) ? [{ schema: additionalItems, ref: child(ref, 'additionalItems') }] : []
+  return Array.isArray(items) && isSchema(additionalItems)
+    ? [{ schema: additionalItems, ref: child(ref, 'additionalItems') }]
+    : []
 }
 
 /** As `closedCopy` sees it: what names no key at all takes any. */
 function namesNothing ({ schema }: Node): boolean {
-  return ['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties'].every((key) => schema[key] === undefined)
+  return ['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties'].every((key) =>
+    schema[key] === undefined
+  )
 }
 
 function listNodes ({ schema, ref }: Node, key: string): Node[] {
   const list = schema[key]
-  return Array.isArray(list) ? list.flatMap((part: unknown, index) => isSchema(part) ? [{ schema: part, ref: child(ref, key, String(index)) }] : []) : []
+  return Array.isArray(list)
+    ? list.flatMap((part: unknown, index) =>
+      isSchema(part) ? [{ schema: part, ref: child(ref, key, String(index)) }] : []
+    )
+    : []
 }
 
 function mapNodes ({ schema, ref }: Node, key: string): { name: string, node: Node }[] {
   const map = schema[key]
-  return isSchema(map) ? Object.entries(map).flatMap(([name, member]) => isSchema(member) ? [{ name, node: { schema: member, ref: child(ref, key, name) } }] : []) : []
+  return isSchema(map)
+    ? Object.entries(map).flatMap(([name, member]) =>
+      isSchema(member) ? [{ name, node: { schema: member, ref: child(ref, key, name) } }] : []
+    )
+    : []
 }
 
 function child (ref: string, ...steps: string[]): string {
-  return steps.reduce((at, step) => `${at}/${encodeURIComponent(step.replaceAll('~', '~0').replaceAll('/', '~1'))}`, ref)
+  return steps.reduce(
+    (at, step) => `${at}/${encodeURIComponent(step.replaceAll('~', '~0').replaceAll('/', '~1'))}`,
+    ref,
+  )
 }
 
 /** Every schema below, whatever it stands under. */
@@ -155,5 +185,9 @@ function * inner (schema: Schema, ref: string): Generator<{ node: Node }> {
 
 function branchRefs (schema: Schema, ref: string): string[] {
   const nodes = [{ schema, ref }, ...[...inner(schema, ref)].map(({ node }) => node)]
-  return nodes.flatMap((node) => [...listNodes(node, 'anyOf'), ...listNodes(node, 'oneOf')].map((part) => part.ref).concat(isSchema(node.schema['if']) ? [child(node.ref, 'if')] : []))
+  return nodes.flatMap((node) =>
+    [...listNodes(node, 'anyOf'), ...listNodes(node, 'oneOf')].map((part) => part.ref).concat(
+      isSchema(node.schema['if']) ? [child(node.ref, 'if')] : [],
+    )
+  )
 }

@@ -1,9 +1,9 @@
 /**
  * Every statement that goes to `.query(` is a constant, so that a value can only travel as a parameter.
  *
- * A constant is a literal, a template without expressions, a choice of two constants, a `const` of the same file that was
- * given one of these, or an imported name that the option `imported` lists. A method named `query` may pass on its own
- * first parameter: whoever calls it is checked in its turn.
+ * A constant is a literal, a template without expressions, a choice of two constants, a `const` of the same file that
+ * was given one of these, or an imported name that the option `imported` lists. A method named `query` may pass on its
+ * own first parameter: whoever calls it is checked in its turn.
  */
 
 /** @type {import('eslint').Rule.RuleModule} */
@@ -11,7 +11,11 @@ const rule = {
   meta: {
     type: 'problem',
     docs: { description: 'Refuse SQL that is put together at run time.' },
-    schema: [{ type: 'object', properties: { imported: { type: 'array', items: { type: 'string' } } }, additionalProperties: false }],
+    schema: [{
+      type: 'object',
+      properties: { imported: { type: 'array', items: { type: 'string' } } },
+      additionalProperties: false,
+    }],
     defaultOptions: [{ imported: [] }],
     messages: {
       dynamic: 'SQL must be a constant: write $1, $2 … and pass the values as parameters.',
@@ -33,13 +37,22 @@ const rule = {
 
     function isConstant (node, seen = new Set()) {
       switch (node.type) {
-        case 'Literal': return typeof node.value === 'string'
-        case 'TemplateLiteral': return node.expressions.length === 0
-        case 'ConditionalExpression': return isConstant(node.consequent, seen) && isConstant(node.alternate, seen)
-        case 'TSAsExpression': case 'TSSatisfiesExpression': case 'TSNonNullExpression': return isConstant(node.expression, seen)
-        case 'Identifier': return isConstantName(node, seen)
-        case 'ObjectExpression': return isConstantConfig(node, seen)
-        default: return false
+        case 'Literal':
+          return typeof node.value === 'string'
+        case 'TemplateLiteral':
+          return node.expressions.length === 0
+        case 'ConditionalExpression':
+          return isConstant(node.consequent, seen) && isConstant(node.alternate, seen)
+        case 'TSAsExpression':
+        case 'TSSatisfiesExpression':
+        case 'TSNonNullExpression':
+          return isConstant(node.expression, seen)
+        case 'Identifier':
+          return isConstantName(node, seen)
+        case 'ObjectExpression':
+          return isConstantConfig(node, seen)
+        default:
+          return false
       }
     }
 
@@ -50,29 +63,39 @@ const rule = {
       seen.add(variable)
       if (definition.type === 'ImportBinding') return imported.has(node.name)
       if (definition.type === 'Parameter') return isOwnParameter(definition, variable)
-      return definition.type === 'Variable' && definition.parent.kind === 'const' && definition.node.id.type === 'Identifier' &&
-        definition.node.init != null && definition.node.init.type !== 'ObjectExpression' && isConstant(definition.node.init, seen)
+      return definition.type === 'Variable' && definition.parent.kind === 'const' &&
+        definition.node.id.type === 'Identifier' &&
+        definition.node.init != null && definition.node.init.type !== 'ObjectExpression' &&
+        isConstant(definition.node.init, seen)
     }
 
     /** The first parameter of a function named `query`, never written to. */
     function isOwnParameter ({ node }, variable) {
       const [first] = node.params
       const holder = node.parent
-      const name = node.id?.name ?? (holder.type === 'Property' || holder.type === 'MethodDefinition' ? nameOf(holder.key, holder.computed) : null)
-      return name === 'query' && first?.type === 'Identifier' && variable.identifiers.includes(first) && variable.references.every((reference) => !reference.isWrite())
+      const name = node.id?.name ??
+        (holder.type === 'Property' || holder.type === 'MethodDefinition' ? nameOf(holder.key, holder.computed) : null)
+      return name === 'query' && first?.type === 'Identifier' && variable.identifiers.includes(first) &&
+        variable.references.every((reference) => !reference.isWrite())
     }
 
     /** `{ text: '…', values: [...] }`, as the driver of Postgres takes it. */
     function isConstantConfig ({ properties }, seen) {
-      const texts = properties.filter((property) => property.type === 'Property' && nameOf(property.key, property.computed) === 'text')
-      const plain = properties.every((property) => property.type === 'Property' && nameOf(property.key, property.computed) !== null)
+      const texts = properties.filter((property) =>
+        property.type === 'Property' && nameOf(property.key, property.computed) === 'text'
+      )
+      const plain = properties.every((property) =>
+        property.type === 'Property' && nameOf(property.key, property.computed) !== null
+      )
       return plain && texts.length === 1 && isConstant(texts[0].value, seen)
     }
 
     function nameOf (key, computed) {
       if (!computed && (key.type === 'Identifier' || key.type === 'PrivateIdentifier')) return key.name
       if (key.type === 'Literal') return String(key.value)
-      return computed && key.type === 'TemplateLiteral' && key.expressions.length === 0 ? key.quasis[0].value.cooked : null
+      return computed && key.type === 'TemplateLiteral' && key.expressions.length === 0
+        ? key.quasis[0].value.cooked
+        : null
     }
 
     function isQuery (node) {
@@ -84,7 +107,10 @@ const rule = {
     return {
       CallExpression (node) {
         const { callee } = node
-        if (callee.type === 'MemberExpression' && ['call', 'apply', 'bind'].includes(nameOf(callee.property, callee.computed)) && isQuery(callee.object)) {
+        if (
+          callee.type === 'MemberExpression' &&
+          ['call', 'apply', 'bind'].includes(nameOf(callee.property, callee.computed)) && isQuery(callee.object)
+        ) {
           context.report({ node, messageId: 'indirect' })
           return
         }

@@ -4,14 +4,37 @@ import { pathToFileURL } from 'node:url'
 import { test } from 'tap'
 import { ROOT } from '../helpers/root.js'
 
-interface Answer { readonly status: number, readonly headers: Readonly<Record<string, readonly string[]>>, readonly body: string }
-interface Round { readonly cpu: number, readonly share: number }
-type Differences = (scenario: string, expected: Answer, actual: Answer, options?: { headers: boolean }) => readonly string[]
-type CompareRounds = (a: readonly Round[], b: readonly Round[], of: (round: Round) => number) => { median: number, q1: number, q3: number, calm: number }
-interface Pages { readonly PAGES: readonly string[], readonly readResults: () => { readonly routes?: unknown }, readonly withFigures: (page: string, results: object) => string }
-interface Chart { readonly renderChart: (results: object) => string }
+interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  readonly body: string
+}
+interface Round {
+  readonly cpu: number
+  readonly share: number
+}
+type Differences = (
+  scenario: string,
+  expected: Answer,
+  actual: Answer,
+  options?: { headers: boolean },
+) => readonly string[]
+type CompareRounds = (
+  a: readonly Round[],
+  b: readonly Round[],
+  of: (round: Round) => number,
+) => { median: number, q1: number, q3: number, calm: number }
+interface Pages {
+  readonly PAGES: readonly string[]
+  readonly readResults: () => { readonly routes?: unknown }
+  readonly withFigures: (page: string, results: object) => string
+}
+interface Chart {
+  readonly renderChart: (results: object) => string
+}
 
-const load = async (name: string): Promise<unknown> => await import(pathToFileURL(join(ROOT, 'bench', 'harness', name)).href)
+const load = async (name: string): Promise<unknown> =>
+  await import(pathToFileURL(join(ROOT, 'bench', 'harness', name)).href)
 const read = (...path: readonly string[]): string => readFileSync(join(ROOT, ...path), 'utf8')
 
 test('the pages and the chart show the figures of the committed results', async (t) => {
@@ -32,9 +55,17 @@ test('the benchmark refuses to compare stacks that answer differently', async (t
     ['another status', { status: 201 }, 'status 201'],
     ['another body', { body: '{"ok":false}' }, 'body'],
     ['a missing header', { headers: { 'x-request-id': ['a'] } }, 'content-security-policy: missing'],
-    ['another header value', { headers: { ...headers, 'content-security-policy': ["default-src 'self'"] } }, 'content-security-policy'],
+    [
+      'another header value',
+      { headers: { ...headers, 'content-security-policy': ["default-src 'self'"] } },
+      'content-security-policy',
+    ],
     ['a further header', { headers: { ...headers, 'x-powered-by': ['Express'] } }, 'x-powered-by'],
-    ['no request id', { headers: { 'content-security-policy': headers['content-security-policy'] } }, 'x-request-id: missing'],
+    [
+      'no request id',
+      { headers: { 'content-security-policy': headers['content-security-policy'] } },
+      'x-request-id: missing',
+    ],
   ]
   for (const [name, change, found] of cases) {
     const differing = differences('public', expected, { ...expected, ...change })
@@ -45,7 +76,8 @@ test('the benchmark refuses to compare stacks that answer differently', async (t
 
 test('ratios are made within each round, and the calm ones are those whose servers waited least', async (t) => {
   const { compareRounds } = await load('stats.mjs') as { compareRounds: CompareRounds }
-  const rounds = (cpus: readonly number[], shares: readonly number[]): Round[] => cpus.map((cpu, index) => ({ cpu, share: shares[index] ?? 0 }))
+  const rounds = (cpus: readonly number[], shares: readonly number[]): Round[] =>
+    cpus.map((cpu, index) => ({ cpu, share: shares[index] ?? 0 }))
   const ours = rounds([10, 100, 10, 10], [0.9, 0.2, 0.9, 0.99])
   const theirs = rounds([20, 200, 20, 30], [0.9, 0.2, 0.9, 0.98])
   const { median, calm } = compareRounds(ours, theirs, ({ cpu }) => cpu)
@@ -54,7 +86,8 @@ test('ratios are made within each round, and the calm ones are those whose serve
 })
 
 test('what the suite is compared with is no dependency of it, and its lockfile names no host', async (t) => {
-  const dependenciesOf = (...path: readonly string[]): string[] => Object.keys((JSON.parse(read(...path)) as { dependencies: object }).dependencies)
+  const dependenciesOf = (...path: readonly string[]): string[] =>
+    Object.keys((JSON.parse(read(...path)) as { dependencies: object }).dependencies)
   const own = dependenciesOf('package.json')
   const peers = dependenciesOf('bench', 'package.json').filter((name) => name !== 'helmet')
   t.same(peers.filter((name) => own.includes(name)), [])

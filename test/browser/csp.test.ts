@@ -28,7 +28,11 @@ function page (nonce: string, html: string): string {
 function addPages (app: FastifyInstance): void {
   const schema = { querystring: Query }
   const html = (request: { readonly query: unknown }): string => (request.query as { html: string }).html
-  app.get('/guarded', { schema }, async (request, reply) => reply.type('text/html').send(page(reply.cspNonce, html(request))))
+  app.get(
+    '/guarded',
+    { schema },
+    async (request, reply) => reply.type('text/html').send(page(reply.cspNonce, html(request))),
+  )
   const variants = {
     '/typed': { directives: { 'require-trusted-types-for': ["'script'"] } },
     '/typed-report': { reportOnly: { directives: { 'require-trusted-types-for': ["'script'"] } } },
@@ -36,9 +40,17 @@ function addPages (app: FastifyInstance): void {
     '/eval': { extend: { 'script-src': ["'unsafe-eval'"] } },
   }
   for (const [path, contentSecurityPolicy] of Object.entries(variants)) {
-    app.get(path, { schema, security: { headers: { contentSecurityPolicy } } }, async (request, reply) => reply.type('text/html').send(page(reply.cspNonce, html(request))))
+    app.get(
+      path,
+      { schema, security: { headers: { contentSecurityPolicy } } },
+      async (request, reply) => reply.type('text/html').send(page(reply.cspNonce, html(request))),
+    )
   }
-  app.get('/open', { schema, security: { headers: false } }, async (request, reply) => reply.type('text/html').send(page('none', html(request))))
+  app.get(
+    '/open',
+    { schema, security: { headers: false } },
+    async (request, reply) => reply.type('text/html').send(page('none', html(request))),
+  )
   app.get('/later.js', async (_request, reply) => reply.type('text/javascript').send('window.later = 1'))
 }
 
@@ -56,16 +68,56 @@ const promise = browserTests({
   },
 })
 
-interface Attack { readonly name: string, readonly html: (evil: string) => string, readonly works: string, readonly refused: string }
+interface Attack {
+  readonly name: string
+  readonly html: (evil: string) => string
+  readonly works: string
+  readonly refused: string
+}
 
 const ATTACKS: readonly Attack[] = [
-  { name: 'an inline script', html: () => '<script>window.inline = 1</script>', works: 'window.inline === 1', refused: 'script-src-elem inline' },
-  { name: 'an event handler', html: () => '<img src="data:," onerror="window.handler = 1">', works: 'window.handler === 1', refused: 'script-src-attr inline' },
-  { name: 'a javascript: URL', html: () => '<a href="javascript:void(window.url = 1)">x</a>', works: 'window.url === 1', refused: 'script-src-elem inline' },
-  { name: 'a script of another origin', html: (evil) => `<script src="${evil}/attack.js"></script>`, works: 'window.external === 1', refused: 'script-src-elem %/attack.js' },
-  { name: 'a base that leads relative URLs astray', html: (evil) => `<base href="${evil}/"><img>`, works: 'document.baseURI.startsWith("https://evil.")', refused: 'base-uri %/' },
-  { name: 'an inline style element', html: () => '<style>body { color: rgb(1, 2, 3) }</style>', works: 'getComputedStyle(document.body).color === "rgb(1, 2, 3)"', refused: 'style-src-elem inline' },
-  { name: 'a style attribute', html: () => '<p style="color: rgb(1, 2, 3)">x</p>', works: 'getComputedStyle(document.querySelector("p")).color === "rgb(1, 2, 3)"', refused: 'style-src-attr inline' },
+  {
+    name: 'an inline script',
+    html: () => '<script>window.inline = 1</script>',
+    works: 'window.inline === 1',
+    refused: 'script-src-elem inline',
+  },
+  {
+    name: 'an event handler',
+    html: () => '<img src="data:," onerror="window.handler = 1">',
+    works: 'window.handler === 1',
+    refused: 'script-src-attr inline',
+  },
+  {
+    name: 'a javascript: URL',
+    html: () => '<a href="javascript:void(window.url = 1)">x</a>',
+    works: 'window.url === 1',
+    refused: 'script-src-elem inline',
+  },
+  {
+    name: 'a script of another origin',
+    html: (evil) => `<script src="${evil}/attack.js"></script>`,
+    works: 'window.external === 1',
+    refused: 'script-src-elem %/attack.js',
+  },
+  {
+    name: 'a base that leads relative URLs astray',
+    html: (evil) => `<base href="${evil}/"><img>`,
+    works: 'document.baseURI.startsWith("https://evil.")',
+    refused: 'base-uri %/',
+  },
+  {
+    name: 'an inline style element',
+    html: () => '<style>body { color: rgb(1, 2, 3) }</style>',
+    works: 'getComputedStyle(document.body).color === "rgb(1, 2, 3)"',
+    refused: 'style-src-elem inline',
+  },
+  {
+    name: 'a style attribute',
+    html: () => '<p style="color: rgb(1, 2, 3)">x</p>',
+    works: 'getComputedStyle(document.querySelector("p")).color === "rgb(1, 2, 3)"',
+    refused: 'style-src-attr inline',
+  },
 ]
 
 promise('what is injected into a page of the document profile does not run, and does without its policy', async (t, { page, at, evil }) => {
@@ -102,7 +154,11 @@ promise('the nonce of an earlier response runs nothing in a later one', async (t
   await page.goto(at('/guarded', ''))
   const old = await page.evaluate<string>('document.querySelector("script").nonce')
   t.match(old, /^[\w+/=-]{22,24}$/)
-  t.equal(await page.evaluate('document.querySelector("script").getAttribute("nonce")'), '', 'and markup that is injected cannot select it by its attribute')
+  t.equal(
+    await page.evaluate('document.querySelector("script").getAttribute("nonce")'),
+    '',
+    'and markup that is injected cannot select it by its attribute',
+  )
   await page.goto(at('/guarded', `<script nonce="${old}">window.replayed = 1</script>`))
   await page.waitForFunction('refused.length > 0')
   t.equal(await page.evaluate('window.replayed'), undefined)
@@ -110,10 +166,13 @@ promise('the nonce of an earlier response runs nothing in a later one', async (t
 })
 
 promise('Trusted Types refuse innerHTML where they are enforced, and only there', async (t, { page, at }) => {
-  for (const [path, outcome] of [['/typed', 'TypeError'], ['/typed-report', 'written'], ['/guarded', 'written']] as const) {
+  for (
+    const [path, outcome] of [['/typed', 'TypeError'], ['/typed-report', 'written'], ['/guarded', 'written']] as const
+  ) {
     await page.goto(at(path, ''))
     t.equal(await page.evaluate('write()'), outcome, path)
     await page.waitForFunction(`refused.length === ${path === '/guarded' ? 0 : 1}`)
-    if (path !== '/guarded') t.same(await page.evaluate('refused'), ['require-trusted-types-for trusted-types-sink'], path)
+    if (path !== '/guarded')
+      {t.same(await page.evaluate('refused'), ['require-trusted-types-for trusted-types-sink'], path)}
   }
 })

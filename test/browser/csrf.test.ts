@@ -12,7 +12,9 @@ const open = publicRoute('a route of the test')
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
-/** The first lines of a WebSocket plugin: an upgrade becomes a request, and is answered when it came through the hooks. */
+/**
+ * The first lines of a WebSocket plugin: an upgrade becomes a request, and is answered when it came through the hooks.
+ */
 function addSockets (app: FastifyInstance): void {
   app.server.on('upgrade', (request: IncomingMessage, socket) => {
     const response = new ServerResponse(request)
@@ -22,8 +24,12 @@ function addSockets (app: FastifyInstance): void {
   })
   const accept = (request: { readonly raw: IncomingMessage }, reply: { hijack: () => unknown }): void => {
     reply.hijack()
-    const key = createHash('sha1').update(`${request.raw.headers['sec-websocket-key'] ?? ''}${WEBSOCKET_GUID}`).digest('base64')
-    request.raw.socket.end(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`)
+    const key = createHash('sha1').update(`${request.raw.headers['sec-websocket-key'] ?? ''}${WEBSOCKET_GUID}`).digest(
+      'base64',
+    )
+    request.raw.socket.end(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`,
+    )
   }
   app.get('/socket', { security: { auth: open } }, accept)
   app.get('/socket-anyone', { security: { auth: open, csrf: false } }, accept)
@@ -33,18 +39,33 @@ const ENCTYPES = ['application/x-www-form-urlencoded', 'text/plain', 'multipart/
 
 function addRoutes (app: FastifyInstance, ran: string[]): void {
   // Nothing but the check may stand between a form and the handlers.
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => { done(null, body) })
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
+    done(null, body)
+  })
   const page = html('<form method="post" action="/transfer"><button>go</button></form>')
   app.get('/', { security: { auth: open } }, async (_request, reply) => reply.type('text/html').send(page))
-  const post = async (request: { readonly url: string }): Promise<unknown> => { ran.push(request.url); return { done: true } }
+  const post = async (request: { readonly url: string }): Promise<unknown> => {
+    ran.push(request.url)
+    return { done: true }
+  }
   const validation = { contentTypes: [...ENCTYPES] }
   app.post('/transfer', { security: { validation } }, post)
   app.post('/webhook', { security: { csrf: false, validation } }, post)
-  const image = async (request: { readonly url: string }, reply: FastifyReplyLike): Promise<unknown> => { ran.push(request.url); return reply.type('image/svg+xml').send(SVG) }
-  const embeddable = { crossOriginResourcePolicy: { policy: 'cross-origin' as const }, contentSecurityPolicy: false as const, xFrameOptions: false as const }
+  const image = async (request: { readonly url: string }, reply: FastifyReplyLike): Promise<unknown> => {
+    ran.push(request.url)
+    return reply.type('image/svg+xml').send(SVG)
+  }
+  const embeddable = {
+    crossOriginResourcePolicy: { policy: 'cross-origin' as const },
+    contentSecurityPolicy: false as const,
+    xFrameOptions: false as const,
+  }
   app.get('/image.svg', { security: { auth: open, headers: embeddable } }, image)
   app.get('/badge.svg', { security: { auth: open, headers: embeddable, csrf: { isolation: false } } }, image)
-  const script = async (request: { readonly url: string }, reply: FastifyReplyLike): Promise<unknown> => { ran.push(request.url); return reply.type('text/javascript').send('window.leaked = "secret"') }
+  const script = async (request: { readonly url: string }, reply: FastifyReplyLike): Promise<unknown> => {
+    ran.push(request.url)
+    return reply.type('text/javascript').send('window.leaked = "secret"')
+  }
   app.get('/data.js', { security: { auth: open, headers: embeddable } }, script)
   app.get('/widget.js', { security: { auth: open, headers: embeddable, csrf: { isolation: false } } }, script)
 }
@@ -78,8 +99,14 @@ async function signIn (page: Page, context: BrowserContext, origin: string, ever
 }
 
 /** What a form on a page of `from` gets when it submits itself to `action`. */
-async function submitFrom (page: Page, from: string, action: string, enctype: string): Promise<{ readonly status: number, readonly body: unknown }> {
-  const form = `<form method="post" action="${action}" enctype="${enctype}"><input name="to" value="mallory"></form><script>document.forms[0].submit()</script>`
+async function submitFrom (
+  page: Page,
+  from: string,
+  action: string,
+  enctype: string,
+): Promise<{ readonly status: number, readonly body: unknown }> {
+  const form =
+    `<form method="post" action="${action}" enctype="${enctype}"><input name="to" value="mallory"></form><script>document.forms[0].submit()</script>`
   const [response] = await Promise.all([
     page.waitForResponse((candidate) => candidate.url() === action),
     page.goto(echoing(from, form), { waitUntil: 'commit' }),
@@ -132,36 +159,67 @@ promise('a form of the service itself passes', async (t, { page, context, origin
 })
 
 /** JavaScript: how the element of that path fares. */
-const loading = (tag: string, url: string): string => `new Promise((resolve) => document.body.append(Object.assign(document.createElement('${tag}'), { src: '${url}', onload: () => resolve('loaded'), onerror: () => resolve('error') })))`
+const loading = (tag: string, url: string): string =>
+  `new Promise((resolve) => document.body.append(Object.assign(document.createElement('${tag}'), { src: '${url}', onload: () => resolve('loaded'), onerror: () => resolve('error') })))`
 
-promise('another site can embed neither images nor scripts nor frames with the visitor\'s cookies', async (t, { page, context, origin, evil, ran, exchanges }) => {
-  await signIn(page, context, origin, true)
-  await page.goto(evil)
-  const from = ran.length
-  const table = [['img', '/image.svg', 'error', 403], ['img', '/badge.svg', 'loaded', 200], ['script', '/data.js', 'error', 403], ['script', '/widget.js', 'loaded', 200], ['iframe', '/image.svg', 'loaded', 403], ['iframe', '/badge.svg', 'loaded', 200]] as const
-  for (const [tag, path, outcome, status] of table) {
-    t.equal(await page.evaluate(loading(tag, `${origin}${path}?${tag}`)), outcome, `${tag} ${path}`)
-    t.match(exchanges.at(-1), { path, status, site: 'cross-site', cookie: /__Host-access=/ }, `${tag} ${path}`)
-  }
-  t.equal(await page.evaluate(`fetch("${origin}/image.svg", { mode: "no-cors", credentials: "include" }).then(() => 1)`), 1)
-  t.match(exchanges.at(-1), { path: '/image.svg', status: 403 }, 'a fetch without CORS')
-  t.same(ran.slice(from), ['/badge.svg?img', '/widget.js?script', '/badge.svg?iframe'], 'only what may be embedded ran')
-})
+promise(
+  "another site can embed neither images nor scripts nor frames with the visitor's cookies",
+  async (t, { page, context, origin, evil, ran, exchanges }) => {
+    await signIn(page, context, origin, true)
+    await page.goto(evil)
+    const from = ran.length
+    const table = [
+      ['img', '/image.svg', 'error', 403],
+      ['img', '/badge.svg', 'loaded', 200],
+      ['script', '/data.js', 'error', 403],
+      ['script', '/widget.js', 'loaded', 200],
+      ['iframe', '/image.svg', 'loaded', 403],
+      ['iframe', '/badge.svg', 'loaded', 200],
+    ] as const
+    for (const [tag, path, outcome, status] of table) {
+      t.equal(await page.evaluate(loading(tag, `${origin}${path}?${tag}`)), outcome, `${tag} ${path}`)
+      t.match(exchanges.at(-1), { path, status, site: 'cross-site', cookie: /__Host-access=/ }, `${tag} ${path}`)
+    }
+    t.equal(
+      await page.evaluate(`fetch("${origin}/image.svg", { mode: "no-cors", credentials: "include" }).then(() => 1)`),
+      1,
+    )
+    t.match(exchanges.at(-1), { path: '/image.svg', status: 403 }, 'a fetch without CORS')
+    t.same(
+      ran.slice(from),
+      ['/badge.svg?img', '/widget.js?script', '/badge.svg?iframe'],
+      'only what may be embedded ran',
+    )
+  },
+)
 
-promise('a link on another site leads here with the visitor\'s cookies', async (t, { page, context, origin, evil, exchanges }) => {
-  await signIn(page, context, origin, true)
-  await page.goto(echoing(evil, `<a href="${origin}/">visit</a>`))
-  await Promise.all([page.waitForURL(`${origin}/`), page.click('a')])
-  t.match(exchanges.findLast(({ path }) => path === '/'), { status: 200, site: 'cross-site', cookie: /__Host-access=/ })
-})
+promise(
+  "a link on another site leads here with the visitor's cookies",
+  async (t, { page, context, origin, evil, exchanges }) => {
+    await signIn(page, context, origin, true)
+    await page.goto(echoing(evil, `<a href="${origin}/">visit</a>`))
+    await Promise.all([page.waitForURL(`${origin}/`), page.click('a')])
+    t.match(exchanges.findLast(({ path }) => path === '/'), {
+      status: 200,
+      site: 'cross-site',
+      cookie: /__Host-access=/,
+    })
+  },
+)
 
-promise('a page of another site opens no WebSocket with the visitor\'s cookies', async (t, { page, context, origin, sibling, evil }) => {
-  await signIn(page, context, origin, true)
-  const opening = (path: string): string => `new Promise((resolve) => { const socket = new WebSocket("${origin.replace('https', 'wss')}${path}"); socket.onopen = () => resolve('open'); socket.onerror = () => resolve('error') })`
-  t.equal(await page.evaluate(opening('/socket')), 'open', 'its own page does')
-  for (const from of [evil, sibling]) {
-    await page.goto(from)
-    t.equal(await page.evaluate(opening('/socket')), 'error')
-    t.equal(await page.evaluate(opening('/socket-anyone')), 'open', 'control')
-  }
-})
+promise(
+  "a page of another site opens no WebSocket with the visitor's cookies",
+  async (t, { page, context, origin, sibling, evil }) => {
+    await signIn(page, context, origin, true)
+    const opening = (path: string): string =>
+      `new Promise((resolve) => { const socket = new WebSocket("${
+        origin.replace('https', 'wss')
+      }${path}"); socket.onopen = () => resolve('open'); socket.onerror = () => resolve('error') })`
+    t.equal(await page.evaluate(opening('/socket')), 'open', 'its own page does')
+    for (const from of [evil, sibling]) {
+      await page.goto(from)
+      t.equal(await page.evaluate(opening('/socket')), 'error')
+      t.equal(await page.evaluate(opening('/socket-anyone')), 'open', 'control')
+    }
+  },
+)

@@ -11,10 +11,18 @@ import type { Certificate } from '../helpers/certificates.js'
 
 export const HOST = 'projects.bulwark.test'
 
-export interface Example { readonly app: App, readonly origin: string, readonly exchanges: readonly Exchange[], readonly directory: string }
+export interface Example {
+  readonly app: App
+  readonly origin: string
+  readonly exchanges: readonly Exchange[]
+  readonly directory: string
+}
 
 /** @param variables of the environment, given the test's own directory */
-export async function startExample ({ key, cert }: Certificate, variables: (directory: string) => Record<string, string> = () => ({})): Promise<Example> {
+export async function startExample (
+  { key, cert }: Certificate,
+  variables: (directory: string) => Record<string, string> = () => ({}),
+): Promise<Example> {
   const directory = mkdtempSync(join(tmpdir(), 'bulwark-example-'))
   const database = await openDatabase({ directory: await emptyData(join(directory, 'pglite')) })
   root.teardown(async () => {

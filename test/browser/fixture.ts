@@ -6,11 +6,15 @@ export const USER = { id: 'u1', roles: ['user'] } as const
 const secret = { secret: true, generate: true }
 
 export const ACCOUNTS = {
-  env: { schema: Type.Object({ JWT_ACCESS_SECRET: Type.String(secret), JWT_REFRESH_SECRET: Type.String(secret) }), source: {} },
+  env: {
+    schema: Type.Object({ JWT_ACCESS_SECRET: Type.String(secret), JWT_REFRESH_SECRET: Type.String(secret) }),
+    source: {},
+  },
   rateLimit: { policies: { global: { limit: 10_000, window: '1m', by: 'ip' } } },
   auth: {
     roles: ['user'],
-    authenticate: async ({ password }: { readonly password: string }): Promise<typeof USER | null> => password === 'right' ? USER : null,
+    authenticate: async ({ password }: { readonly password: string }): Promise<typeof USER | null> =>
+      password === 'right' ? USER : null,
     loadUser: async (): Promise<typeof USER> => USER,
   },
 } as const

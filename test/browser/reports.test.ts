@@ -31,12 +31,17 @@ const ROUTES = {
   enforce: {},
   last: {},
   without: { reporting: false as const },
-  'report-only': { contentSecurityPolicy: { extend: { 'img-src': ['https:'] }, reportOnly: { directives: { 'img-src': ["'self'"] } } } },
+  'report-only': {
+    contentSecurityPolicy: { extend: { 'img-src': ['https:'] }, reportOnly: { directives: { 'img-src': ["'self'"] } } },
+  },
   // For browsers without the Reporting API: Chromium takes report-uri only where the policy has no report-to.
   'uri-enforce': { reporting: false as const, contentSecurityPolicy: { directives: { 'report-uri': [ENDPOINT] } } },
   'uri-report-only': {
     reporting: false as const,
-    contentSecurityPolicy: { extend: { 'img-src': ['https:'] }, reportOnly: { directives: { 'img-src': ["'self'"], 'report-uri': [ENDPOINT] } } },
+    contentSecurityPolicy: {
+      extend: { 'img-src': ['https:'] },
+      reportOnly: { directives: { 'img-src': ["'self'"], 'report-uri': [ENDPOINT] } },
+    },
   },
 }
 
@@ -45,9 +50,21 @@ const promise = browserTests({
   // Chromium otherwise collects reports for a minute.
   flags: ['--short-reporting-delay'],
   start: async (https) => {
-    const app = await createServer(defineSecurity({ profile: 'document', auth: false, rateLimit: false, headers: { reporting: { endpoint: ENDPOINT } } }), { logger: false, https: { key: https.key, cert: https.cert } })
+    const app = await createServer(
+      defineSecurity({
+        profile: 'document',
+        auth: false,
+        rateLimit: false,
+        headers: { reporting: { endpoint: ENDPOINT } },
+      }),
+      { logger: false, https: { key: https.key, cert: https.cert } },
+    )
     for (const [name, headers] of Object.entries(ROUTES)) {
-      app.get(`/${name}`, { security: { headers } }, async (_request, reply) => reply.type('text/html').send(html(`<img src="https://${name}.example/x.png">`)))
+      app.get(
+        `/${name}`,
+        { security: { headers } },
+        async (_request, reply) => reply.type('text/html').send(html(`<img src="https://${name}.example/x.png">`)),
+      )
     }
     const { at, exchanges } = await listen(app)
     const plain: FastifyInstance = app
@@ -56,18 +73,34 @@ const promise = browserTests({
 })
 
 function reportsIn (exchanges: readonly Exchange[]): unknown[] {
-  return exchanges.filter(({ path }) => path === ENDPOINT).map(({ method, contentType, status }) => ({ method, contentType, status }))
+  return exchanges.filter(({ path }) => path === ENDPOINT).map(({ method, contentType, status }) => ({
+    method,
+    contentType,
+    status,
+  }))
 }
 
-for (const [name, contentType] of [['enforce', 'application/reports+json'], ['report-only', 'application/reports+json'], ['uri-enforce', 'application/csp-report'], ['uri-report-only', 'application/csp-report']] as const) {
-  promise(`what Chromium reports as ${contentType} of a policy (${name}) becomes an event`, async (t, { page, app, origin, exchanges }) => {
-    const before = reportsIn(exchanges).length
-    const violation = violationOf(app, `https://${name}.example`)
-    await visit(page, `${origin}/${name}`)
-    t.same(await violation, { directive: 'img-src', blocked: `https://${name}.example`, disposition: name.endsWith('report-only') ? 'report' : 'enforce' })
-    await page.goto('about:blank')
-    t.match(reportsIn(exchanges).slice(before, before + 1), [{ method: 'POST', contentType, status: 204 }])
-  })
+for (
+  const [name, contentType] of [['enforce', 'application/reports+json'], ['report-only', 'application/reports+json'], [
+    'uri-enforce',
+    'application/csp-report',
+  ], ['uri-report-only', 'application/csp-report']] as const
+) {
+  promise(
+    `what Chromium reports as ${contentType} of a policy (${name}) becomes an event`,
+    async (t, { page, app, origin, exchanges }) => {
+      const before = reportsIn(exchanges).length
+      const violation = violationOf(app, `https://${name}.example`)
+      await visit(page, `${origin}/${name}`)
+      t.same(await violation, {
+        directive: 'img-src',
+        blocked: `https://${name}.example`,
+        disposition: name.endsWith('report-only') ? 'report' : 'enforce',
+      })
+      await page.goto('about:blank')
+      t.match(reportsIn(exchanges).slice(before, before + 1), [{ method: 'POST', contentType, status: 204 }])
+    },
+  )
 }
 
 promise('a route without reporting sends nothing', async (t, { page, app, origin }) => {

@@ -1,4 +1,5 @@
-// The example's page in real tabs. Its server lives on a clock of its own, so that a token runs out whenever a test wants it.
+// The example's page in real tabs. Its server lives on a clock of its own, so that a token runs out whenever a test
+// wants it.
 import type { BrowserContext, Page } from 'playwright-core'
 import { t as root, type Test } from 'tap'
 import { PASSWORD } from '../example-server/helpers.js'
@@ -37,7 +38,10 @@ const promise = browserTests({
     const clock = movableClock()
     const { app, origin, exchanges } = await startExample(https)
     const events: string[] = []
-    for (const name of ['csp_violation', 'authn_token_reuse', 'authn_token_invalid'] as const) app.security.events.on(name, () => { events.push(name) })
+    for (const name of ['csp_violation', 'authn_token_reuse', 'authn_token_invalid'] as const)
+      {app.security.events.on(name, () => {
+        events.push(name)
+      })}
     return { origin, exchanges, events, clock }
   },
 })
@@ -65,7 +69,9 @@ async function signIn (page: Page, email: string): Promise<void> {
   await page.locator('#sessions li').first().waitFor()
 }
 
-/** Has the page list the projects again; resolves to whether it could. One call, because five tabs make fifty of them. */
+/**
+ * Has the page list the projects again; resolves to whether it could. One call, because five tabs make fifty of them.
+ */
 function listsProjects (page: Page): Promise<boolean> {
   return page.evaluate(`(async () => {
     const [filter, member, error] = ['filter', 'member', 'error'].map((id) => document.getElementById(id))
@@ -156,16 +162,19 @@ promise('the page lists the sessions of its user, and ending another one signs t
   t.same(events.filter((name) => name !== 'authn_token_invalid'), [], 'nothing but the tabs that were left open')
 })
 
-promise('signing out in one tab signs out the others, and whoever signs in again is told of the next end', async (t, { context, page, origin }) => {
-  await page.goto(origin)
-  await signUp(page, 'again@example.com')
-  const other = await openPage(context, origin)
-  for (const round of [1, 2]) {
-    await other.locator('#sessions li').first().waitFor()
-    await page.locator('#sign-out button').click()
-    await other.locator('#visitor').waitFor()
-    t.equal(await other.locator('#who').innerText(), '', `round ${round}: nothing of the person stays`)
-    await signIn(page, 'again@example.com')
-    await other.reload()
-  }
-})
+promise(
+  'signing out in one tab signs out the others, and whoever signs in again is told of the next end',
+  async (t, { context, page, origin }) => {
+    await page.goto(origin)
+    await signUp(page, 'again@example.com')
+    const other = await openPage(context, origin)
+    for (const round of [1, 2]) {
+      await other.locator('#sessions li').first().waitFor()
+      await page.locator('#sign-out button').click()
+      await other.locator('#visitor').waitFor()
+      t.equal(await other.locator('#who').innerText(), '', `round ${round}: nothing of the person stays`)
+      await signIn(page, 'again@example.com')
+      await other.reload()
+    }
+  },
+)

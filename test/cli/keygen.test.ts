@@ -10,14 +10,21 @@ import { importKey } from '../../lib/auth/key-import.js'
 import { secretProblems } from '../../lib/options/secret-strength.js'
 import { ROOT } from '../helpers/root.js'
 
-const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { bin: Readonly<Record<string, string>>, version: string }
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  bin: Readonly<Record<string, string>>
+  version: string
+}
 const PROGRAM = join(ROOT, manifest.bin['fastify-bulwark'] ?? '')
 
 interface Ended { readonly status: number | null, readonly stdout: string, readonly stderr: string }
 
 /** The program that package.json names, in a process of its own. */
 function run (args: readonly string[], cwd = ROOT): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', cwd, env: { PATH: process.env['PATH'] } })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], {
+    encoding: 'utf8',
+    cwd,
+    env: { PATH: process.env['PATH'] },
+  })
   return { status, stdout, stderr }
 }
 
@@ -32,7 +39,14 @@ test('keygen prints one secret that the suite accepts, another each time, and no
 test('keygen prints as many as are asked for, and lines of a .env file', async (t) => {
   const three = run(['keygen', '--count', '3']).stdout.trimEnd().split('\n')
   t.equal(new Set(three).size, 3)
-  for (const args of [['--env'], ['--env', '--count', '2'], ['--count=2', '--name', 'JWT_ACCESS_SECRET', '--name=JWT_REFRESH_SECRET']]) {
+  for (
+    const args of [['--env'], ['--env', '--count', '2'], [
+      '--count=2',
+      '--name',
+      'JWT_ACCESS_SECRET',
+      '--name=JWT_REFRESH_SECRET',
+    ]]
+  ) {
     const { stdout, status } = run(['keygen', ...args])
     const parsed = parseEnv(stdout)
     t.equal(status, 0)
@@ -47,7 +61,8 @@ test('keygen prints key pairs that the keyring accepts', async (t) => {
   for (const alg of ['ES256', 'EdDSA', 'RS256'] as const) {
     const { stdout, stderr, status } = run(['keygen', '--alg', alg])
     t.same([status, stderr], [0, ''])
-    const [privatePem = '', publicPem = '', ...rest] = stdout.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----\n/g) ?? []
+    const [privatePem = '', publicPem = '', ...rest] =
+      stdout.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----\n/g) ?? []
     t.equal(privatePem + publicPem, stdout)
     t.same(rest, [])
     t.notOk('problems' in importKey(alg, privatePem, 'sign'), alg)
@@ -73,24 +88,47 @@ test('a file is new, for its owner only, and never overwritten', async (t) => {
   t.match(readFileSync(join(cwd, 'pair.pem.pub'), 'utf8'), /^-----BEGIN PUBLIC KEY/)
   mkdirSync(join(cwd, 'sub'))
   writeFileSync(join(cwd, 'sub', 'pair.pem.pub'), 'kept')
-  t.match(run(['keygen', '--alg', 'ES256', '--out', 'sub/pair.pem'], cwd), { status: 1, stdout: '', stderr: /pair\.pem\.pub/ })
+  t.match(run(['keygen', '--alg', 'ES256', '--out', 'sub/pair.pem'], cwd), {
+    status: 1,
+    stdout: '',
+    stderr: /pair\.pem\.pub/,
+  })
   t.notOk(existsSync(join(cwd, 'sub', 'pair.pem')), 'half a pair is not left behind')
   t.equal(readFileSync(join(cwd, 'sub', 'pair.pem.pub'), 'utf8'), 'kept')
 })
 
 test('help goes to stdout, and the version too', async (t) => {
-  for (const args of [['--help'], ['help']]) t.match(run(args), { status: 0, stderr: '', stdout: /Commands:\n {2}keygen/ })
-  for (const args of [['keygen', '-h'], ['keygen', '--nonsense', '--help']]) t.match(run(args), { status: 0, stderr: '', stdout: /Usage: fastify-bulwark keygen/ })
+  for (const args of [['--help'], ['help']])
+    {t.match(run(args), { status: 0, stderr: '', stdout: /Commands:\n {2}keygen/ })}
+  for (const args of [['keygen', '-h'], ['keygen', '--nonsense', '--help']])
+    {t.match(run(args), { status: 0, stderr: '', stdout: /Usage: fastify-bulwark keygen/ })}
   t.match(run(['--version']), { status: 0, stderr: '', stdout: `${manifest.version}\n` })
 })
 
 test('a wrong call is told what is wrong, prints nothing to stdout, and shows no value', async (t) => {
   const cases: [string[], RegExp][] = [
-    [['--cuont', '2'], /Unknown option "--cuont"\. Did you mean "--count"/], [['-x'], /Unknown option "-x"/], [['sup3r'], /Unexpected argument/], [['--', 'sup3r'], /Unexpected argument/],
-    [['--count'], /needs a value/], [['--count', ''], /needs a value/], [['--count', '0'], /1 to 100/], [['--count', '101'], /1 to 100/], [['--count', '1.5'], /1 to 100/], [['--count', '1e1'], /1 to 100/],
-    [['--count', '1', '--count', '2'], /given twice/], [['--env=yes'], /takes no value/], [['--env', '--count', '3'], /does not fit/], [['--env', '--name', 'A'], /Write one/],
-    [['--name', 'sup3r-x'], /not the name/], [['--name', 'A', '--name', 'A'], /given twice/], [['--name', 'A', '--count', '2'], /does not fit/],
-    [['--alg', 'sup3r'], /HS256, ES256/], [['--alg', 'ES256', '--count', '2'], /for secrets/], [['--alg', 'ES256', '--env'], /for secrets/], [['--out', ''], /needs a value/], [['--count', '-1'], /dash|needs a value|1 to 100/],
+    [['--cuont', '2'], /Unknown option "--cuont"\. Did you mean "--count"/],
+    [['-x'], /Unknown option "-x"/],
+    [['sup3r'], /Unexpected argument/],
+    [['--', 'sup3r'], /Unexpected argument/],
+    [['--count'], /needs a value/],
+    [['--count', ''], /needs a value/],
+    [['--count', '0'], /1 to 100/],
+    [['--count', '101'], /1 to 100/],
+    [['--count', '1.5'], /1 to 100/],
+    [['--count', '1e1'], /1 to 100/],
+    [['--count', '1', '--count', '2'], /given twice/],
+    [['--env=yes'], /takes no value/],
+    [['--env', '--count', '3'], /does not fit/],
+    [['--env', '--name', 'A'], /Write one/],
+    [['--name', 'sup3r-x'], /not the name/],
+    [['--name', 'A', '--name', 'A'], /given twice/],
+    [['--name', 'A', '--count', '2'], /does not fit/],
+    [['--alg', 'sup3r'], /HS256, ES256/],
+    [['--alg', 'ES256', '--count', '2'], /for secrets/],
+    [['--alg', 'ES256', '--env'], /for secrets/],
+    [['--out', ''], /needs a value/],
+    [['--count', '-1'], /dash|needs a value|1 to 100/],
   ]
   for (const [args, message] of cases) {
     const error: unknown = await keygen.run(args).then(() => null, (reason: unknown) => reason)
@@ -101,7 +139,11 @@ test('a wrong call is told what is wrong, prints nothing to stdout, and shows no
   }
   // The program itself, for what it does with any of them.
   const programs: [string[], RegExp][] = [
-    [[], /No command.*\nUsage/], [['keygne'], /Unknown command "keygne"\. Did you mean "keygen"/], [['nonsense'], /Commands: keygen/], [['--nonsense'], /Unknown option/], [['keygen', '--cuont', '2'], /Did you mean "--count"/],
+    [[], /No command.*\nUsage/],
+    [['keygne'], /Unknown command "keygne"\. Did you mean "keygen"/],
+    [['nonsense'], /Commands: keygen/],
+    [['--nonsense'], /Unknown option/],
+    [['keygen', '--cuont', '2'], /Did you mean "--count"/],
   ]
   for (const [args, message] of programs) {
     const { status, stdout, stderr } = run(args)

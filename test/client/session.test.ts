@@ -1,6 +1,7 @@
 // Tabs are clients of one origin in this process: they share the real BroadcastChannel, a lock manager and one service.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createSessionClient, type SessionClient, type SessionClientOptions, type SessionLocks } from 'fastify-bulwark/client'
+import { createSessionClient, type SessionClient, type SessionClientOptions,
+  type SessionLocks } from 'fastify-bulwark/client'
 import { test, type Test } from 'tap'
 import { until } from '../helpers/until.js'
 
@@ -13,7 +14,10 @@ let origins = 0
 const newOrigin = (): string => `https://s${++origins}.test`
 
 function problem (status: number, code: string, headers: Readonly<Record<string, string>> = {}): Response {
-  return new Response(JSON.stringify({ status, code }), { status, headers: { 'content-type': 'application/problem+json', ...headers } })
+  return new Response(JSON.stringify({ status, code }), {
+    status,
+    headers: { 'content-type': 'application/problem+json', ...headers },
+  })
 }
 
 type Answer = (request: Request) => Response | Promise<Response>
@@ -115,7 +119,11 @@ test('a request whose token has run out is sent again after one refresh, with it
   const world = new World()
   world.expired = true
   const { client, signedOut } = world.tab(t)
-  const response = await client.fetch('/projects', { method: 'POST', body: '{"a":1}', headers: { 'content-type': 'application/json', 'x-mine': '1' } })
+  const response = await client.fetch('/projects', {
+    method: 'POST',
+    body: '{"a":1}',
+    headers: { 'content-type': 'application/json', 'x-mine': '1' },
+  })
   t.equal(await response.text(), '{"a":1}')
   t.same(world.log, ['POST /projects', 'POST /auth/refresh', 'POST /projects'])
   t.same([...world.requests[2]?.headers ?? []], [['content-type', 'application/json'], ['x-mine', '1']])
@@ -126,15 +134,27 @@ test('a refresh goes to the own origin, follows no redirect, survives its tab an
   const world = new World()
   t.equal(await world.tab(t).client.refresh(), null)
   const { method, url, credentials, redirect, keepalive, body } = world.requests[0] ?? new Request('https://none.test')
-  t.same({ method, url, credentials, redirect, keepalive, body }, { method: 'POST', url: `${world.origin}/auth/refresh`, credentials: 'same-origin', redirect: 'error', keepalive: true, body: null })
+  t.same({ method, url, credentials, redirect, keepalive, body }, {
+    method: 'POST',
+    url: `${world.origin}/auth/refresh`,
+    credentials: 'same-origin',
+    redirect: 'error',
+    keepalive: true,
+    body: null,
+  })
 })
 
 test('50 requests that are refused at once share one refresh, and each is sent again once', async (t) => {
   const world = new World()
   world.expired = true
   const { client } = world.tab(t)
-  const responses = await Promise.all(Array.from({ length: 50 }, (_, index) => client.fetch(`/${index}`, { method: 'PUT', body: String(index) })))
-  t.same(await Promise.all(responses.map((response) => response.text())), Array.from({ length: 50 }, (_, index) => String(index)))
+  const responses = await Promise.all(
+    Array.from({ length: 50 }, (_, index) => client.fetch(`/${index}`, { method: 'PUT', body: String(index) })),
+  )
+  t.same(
+    await Promise.all(responses.map((response) => response.text())),
+    Array.from({ length: 50 }, (_, index) => String(index)),
+  )
   t.equal(world.count(), 1)
   for (let index = 0; index < 50; index++) t.equal(world.count(`PUT /${index}`), 2)
 })
@@ -146,7 +166,10 @@ test('a request that was on its way during a refresh is sent again without anoth
   let release = (): void => {}
   const late = new Promise<void>((resolve) => { release = resolve })
   world.answer = async ({ url }) => {
-    if (!url.endsWith('/slow') || world.count('GET /slow') > 1) return world.expired ? problem(401, 'TOKEN_EXPIRED') : new Response('ok')
+    if (!url.endsWith('/slow') || world.count('GET /slow') > 1)
+      {return world.expired
+        ? problem(401, 'TOKEN_EXPIRED')
+        : new Response('ok')}
     await late
     return problem(401, 'TOKEN_EXPIRED')
   }
@@ -170,15 +193,24 @@ test('a request is sent again once and no more, whatever the service says', asyn
 })
 
 test('no other refusal leads to a refresh', async (t) => {
-  const html = (): Response => new Response('<h1>Sign in to the hotel</h1>', { status: 401, headers: { 'content-type': 'text/html' } })
-  const json = (text: string): Response => new Response(text, { status: 401, headers: { 'content-type': 'application/problem+json' } })
+  const html = (): Response =>
+    new Response('<h1>Sign in to the hotel</h1>', { status: 401, headers: { 'content-type': 'text/html' } })
+  const json = (text: string): Response =>
+    new Response(text, { status: 401, headers: { 'content-type': 'application/problem+json' } })
   const table: [string, () => Response][] = [
-    ...['TOKEN_MISSING', 'TOKEN_INVALID', 'CREDENTIALS_INVALID', 'FRESH_AUTH_REQUIRED', 'token_expired', ''].map((code): [string, () => Response] => [code, () => problem(401, code)]),
+    ...['TOKEN_MISSING', 'TOKEN_INVALID', 'CREDENTIALS_INVALID', 'FRESH_AUTH_REQUIRED', 'token_expired', ''].map((
+      code,
+    ): [string, () => Response] => [code, () => problem(401, code)]),
     ['another status', () => problem(403, 'TOKEN_EXPIRED')],
     ['not the suite', html],
     ['JSON of something else', () => Response.json({ code: 'TOKEN_EXPIRED' }, { status: 401 })],
-    ['JSON of something else with a status', () => Response.json({ statusCode: 403, code: 'TOKEN_EXPIRED' }, { status: 401 })],
-    ...['', 'null', '[]', '"TOKEN_EXPIRED"', '{"code":["TOKEN_EXPIRED"]}', '{"code":'].map((text): [string, () => Response] => [`body ${text}`, () => json(text)]),
+    [
+      'JSON of something else with a status',
+      () => Response.json({ statusCode: 403, code: 'TOKEN_EXPIRED' }, { status: 401 }),
+    ],
+    ...['', 'null', '[]', '"TOKEN_EXPIRED"', '{"code":["TOKEN_EXPIRED"]}', '{"code":'].map((
+      text,
+    ): [string, () => Response] => [`body ${text}`, () => json(text)]),
   ]
   for (const [name, answer] of table) {
     const world = new World()
@@ -193,7 +225,8 @@ test('no other refusal leads to a refresh', async (t) => {
 
 test('a service without the errors plugin, which answers as Fastify does, is understood too', async (t) => {
   const world = new World()
-  const plain = (code: string): Response => Response.json({ statusCode: 401, code, error: 'Unauthorized', message: 'Token expired.' }, { status: 401 })
+  const plain = (code: string): Response =>
+    Response.json({ statusCode: 401, code, error: 'Unauthorized', message: 'Token expired.' }, { status: 401 })
   let [isExpired, isOver] = [true, false]
   world.answer = () => isExpired ? plain('TOKEN_EXPIRED') : new Response('me')
   world.refreshes.push(() => { isExpired = false; return Response.json({ user: {} }) }, () => plain('REFRESH_REUSED'))
@@ -215,7 +248,10 @@ test('a session that is over is told once in every tab, and the caller gets the 
     world.refreshes.push(...Array.from({ length: 20 }, () => refused))
     const first = world.tab(t)
     const responses = await Promise.all(Array.from({ length: 10 }, () => first.client.fetch('/me')))
-    t.same(await Promise.all(responses.map(async (response) => (await response.json() as { code: string }).code)), Array(10).fill(code))
+    t.same(
+      await Promise.all(responses.map(async (response) => (await response.json() as { code: string }).code)),
+      Array(10).fill(code),
+    )
     t.equal(world.count(), 1)
     await until('every tab has heard', () => tabs.every(({ signedOut }) => signedOut.length > 0))
     t.same(tabs.map(({ signedOut }) => signedOut), [[code], [code], [code]])
@@ -291,7 +327,11 @@ test('a refresh that fails twice rejects for every caller, signs nobody out, and
   world.refreshes.push(offline, offline)
   const { client, signedOut } = world.tab(t)
   const outcomes = await Promise.allSettled([client.fetch('/a'), client.fetch('/b'), client.refresh()])
-  t.same(outcomes.map((outcome) => outcome.status === 'rejected' && (outcome.reason as Error).name), ['TypeError', 'TypeError', 'TypeError'])
+  t.same(outcomes.map((outcome) => outcome.status === 'rejected' && (outcome.reason as Error).name), [
+    'TypeError',
+    'TypeError',
+    'TypeError',
+  ])
   t.equal(world.count(), 2)
   t.same(signedOut, [])
   t.equal((await client.fetch('/me')).status, 200)
@@ -327,7 +367,11 @@ test('a refresh that hangs is cut off and asked for once more, then given up', a
 
 test('a refresh whose refusal never ends, and a fetch that knows no signals, are cut off too', async (t) => {
   const world = new World()
-  const endless = (): Response => new Response(new ReadableStream({ pull: () => new Promise(() => {}) }), { status: 401, headers: { 'content-type': 'application/problem+json' } })
+  const endless = (): Response =>
+    new Response(new ReadableStream({ pull: () => new Promise(() => {}) }), {
+      status: 401,
+      headers: { 'content-type': 'application/problem+json' },
+    })
   world.refreshes.push(endless, endless, () => new Promise(() => {}), () => new Promise(() => {}))
   const { client, signedOut } = world.tab(t)
   await t.rejects(client.refresh(), { name: 'TimeoutError' })
@@ -408,7 +452,14 @@ test('another origin gets its requests as they are, and cannot cause a refresh',
   const world = new World()
   world.answer = () => problem(401, 'TOKEN_EXPIRED')
   const { client } = world.tab(t)
-  for (const url of ['https://evil.test/x', `${world.origin}.evil.test/x`, world.origin.replace('https', 'http'), '//evil.test/x']) {
+  for (
+    const url of [
+      'https://evil.test/x',
+      `${world.origin}.evil.test/x`,
+      world.origin.replace('https', 'http'),
+      '//evil.test/x',
+    ]
+  ) {
     t.equal((await client.fetch(url)).status, 401)
   }
   t.equal(world.count(), 0)
@@ -444,7 +495,10 @@ test('a tab that holds the lock and hangs does not stop the others', async (t) =
   world.expired = true
   const locks = fakeLocks()
   let release = (): void => {}
-  void locks.request('any', { signal: new AbortController().signal }, () => new Promise<void>((resolve) => { release = resolve }))
+  void locks.request('any', { signal: new AbortController().signal }, () =>
+    new Promise<void>((resolve) => {
+      release = resolve
+    }))
   t.equal((await world.tab(t, { locks }).client.fetch('/me')).status, 200)
   t.equal(world.count(), 1)
   release()
@@ -490,8 +544,15 @@ test('what other tabs send is checked, and a closed client hears nothing', async
   const world = new World()
   const [one, two] = [world.tab(t), world.tab(t)]
   const channel = new BroadcastChannel(`bulwark-session ${world.origin}/auth/refresh`)
-  t.teardown(() => { channel.close() })
-  for (const message of [null, 1, 'signed-out', {}, { type: 'signed-out' }, { type: 'signed-out', code: 1 }, { type: 'x', code: 'X' }]) channel.postMessage(message)
+  t.teardown(() => {
+    channel.close()
+  })
+  for (
+    const message of [null, 1, 'signed-out', {}, { type: 'signed-out' }, { type: 'signed-out', code: 1 }, {
+      type: 'x',
+      code: 'X',
+    }]
+  ) channel.postMessage(message)
   two.client.close()
   await sleep(20)
   t.same(one.signedOut, [])
@@ -507,7 +568,8 @@ test('paths are read against baseUrl, and a baseUrl that is none is refused', as
   await client.fetch('projects')
   await client.fetch(new URL(`${world.origin}/x`))
   t.same(world.log.slice(0, 2), ['GET /v1/projects', 'POST /v1/auth/renew'])
-  for (const baseUrl of ['', '/api', 'no url']) t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)
+  for (const baseUrl of ['', '/api', 'no url'])
+    {t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)}
 })
 
 test('a timeout that no grace could hold twice is refused', async (t) => {
@@ -534,7 +596,16 @@ test('without options it uses what the browser has: its fetch as it is then, its
   const locks = fakeLocks()
   let turns = 0
   t.intercept(globalThis, 'location' as never, { value: { href: `${world.origin}/app/` } as never })
-  t.intercept(globalThis, 'navigator' as never, { value: { locks: { request: (...args: Parameters<SessionLocks['request']>) => { turns++; return locks.request(...args) } } } as never })
+  t.intercept(globalThis, 'navigator' as never, {
+    value: {
+      locks: {
+        request: (...args: Parameters<SessionLocks['request']>) => {
+          turns++
+          return locks.request(...args)
+        },
+      },
+    } as never,
+  })
   const client = createSessionClient()
   t.teardown(() => { client.close() })
   t.intercept(globalThis, 'fetch', { value: world.fetch as typeof fetch })

@@ -6,7 +6,9 @@ import { test } from 'tap'
 import tseslint from 'typescript-eslint'
 import { ROOT } from '../helpers/root.js'
 
-const { default: rule } = await import(pathToFileURL(join(ROOT, 'scripts', 'eslint', 'no-sql-concat.js')).href) as { default: Rule.RuleModule }
+const { default: rule } = await import(pathToFileURL(join(ROOT, 'scripts', 'eslint', 'no-sql-concat.js')).href) as {
+  default: Rule.RuleModule
+}
 
 /** What the rule says to a piece of TypeScript. */
 function verdict (code: string): string[] {
@@ -90,15 +92,30 @@ test('a statement that is put together at run time is refused', async (t) => {
 })
 
 test('an unknown option of the rule is refused', async (t) => {
-  t.throws(() => new Linter().verify('', [{ plugins: { local: { rules: { rule } } }, rules: { 'local/rule': ['error', { import: [] }] } }]), /additional properties|Unexpected property/)
+  t.throws(
+    () =>
+      new Linter().verify('', [{
+        plugins: { local: { rules: { rule } } },
+        rules: { 'local/rule': ['error', { import: [] }] },
+      }]),
+    /additional properties|Unexpected property/,
+  )
 })
 
 test('`npm run lint` holds the rule over the example server and its tests', async (t) => {
   const eslint = new ESLint({ cwd: ROOT })
-  for (const file of ['example-server/repositories/users.ts', 'example-server/database/postgres.ts', 'test/example-server/database.test.ts']) {
+  for (
+    const file of [
+      'example-server/repositories/users.ts',
+      'example-server/database/postgres.ts',
+      'test/example-server/database.test.ts',
+    ]
+  ) {
     const config = await eslint.calculateConfigForFile(join(ROOT, file)) as { rules: Record<string, unknown[]> }
     t.match(config.rules['local/no-sql-concat'], [2], file)
   }
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+  }
   t.equal(scripts['lint'], 'eslint .')
 })

@@ -20,7 +20,11 @@ const databases: readonly (readonly [name: string, open: () => Promise<Database>
   ...(DATABASE_URL === undefined ? [] : [['Postgres', () => openDatabase({ url: DATABASE_URL })] as const]),
 ]
 
-const newUser = (email = `${randomUUID()}@example.com`): { email: string, fullName: string, passwordHash: string } => ({ email, fullName: 'Ada Lovelace', passwordHash: '$argon2id$x' })
+const newUser = (email = `${randomUUID()}@example.com`): { email: string, fullName: string, passwordHash: string } => ({
+  email,
+  fullName: 'Ada Lovelace',
+  passwordHash: '$argon2id$x',
+})
 
 for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
   test('processes that start at once on one Postgres all find the schema', SLOW, async (t) => {
@@ -96,15 +100,29 @@ async function projectsHold (t: Test, database: Database): Promise<void> {
 
   await t.test('a change touches what it names; null removes a description', async (t) => {
     const { id } = await projects.create(ada.id, { name: 'Notes', description: 'On the engine', status: 'paused' })
-    t.match(await projects.change(ada.id, id, { name: 'Notes G' }), { name: 'Notes G', description: 'On the engine', status: 'paused' })
-    t.match(await projects.change(ada.id, id, { status: 'done' }), { name: 'Notes G', description: 'On the engine', status: 'done' })
-    t.match(await projects.change(ada.id, id, { description: null }), { name: 'Notes G', description: null, status: 'done' })
+    t.match(await projects.change(ada.id, id, { name: 'Notes G' }), {
+      name: 'Notes G',
+      description: 'On the engine',
+      status: 'paused',
+    })
+    t.match(await projects.change(ada.id, id, { status: 'done' }), {
+      name: 'Notes G',
+      description: 'On the engine',
+      status: 'done',
+    })
+    t.match(await projects.change(ada.id, id, { description: null }), {
+      name: 'Notes G',
+      description: null,
+      status: 'done',
+    })
     await projects.remove(ada.id, id)
   })
 
   await t.test('projects are listed newest first, by status, up to the limit', async (t) => {
-    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active'], ['d', 'active']] as const) await projects.create(eve.id, { name, status })
-    const names = async (filter: Parameters<typeof projects.list>[1]): Promise<string> => (await projects.list(eve.id, filter)).map(({ name }) => name).join('')
+    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active'], ['d', 'active']] as const)
+      {await projects.create(eve.id, { name, status })}
+    const names = async (filter: Parameters<typeof projects.list>[1]): Promise<string> =>
+      (await projects.list(eve.id, filter)).map(({ name }) => name).join('')
     t.equal(await names({ limit: 10 }), 'dcba')
     t.equal(await names({ limit: 2 }), 'dc')
     t.equal(await names({ limit: 10, status: 'active' }), 'dca')
@@ -137,14 +155,34 @@ async function constraintsHaveMeanings (t: Test, database: Database): Promise<vo
   await t.test('a constraint that does not hold is a refusal with a meaning', async (t) => {
     const { id } = await createUsers(database).create(newUser())
     const nobody = randomUUID()
-    await t.rejects(createProjects(database).create(nobody, { name: 'orphan' }), { code: 'NOT_FOUND', statusCode: 404, cause: { code: '23503' } })
-    await t.rejects(database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, 'x', 'unknown']), { code: 'UNPROCESSABLE', cause: { code: '23514' } })
-    await t.rejects(database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, null, 'done']), { code: 'UNPROCESSABLE', cause: { code: '23502' } })
-    await t.rejects(database.query('insert into users (email, full_name, password_hash) select email, full_name, password_hash from users where id = $1', [id]), { code: 'CONFLICT', cause: { code: '23505' } })
+    await t.rejects(createProjects(database).create(nobody, { name: 'orphan' }), {
+      code: 'NOT_FOUND',
+      statusCode: 404,
+      cause: { code: '23503' },
+    })
+    await t.rejects(
+      database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, 'x', 'unknown']),
+      { code: 'UNPROCESSABLE', cause: { code: '23514' } },
+    )
+    await t.rejects(
+      database.query('insert into projects (owner_id, name, status) values ($1, $2, $3)', [id, null, 'done']),
+      { code: 'UNPROCESSABLE', cause: { code: '23502' } },
+    )
+    await t.rejects(
+      database.query(
+        'insert into users (email, full_name, password_hash) select email, full_name, password_hash from users where id = $1',
+        [id],
+      ),
+      { code: 'CONFLICT', cause: { code: '23505' } },
+    )
 
     await database.query('create table if not exists held (user_id uuid not null references users (id))')
     await database.query('insert into held values ($1)', [id])
-    await t.rejects(database.query('delete from users where id = $1', [id]), { code: 'CONFLICT', statusCode: 409, cause: { code: '23503' } })
+    await t.rejects(database.query('delete from users where id = $1', [id]), {
+      code: 'CONFLICT',
+      statusCode: 409,
+      cause: { code: '23503' },
+    })
     await database.query('drop table held')
     await database.query('delete from users where id = $1', [id])
   })
@@ -161,7 +199,11 @@ for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
     const database = await openDatabase({ url, statementTimeoutMs: 150 })
     t.teardown(() => database.close())
     const started = Date.now()
-    await t.rejects(database.query('select pg_sleep(5)'), { code: 'STORE_UNAVAILABLE', headers: { 'retry-after': '5' }, cause: { code: '57014' } })
+    await t.rejects(database.query('select pg_sleep(5)'), {
+      code: 'STORE_UNAVAILABLE',
+      headers: { 'retry-after': '5' },
+      cause: { code: '57014' },
+    })
     t.ok(Date.now() - started < 3000)
     t.match(await readStats(database), { users: Number })
   })
@@ -180,14 +222,20 @@ for (const url of DATABASE_URL === undefined ? [] : [DATABASE_URL]) {
     }
     const results = await Promise.allSettled([one.query(lock, [b.id]), two.query(lock, [a.id])])
     const failed = results.find(({ status }) => status === 'rejected') as PromiseRejectedResult
-    t.match(mapDatabaseError(failed.reason, lock), { code: 'STORE_UNAVAILABLE', headers: { 'retry-after': '1' }, cause: { code: '40P01' } })
+    t.match(mapDatabaseError(failed.reason, lock), {
+      code: 'STORE_UNAVAILABLE',
+      headers: { 'retry-after': '1' },
+      cause: { code: '40P01' },
+    })
     await one.query('rollback')
     await two.query('rollback')
   })
 }
 
 test('a Postgres that is not there is reported without its URL', SLOW, async (t) => {
-  const error = await t.rejects(openDatabase({ url: 'postgres://app:hunter2@127.0.0.1:1/app' }), { message: 'The database behind DATABASE_URL cannot be used.' })
+  const error = await t.rejects(openDatabase({ url: 'postgres://app:hunter2@127.0.0.1:1/app' }), {
+    message: 'The database behind DATABASE_URL cannot be used.',
+  })
   t.notMatch(inspect(error), /hunter2/)
 })
 
@@ -204,7 +252,10 @@ test('a PGlite directory keeps its data, and is open in one process at a time', 
   await second.close()
 
   writeFileSync(`${directory}.lock`, String(process.ppid))
-  await t.rejects(openDatabase({ directory }), { name: 'DatabaseInUseError', message: new RegExp(`Process ${process.ppid} `) })
+  await t.rejects(openDatabase({ directory }), {
+    name: 'DatabaseInUseError',
+    message: new RegExp(`Process ${process.ppid} `),
+  })
   t.ok(existsSync(`${directory}.lock`), 'the lock of the other process stays')
 })
 

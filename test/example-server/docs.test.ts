@@ -31,7 +31,9 @@ test('.env.example shows no secret that could be used', (t) => {
 
 /** As the page writes them: what answers GET also answers HEAD. */
 function readable (routes: readonly { readonly method: string, readonly url: string }[]): string[] {
-  return routes.filter(({ method }) => method !== 'HEAD').map(({ method, url }) => `${method.replace('HEAD|', '')} ${url}`).sort()
+  return routes.filter(({ method }) => method !== 'HEAD').map(({ method, url }) =>
+    `${method.replace('HEAD|', '')} ${url}`
+  ).sort()
 }
 
 test('the page lists exactly the routes that are served', SLOW, async (t) => {
@@ -45,8 +47,23 @@ test('every route but the documented ones asks for a session', SLOW, async (t) =
   const app = await startApp(t, await sharedDatabase(t), { MAIL_DIRECTORY: 'never-written-to' })
   const open = app.security.posture().routes.filter(({ security }) => security.auth?.access !== 'required')
   t.same(readable(open), [
-    'GET /', 'GET /.well-known/security.txt', 'GET /assets/api.js', 'GET /assets/app.js', 'GET /assets/icon.svg', 'GET /assets/session.js', 'GET /assets/style.css', 'GET /favicon.ico',
-    'GET /healthz', 'GET /open/stats', 'GET /readyz', 'POST /auth/forgot-password', 'POST /auth/login', 'POST /auth/logout', 'POST /auth/refresh', 'POST /auth/register',
-    'POST /auth/reset-password', 'POST /reports/csp',
+    'GET /',
+    'GET /.well-known/security.txt',
+    'GET /assets/api.js',
+    'GET /assets/app.js',
+    'GET /assets/icon.svg',
+    'GET /assets/session.js',
+    'GET /assets/style.css',
+    'GET /favicon.ico',
+    'GET /healthz',
+    'GET /open/stats',
+    'GET /readyz',
+    'POST /auth/forgot-password',
+    'POST /auth/login',
+    'POST /auth/logout',
+    'POST /auth/refresh',
+    'POST /auth/register',
+    'POST /auth/reset-password',
+    'POST /reports/csp',
   ])
 })

@@ -54,7 +54,11 @@ export async function sharedDatabase (t: Test): Promise<Database> {
   return database
 }
 
-export async function startApp (t: Test, database: Database, variables: Readonly<Record<string, string>> = {}): Promise<App> {
+export async function startApp (
+  t: Test,
+  database: Database,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<App> {
   const app = await buildApp(testConfig(variables), database, { logger: false })
   await app.ready()
   t.teardown(() => app.close())
@@ -70,7 +74,8 @@ export class CookieJar {
       const [pair = '', ...attributes] = header.split('; ')
       const name = pair.slice(0, pair.indexOf('='))
       const value = pair.slice(name.length + 1)
-      const read = (attribute: string): string | undefined => attributes.find((text) => text.toLowerCase().startsWith(`${attribute}=`))?.slice(attribute.length + 1)
+      const read = (attribute: string): string | undefined =>
+        attributes.find((text) => text.toLowerCase().startsWith(`${attribute}=`))?.slice(attribute.length + 1)
       if (read('max-age') === '0' || value === '') this.#cookies.delete(name)
       else this.#cookies.set(name, { value, path: read('path') ?? '/' })
     }
@@ -78,7 +83,9 @@ export class CookieJar {
 
   /** The Cookie header for a path, or null. */
   header (path: string): string | null {
-    const pairs = [...this.#cookies].filter(([, cookie]) => path.startsWith(cookie.path)).map(([name, { value }]) => `${name}=${value}`)
+    const pairs = [...this.#cookies].filter(([, cookie]) => path.startsWith(cookie.path)).map(([name, { value }]) =>
+      `${name}=${value}`
+    )
     return pairs.length === 0 ? null : pairs.join('; ')
   }
 
@@ -112,7 +119,11 @@ export class Visitor {
     this.address = address ?? `192.0.2.${++Visitor.#count}`
   }
 
-  async send (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', url: string, { body, headers }: Call = {}): Promise<LightMyRequestResponse> {
+  async send (
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    url: string,
+    { body, headers }: Call = {},
+  ): Promise<LightMyRequestResponse> {
     const cookie = this.jar.header(url)
     const res = await this.#app.inject({
       method,
@@ -140,7 +151,8 @@ export async function member (app: App, email: string): Promise<Visitor> {
   const visitor = new Visitor(app)
   const registered = await visitor.register(email)
   const signedIn = await visitor.login(email)
-  if (registered.statusCode !== 201 || signedIn.statusCode !== 200) throw new Error(`no account for ${email}: ${registered.statusCode} ${signedIn.statusCode} ${signedIn.body}`)
+  if (registered.statusCode !== 201 || signedIn.statusCode !== 200)
+    {throw new Error(`no account for ${email}: ${registered.statusCode} ${signedIn.statusCode} ${signedIn.body}`)}
   return visitor
 }
 
@@ -155,7 +167,8 @@ export interface Letter { readonly name: string, readonly text: string }
 export async function letters (directory: string, count: number): Promise<readonly Letter[]> {
   for (let tries = 0; tries < 200; tries++) {
     const names = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith('.eml'))
-    if (names.length >= count) return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))
+    if (names.length >= count)
+      {return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))}
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   throw new Error(`no ${count} letters came`)

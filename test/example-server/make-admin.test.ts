@@ -28,14 +28,26 @@ test('make-admin gives a registered user the role, in development and while the 
 
   const again = new Program(t, 'main.js', { cwd, env })
   const admin = new Client(await again.listening())
-  t.match(await admin.send('POST', '/auth/login', credentials), { status: 200, body: { user: { roles: ['user', 'admin'] } } }, 'the account outlived the restart')
-  t.match(await admin.send('GET', '/admin/users'), { status: 200, body: [{ email: 'ada@example.com', roles: ['user', 'admin'] }] })
+  t.match(await admin.send('POST', '/auth/login', credentials), {
+    status: 200,
+    body: { user: { roles: ['user', 'admin'] } },
+  }, 'the account outlived the restart')
+  t.match(await admin.send('GET', '/admin/users'), {
+    status: 200,
+    body: [{ email: 'ada@example.com', roles: ['user', 'admin'] }],
+  })
   t.equal(await again.end('SIGTERM'), 0)
 })
 
 test('make-admin refuses what it cannot do, with a message and without a stack', SLOW, async (t) => {
   const production = {
-    ...SECRETS, NODE_ENV: 'production', DATABASE_URL: 'postgres://127.0.0.1:1/app', REDIS_URL: 'redis://127.0.0.1:1', PUBLIC_ORIGIN: 'https://api.example.com', ALLOWED_HOSTS: 'api.example.com', TRUSTED_PROXIES: 'none',
+    ...SECRETS,
+    NODE_ENV: 'production',
+    DATABASE_URL: 'postgres://127.0.0.1:1/app',
+    REDIS_URL: 'redis://127.0.0.1:1',
+    PUBLIC_ORIGIN: 'https://api.example.com',
+    ALLOWED_HOSTS: 'api.example.com',
+    TRUSTED_PROXIES: 'none',
   }
   const cases = [
     ['no address', {}, [], /^Usage: /],

@@ -30,15 +30,29 @@ const COOKIES = { cookie: 'access=x; refresh=y' }
 const get = (url: string, headers: Readonly<Record<string, string>> = {}): Promise<LightMyRequestResponse> =>
   getFrom(app, url, headers)
 
-const getFrom = (server: App, url: string, headers: Readonly<Record<string, string>> = {}): Promise<LightMyRequestResponse> =>
-  server.inject({ url, headers: { host: 'localhost', ...headers } })
+const getFrom = (
+  server: App,
+  url: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<LightMyRequestResponse> => server.inject({ url, headers: { host: 'localhost', ...headers } })
 
 const NONCE = /^[A-Za-z0-9+/]{24}$/
 
 function policyOf (nonce: string): string {
   return [
-    "default-src 'none'", `script-src 'nonce-${nonce}' 'strict-dynamic'`, `style-src 'nonce-${nonce}'`, "img-src 'self'", "connect-src 'self'", "object-src 'none'",
-    "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'", 'report-uri /reports/csp', 'report-to csp',
+    "default-src 'none'",
+    `script-src 'nonce-${nonce}' 'strict-dynamic'`,
+    `style-src 'nonce-${nonce}'`,
+    "img-src 'self'",
+    "connect-src 'self'",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+    'report-uri /reports/csp',
+    'report-to csp',
   ].join(';')
 }
 
@@ -61,8 +75,12 @@ test('the page', SLOW, async (t) => {
       t.match(nonce, NONCE)
       t.equal(res.headers['reporting-endpoints'], 'csp="/reports/csp"')
       assertHeaders(t, res.headers, {
-        ...API_HEADERS, 'referrer-policy': 'strict-origin-when-cross-origin', 'content-security-policy': policyOf(nonce),
-        'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store', 'set-cookie': null,
+        ...API_HEADERS,
+        'referrer-policy': 'strict-origin-when-cross-origin',
+        'content-security-policy': policyOf(nonce),
+        'content-type': 'text/html; charset=utf-8',
+        'cache-control': 'no-store',
+        'set-cookie': null,
       })
     }
   })
@@ -90,17 +108,36 @@ test('the page', SLOW, async (t) => {
   await t.test('loads files that are exactly what the page was made for', async (t) => {
     const html = (await get('/')).body
     const loaded = [...tagsOf(html, 'script'), ...tagsOf(html, 'link').filter(({ rel }) => rel !== 'icon')]
-    t.same(loaded.map(({ src, href }) => src ?? href).sort(), ['/assets/api.js', '/assets/app.js', '/assets/session.js', '/assets/style.css'])
+    t.same(loaded.map(({ src, href }) => src ?? href).sort(), [
+      '/assets/api.js',
+      '/assets/app.js',
+      '/assets/session.js',
+      '/assets/style.css',
+    ])
     for (const { src, href, integrity } of loaded) {
       const served = await get(src ?? href ?? '')
       t.equal(integrity, `sha384-${createHash('sha384').update(served.rawPayload).digest('base64')}`, src ?? href ?? '')
     }
-    const imports = Object.fromEntries(FILES.map((file) => [file, [...source(file).matchAll(/^import .* from '([^']+)'/gm)].map(([, imported]) => imported)]))
-    t.same(imports, { 'api.js': ['./session.js'], 'app.js': ['./api.js'], 'icon.svg': [], 'session.js': [], 'style.css': [] }, 'and imports no file that has no integrity here')
+    const imports = Object.fromEntries(
+      FILES.map((file) => [
+        file,
+        [...source(file).matchAll(/^import .* from '([^']+)'/gm)].map(([, imported]) => imported),
+      ]),
+    )
+    t.same(imports, {
+      'api.js': ['./session.js'],
+      'app.js': ['./api.js'],
+      'icon.svg': [],
+      'session.js': [],
+      'style.css': [],
+    }, 'and imports no file that has no integrity here')
   })
 
   await t.test('answers HEAD like GET, without the body', async (t) => {
-    const [head, full] = [await app.inject({ method: 'HEAD', url: '/', headers: { host: 'localhost' } }), await get('/')]
+    const [head, full] = [
+      await app.inject({ method: 'HEAD', url: '/', headers: { host: 'localhost' } }),
+      await get('/'),
+    ]
     t.equal(head.statusCode, 200)
     t.equal(head.body, '')
     t.equal(head.headers['content-length'], String(full.rawPayload.length))
@@ -110,10 +147,21 @@ test('the page', SLOW, async (t) => {
   await t.test('can send no password in a URL, and every form works on this origin only', async (t) => {
     const forms = tagsOf((await get('/')).body, 'form')
     t.same(forms.map(({ method, action }) => `${method} ${action}`).sort(), [
-      'post /auth/forgot-password', 'post /auth/login', 'post /auth/logout', 'post /auth/register', 'post /auth/reset-password', 'post /me/password', 'post /projects',
+      'post /auth/forgot-password',
+      'post /auth/login',
+      'post /auth/logout',
+      'post /auth/register',
+      'post /auth/reset-password',
+      'post /me/password',
+      'post /projects',
     ])
     for (const url of ['/auth/login', '/auth/register']) {
-      const res = await app.inject({ method: 'POST', url, headers: { host: 'localhost', origin: 'http://localhost', 'content-type': 'application/x-www-form-urlencoded' }, payload: 'email=a%40example.com&password=x' })
+      const res = await app.inject({
+        method: 'POST',
+        url,
+        headers: { host: 'localhost', origin: 'http://localhost', 'content-type': 'application/x-www-form-urlencoded' },
+        payload: 'email=a%40example.com&password=x',
+      })
       t.equal(res.statusCode, 415, `${url}: without its script the form does nothing`)
     }
   })
@@ -121,9 +169,19 @@ test('the page', SLOW, async (t) => {
   await t.test('gives every field a label and says what fills it in', async (t) => {
     const html = (await get('/')).body
     const labelled = [...html.matchAll(/<label[^>]*>(.*?)<\/label>/gs)].map(([, text]) => text).join('')
-    for (const name of ['input', 'select', 'textarea']) t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)
+    for (const name of ['input', 'select', 'textarea'])
+      {t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)}
     t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), [
-      'new-password', 'username', 'current-password', 'username', 'name', 'username', 'new-password', 'off', 'current-password', 'new-password',
+      'new-password',
+      'username',
+      'current-password',
+      'username',
+      'name',
+      'username',
+      'new-password',
+      'off',
+      'current-password',
+      'new-password',
     ])
     t.match(html, /role="status"[^]*role="alert"/)
     t.match(html, /<html lang="en">/)
@@ -131,9 +189,23 @@ test('the page', SLOW, async (t) => {
 
   await t.test('tells the service what its policy stopped', async (t) => {
     const seen: unknown[] = []
-    app.security.events.on('csp_violation', ({ directive, blocked, disposition }) => { seen.push({ directive, blocked, disposition }) })
-    const payload = JSON.stringify([{ type: 'csp-violation', body: { effectiveDirective: 'script-src-elem', blockedURL: 'https://evil.example/x.js?token=1', disposition: 'enforce' } }])
-    const res = await app.inject({ method: 'POST', url: '/reports/csp', headers: { host: 'localhost', 'content-type': 'application/reports+json' }, payload })
+    app.security.events.on('csp_violation', ({ directive, blocked, disposition }) => {
+      seen.push({ directive, blocked, disposition })
+    })
+    const payload = JSON.stringify([{
+      type: 'csp-violation',
+      body: {
+        effectiveDirective: 'script-src-elem',
+        blockedURL: 'https://evil.example/x.js?token=1',
+        disposition: 'enforce',
+      },
+    }])
+    const res = await app.inject({
+      method: 'POST',
+      url: '/reports/csp',
+      headers: { host: 'localhost', 'content-type': 'application/reports+json' },
+      payload,
+    })
     t.equal(res.statusCode, 204)
     t.same(seen, [{ directive: 'script-src-elem', blocked: 'https://evil.example', disposition: 'enforce' }])
   })
@@ -141,7 +213,11 @@ test('the page', SLOW, async (t) => {
 
 test('the page\'s files', SLOW, async (t) => {
   await t.test('are all served, with their types, to be asked for again each time', async (t) => {
-    const types: Record<string, string> = { js: 'application/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' }
+    const types: Record<string, string> = {
+      js: 'application/javascript; charset=utf-8',
+      css: 'text/css; charset=utf-8',
+      svg: 'image/svg+xml',
+    }
     t.same(FILES, ['api.js', 'app.js', 'icon.svg', 'session.js', 'style.css'])
     for (const file of FILES) {
       for (const headers of [{}, COOKIES]) {
@@ -150,8 +226,13 @@ test('the page\'s files', SLOW, async (t) => {
         t.equal(res.body, source(file))
         t.match(res.headers.etag, /^W\/"/)
         assertHeaders(t, res.headers, {
-          'content-type': types[file.slice(file.indexOf('.') + 1)] ?? '', 'cache-control': 'public, max-age=0', 'cross-origin-resource-policy': 'same-origin',
-          'x-content-type-options': 'nosniff', 'content-security-policy': /^default-src 'none';/, 'set-cookie': null, 'access-control-allow-origin': null,
+          'content-type': types[file.slice(file.indexOf('.') + 1)] ?? '',
+          'cache-control': 'public, max-age=0',
+          'cross-origin-resource-policy': 'same-origin',
+          'x-content-type-options': 'nosniff',
+          'content-security-policy': /^default-src 'none';/,
+          'set-cookie': null,
+          'access-control-allow-origin': null,
         })
       }
     }
@@ -161,10 +242,19 @@ test('the page\'s files', SLOW, async (t) => {
   await t.test('are not sent again when they have not changed, and the 304 has its headers', async (t) => {
     const { etag } = (await get('/assets/app.js')).headers
     for (const method of ['GET', 'HEAD'] as const) {
-      const res = await app.inject({ method, url: '/assets/app.js', headers: { host: 'localhost', 'if-none-match': String(etag) } })
+      const res = await app.inject({
+        method,
+        url: '/assets/app.js',
+        headers: { host: 'localhost', 'if-none-match': String(etag) },
+      })
       t.equal(res.statusCode, 304)
       t.equal(res.body, '')
-      assertHeaders(t, res.headers, { ...API_HEADERS, 'referrer-policy': /./, 'content-security-policy': /^default-src 'none';/, 'cache-control': 'public, max-age=0' })
+      assertHeaders(t, res.headers, {
+        ...API_HEADERS,
+        'referrer-policy': /./,
+        'content-security-policy': /^default-src 'none';/,
+        'cache-control': 'public, max-age=0',
+      })
     }
     t.equal((await get('/assets/app.js', { 'if-none-match': 'W/"other"' })).statusCode, 200)
     const head = await app.inject({ method: 'HEAD', url: '/assets/app.js', headers: { host: 'localhost' } })
@@ -177,17 +267,56 @@ test('the page\'s files', SLOW, async (t) => {
     t.equal(headers['ratelimit-policy'], '"files";q=1000;w=900')
   })
 
-  await t.test('can be got by other origins with nobody\'s cookies only', async (t) => {
-    t.equal((await get('/assets/app.js', { ...COOKIES, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'script' })).statusCode, 403)
+  await t.test("can be got by other origins with nobody's cookies only", async (t) => {
+    t.equal(
+      (await get('/assets/app.js', {
+        ...COOKIES,
+        'sec-fetch-site': 'cross-site',
+        'sec-fetch-mode': 'no-cors',
+        'sec-fetch-dest': 'script',
+      })).statusCode,
+      403,
+    )
   })
 
   await t.test('are the only ones: no other spelling of a URL leads to a file', async (t) => {
     const paths = [
-      '/assets', '/assets/', '/assets/.', '/assets/..', '/assets/index.html', '/index.html', '/public/index.html', '/assets/app.js/', '/assets//app.js', '//assets/app.js',
-      '/assets/APP.JS', '/Assets/app.js', '/assets/app.js%00', '/assets/app.js%00.css', '/assets/app.js.map', '/assets/*', '/assets/%2a', '/assets/.env', '/assets/.git/config',
-      '/assets/../index.html', '/assets/..%2findex.html', '/assets/..%2Findex.html', '/assets/%2e%2e/index.html', '/assets/%2e%2e%2findex.html', '/assets/%252e%252e%252findex.html',
-      '/assets/..%5cindex.html', '/assets/..\\index.html', '/assets/....//index.html', '/assets/%c0%ae%c0%ae/index.html', '/assets/..;/index.html',
-      '/assets/..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd', '/assets/../../../../../../etc/passwd', '/assets/%2fetc%2fpasswd', '/assets//etc/passwd', '/../package.json', '/.env',
+      '/assets',
+      '/assets/',
+      '/assets/.',
+      '/assets/..',
+      '/assets/index.html',
+      '/index.html',
+      '/public/index.html',
+      '/assets/app.js/',
+      '/assets//app.js',
+      '//assets/app.js',
+      '/assets/APP.JS',
+      '/Assets/app.js',
+      '/assets/app.js%00',
+      '/assets/app.js%00.css',
+      '/assets/app.js.map',
+      '/assets/*',
+      '/assets/%2a',
+      '/assets/.env',
+      '/assets/.git/config',
+      '/assets/../index.html',
+      '/assets/..%2findex.html',
+      '/assets/..%2Findex.html',
+      '/assets/%2e%2e/index.html',
+      '/assets/%2e%2e%2findex.html',
+      '/assets/%252e%252e%252findex.html',
+      '/assets/..%5cindex.html',
+      '/assets/..\\index.html',
+      '/assets/....//index.html',
+      '/assets/%c0%ae%c0%ae/index.html',
+      '/assets/..;/index.html',
+      '/assets/..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd',
+      '/assets/../../../../../../etc/passwd',
+      '/assets/%2fetc%2fpasswd',
+      '/assets//etc/passwd',
+      '/../package.json',
+      '/.env',
     ]
     const port = Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port)
     for (const path of paths) {
@@ -195,18 +324,32 @@ test('the page\'s files', SLOW, async (t) => {
       const res = await rawResponse(port, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
       t.ok(res.status === 404 || res.status === 400, `${path}: ${res.status}`)
       t.equal((JSON.parse(res.body) as { status: number }).status, res.status)
-      assertHeaders(t, res.headers, { 'content-type': /^application\/problem\+json/, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'content-security-policy': /^default-src 'none';/ })
+      assertHeaders(t, res.headers, {
+        'content-type': /^application\/problem\+json/,
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+        'content-security-policy': /^default-src 'none';/,
+      })
     }
   })
 
   await t.test('are read only, and whole', async (t) => {
-    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const) t.equal((await app.inject({ method, url: '/assets/app.js', headers: { host: 'localhost' } })).statusCode, 405, method)
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const)
+      {t.equal(
+        (await app.inject({ method, url: '/assets/app.js', headers: { host: 'localhost' } })).statusCode,
+        405,
+        method,
+      )}
     t.equal((await get('/assets/app.js', { range: 'bytes=0-4' })).statusCode, 200)
   })
 
   await t.test('write into the document as text only, load nothing else and keep nothing', async (t) => {
     for (const file of FILES.filter((name) => name.endsWith('.js'))) {
-      t.notMatch(source(file), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|setHTML|srcdoc|DOMParser|createContextualFragment|\bimport\(|localStorage|sessionStorage|document\.cookie|https?:/, file)
+      t.notMatch(
+        source(file),
+        /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|setHTML|srcdoc|DOMParser|createContextualFragment|\bimport\(|localStorage|sessionStorage|document\.cookie|https?:/,
+        file,
+      )
     }
     t.notMatch(source('style.css'), /@import|url\(|expression/)
     t.notMatch(source('icon.svg'), /<script|\son\w+=|style|href/)
@@ -214,15 +357,22 @@ test('the page\'s files', SLOW, async (t) => {
 })
 
 test('the page and its files are open, the API stays as it was', SLOW, async (t) => {
-  const documents = app.security.posture().routes.filter(({ security }) => security.headers !== false && security.headers?.profile === 'document')
+  const documents = app.security.posture().routes.filter(({ security }) =>
+    security.headers !== false && security.headers?.profile === 'document'
+  )
   t.same(documents.map(({ method, url }) => `${method} ${url}`).sort(), [
-    ...['/', '/favicon.ico', ...FILES.map((file) => `/assets/${file}`)].flatMap((url) => [`GET ${url}`, `HEAD ${url}`]).sort(),
+    ...['/', '/favicon.ico', ...FILES.map((file) => `/assets/${file}`)].flatMap((url) => [`GET ${url}`, `HEAD ${url}`])
+      .sort(),
   ])
   for (const { url, security } of documents) t.equal(security.auth?.access, 'public', url)
   for (const [url, status] of [['/me', 401], ['/healthz', 200], ['/open/stats', 200]] as const) {
     const res = await get(url, { accept: 'text/html' })
     t.equal(res.statusCode, status)
-    assertHeaders(t, res.headers, { 'content-security-policy': /^default-src 'none';base-uri 'none';form-action 'none';/, 'referrer-policy': 'no-referrer', 'content-type': /json/ })
+    assertHeaders(t, res.headers, {
+      'content-security-policy': /^default-src 'none';base-uri 'none';form-action 'none';/,
+      'referrer-policy': 'no-referrer',
+      'content-type': /json/,
+    })
   }
 })
 
@@ -236,7 +386,13 @@ test('security.txt', SLOW, async (t) => {
   })
 
   await t.test('names the contact, an end within the year, and where it belongs', async (t) => {
-    const res = await getFrom(await startApp(t, database, { SECURITY_CONTACT: 'mailto:security@example.com', PUBLIC_ORIGIN: 'https://api.example.com' }), PATH)
+    const res = await getFrom(
+      await startApp(t, database, {
+        SECURITY_CONTACT: 'mailto:security@example.com',
+        PUBLIC_ORIGIN: 'https://api.example.com',
+      }),
+      PATH,
+    )
     t.equal(res.headers['content-type'], 'text/plain; charset=utf-8')
     const fields = new Map(res.body.trimEnd().split('\n').map((line) => line.split(/: (.*)/, 2) as [string, string]))
     t.same([...fields.keys()], ['Contact', 'Expires', 'Canonical', 'Preferred-Languages'])
@@ -247,10 +403,21 @@ test('security.txt', SLOW, async (t) => {
   })
 
   await t.test('says nothing of an origin that is not set', async (t) => {
-    t.notMatch((await getFrom(await startApp(t, database, { SECURITY_CONTACT: 'https://example.com/report' }), PATH)).body, 'Canonical')
+    t.notMatch(
+      (await getFrom(await startApp(t, database, { SECURITY_CONTACT: 'https://example.com/report' }), PATH)).body,
+      'Canonical',
+    )
   })
 
-  for (const contact of ['security@example.com', 'http://example.com', 'mailto:a@example.com\nExpires: never', 'mailto:', 'javascript:alert(1)']) {
+  for (
+    const contact of [
+      'security@example.com',
+      'http://example.com',
+      'mailto:a@example.com\nExpires: never',
+      'mailto:',
+      'javascript:alert(1)',
+    ]
+  ) {
     t.throws(() => testConfig({ SECURITY_CONTACT: contact }), { code: 'BULWARK_CONFIG' }, JSON.stringify(contact))
   }
 })

@@ -21,10 +21,22 @@ export class Program {
   readonly #child: ChildProcess
   readonly #ended: Promise<unknown>
 
-  constructor (t: Test, file: string, { cwd, env, args = [] }: { cwd: string, env: Readonly<Record<string, string>>, args?: readonly string[] }) {
-    this.#child = spawn(process.execPath, [join(PROGRAMS, file), ...args], { cwd, env: { PATH: process.env['PATH'] ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => { this.stdout += text })
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.stderr += text })
+  constructor (
+    t: Test,
+    file: string,
+    { cwd, env, args = [] }: { cwd: string, env: Readonly<Record<string, string>>, args?: readonly string[] },
+  ) {
+    this.#child = spawn(process.execPath, [join(PROGRAMS, file), ...args], {
+      cwd,
+      env: { PATH: process.env['PATH'] ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
     this.#ended = once(this.#child, 'close')
     t.teardown(() => this.#child.kill('SIGKILL'))
   }
@@ -58,7 +70,9 @@ export class Program {
 
   /** The log, one object a line. */
   log (): Record<string, unknown>[] {
-    return this.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>)
+    return this.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) =>
+      JSON.parse(line) as Record<string, unknown>
+    )
   }
 }
 
@@ -81,7 +95,11 @@ export class Client {
     const cookie = this.jar.header(path)
     const res = await fetch(this.#origin + path, {
       method,
-      headers: { origin: this.#origin, ...(cookie !== null && { cookie }), ...(body !== undefined && { 'content-type': 'application/json' }) },
+      headers: {
+        origin: this.#origin,
+        ...(cookie !== null && { cookie }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
     this.jar.store(res.headers.getSetCookie())

@@ -16,9 +16,19 @@ test('projects', SLOW, async (t) => {
     const created = await ada.send('POST', '/projects', { body: { name: 'Engine', description: 'Line one\nLine two' } })
     t.equal(created.statusCode, 201, created.body)
     const { id } = created.json<ProjectBody>()
-    t.match(created.json(), { name: 'Engine', description: 'Line one\nLine two', status: 'active', createdAt: /Z$/, updatedAt: /Z$/ })
+    t.match(created.json(), {
+      name: 'Engine',
+      description: 'Line one\nLine two',
+      status: 'active',
+      createdAt: /Z$/,
+      updatedAt: /Z$/,
+    })
     t.same((await ada.send('GET', `/projects/${id}`)).json(), created.json())
-    t.match((await ada.send('PATCH', `/projects/${id}`, { body: { status: 'done', description: null } })).json(), { name: 'Engine', description: null, status: 'done' })
+    t.match((await ada.send('PATCH', `/projects/${id}`, { body: { status: 'done', description: null } })).json(), {
+      name: 'Engine',
+      description: null,
+      status: 'done',
+    })
     const removed = await ada.send('DELETE', `/projects/${id}`)
     t.equal(removed.statusCode, 204)
     t.equal(removed.body, '')
@@ -31,7 +41,10 @@ test('projects', SLOW, async (t) => {
     const never = '00000000-0000-4000-8000-000000000000'
     for (const method of ['GET', 'PATCH', 'DELETE'] as const) {
       const body = method === 'PATCH' ? { body: { name: 'Mine' } } : {}
-      const [theirs, none] = [await eve.send(method, `/projects/${id}`, body), await eve.send(method, `/projects/${never}`, body)]
+      const [theirs, none] = [
+        await eve.send(method, `/projects/${id}`, body),
+        await eve.send(method, `/projects/${never}`, body),
+      ]
       t.equal(theirs.statusCode, 404, method)
       const withoutInstance = (text: string): unknown => ({ ...JSON.parse(text) as object, instance: null })
       t.same(withoutInstance(theirs.body), withoutInstance(none.body), 'the answers do not differ')
@@ -41,7 +54,10 @@ test('projects', SLOW, async (t) => {
   })
 
   await t.test('nobody reads or writes projects without signing in', async (t) => {
-    const calls = [['GET', '/projects'], ['POST', '/projects'], ['GET', '/projects/1'], ['PATCH', '/projects/1'], ['DELETE', '/projects/1']] as const
+    const calls = [['GET', '/projects'], ['POST', '/projects'], ['GET', '/projects/1'], ['PATCH', '/projects/1'], [
+      'DELETE',
+      '/projects/1',
+    ]] as const
     for (const [method, url] of calls) {
       const res = await new Visitor(app).send(method, url, method === 'POST' || method === 'PATCH' ? { body: {} } : {})
       t.equal(res.statusCode, 401, `${method} ${url}`)
@@ -49,9 +65,11 @@ test('projects', SLOW, async (t) => {
     }
   })
 
-  await t.test('the list is the caller\'s own, newest first, by status and up to the limit', async (t) => {
-    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active']] as const) await eve.send('POST', '/projects', { body: { name, status } })
-    const names = async (query: string): Promise<string> => (await eve.send('GET', `/projects${query}`)).json<ProjectBody[]>().map(({ name }) => name).join('')
+  await t.test("the list is the caller's own, newest first, by status and up to the limit", async (t) => {
+    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active']] as const)
+      {await eve.send('POST', '/projects', { body: { name, status } })}
+    const names = async (query: string): Promise<string> =>
+      (await eve.send('GET', `/projects${query}`)).json<ProjectBody[]>().map(({ name }) => name).join('')
     t.equal(await names(''), 'cba')
     t.equal(await names('?status=active'), 'ca')
     t.equal(await names('?limit=1'), 'c')
@@ -60,7 +78,20 @@ test('projects', SLOW, async (t) => {
   })
 
   await t.test('a query that breaks a rule is refused', async (t) => {
-    for (const query of ['limit=0', 'limit=101', 'limit=1.5', 'limit=x', 'limit=', 'status=', 'status=secret', 'limit=1&limit=2', 'owner=1', 'status=active%00']) {
+    for (
+      const query of [
+        'limit=0',
+        'limit=101',
+        'limit=1.5',
+        'limit=x',
+        'limit=',
+        'status=',
+        'status=secret',
+        'limit=1&limit=2',
+        'owner=1',
+        'status=active%00',
+      ]
+    ) {
       t.equal((await eve.send('GET', `/projects?${query}`)).statusCode, 400, query)
     }
   })
@@ -68,13 +99,32 @@ test('projects', SLOW, async (t) => {
   await t.test('a body that breaks a rule is refused', async (t) => {
     const { id } = (await ada.send('POST', '/projects', { body: { name: 'Target' } })).json<ProjectBody>()
     const bad: readonly Record<string, unknown>[] = [
-      { name: '' }, { name: ' x' }, { name: '\0' }, { name: 'a\nb' }, { name: '\ud800' }, { name: 'n'.repeat(101) }, { name: 1 }, { name: null },
-      { name: 'x', status: 'secret' }, { name: 'x', description: 'd'.repeat(2001) }, { name: 'x', description: 'a\0b' },
-      { name: 'x', ownerId: id }, { name: 'x', id }, { name: 'x', owner_id: id },
+      { name: '' },
+      { name: ' x' },
+      { name: '\0' },
+      { name: 'a\nb' },
+      { name: '\ud800' },
+      { name: 'n'.repeat(101) },
+      { name: 1 },
+      { name: null },
+      { name: 'x', status: 'secret' },
+      { name: 'x', description: 'd'.repeat(2001) },
+      { name: 'x', description: 'a\0b' },
+      { name: 'x', ownerId: id },
+      { name: 'x', id },
+      { name: 'x', owner_id: id },
     ]
     for (const body of bad) {
-      t.equal((await ada.send('POST', '/projects', { body })).statusCode, 400, `POST ${JSON.stringify(body).slice(0, 60)}`)
-      t.equal((await ada.send('PATCH', `/projects/${id}`, { body })).statusCode, 400, `PATCH ${JSON.stringify(body).slice(0, 60)}`)
+      t.equal(
+        (await ada.send('POST', '/projects', { body })).statusCode,
+        400,
+        `POST ${JSON.stringify(body).slice(0, 60)}`,
+      )
+      t.equal(
+        (await ada.send('PATCH', `/projects/${id}`, { body })).statusCode,
+        400,
+        `PATCH ${JSON.stringify(body).slice(0, 60)}`,
+      )
     }
     t.equal((await ada.send('POST', '/projects', { body: {} })).statusCode, 400)
     t.equal((await ada.send('PATCH', `/projects/${id}`, { body: {} })).statusCode, 400, 'a change of nothing')
@@ -94,7 +144,10 @@ test('projects', SLOW, async (t) => {
     t.same(Object.keys(res.json<object>()).sort(), ['projects', 'users'])
     t.equal(res.headers['access-control-allow-origin'], '*')
     t.notOk(res.headers['access-control-allow-credentials'])
-    t.notOk((await ada.send('GET', '/projects', { headers: { origin: 'https://anywhere.example' } })).headers['access-control-allow-origin'])
+    t.notOk(
+      (await ada.send('GET', '/projects', { headers: { origin: 'https://anywhere.example' } }))
+        .headers['access-control-allow-origin'],
+    )
   })
 
   await t.test('the probe answers by any name and is not limited', async (t) => {
@@ -110,7 +163,11 @@ test('projects', SLOW, async (t) => {
     t.same((await new Visitor(app).send('GET', '/readyz')).json(), { status: 'ok' })
     let asked = 0
     const down = await startApp(t, {
-      query: async () => { asked++; await new Promise((resolve) => setTimeout(resolve, 50)); throw new SecurityError('STORE_UNAVAILABLE') },
+      query: async () => {
+        asked++
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        throw new SecurityError('STORE_UNAVAILABLE')
+      },
       close: async () => {},
     })
     const answers = await Promise.all(Array.from({ length: 50 }, async () => new Visitor(down).send('GET', '/readyz')))
@@ -120,7 +177,10 @@ test('projects', SLOW, async (t) => {
 
   await t.test('an unforeseen error of the database is a 500 without a word of the cause', async (t) => {
     const broken = await startApp(t, {
-      query: async (text, params) => text.includes('projects') ? Promise.reject(new Error('connect ECONNREFUSED 10.0.0.7:5432')) : database.query(text, params),
+      query: async (text, params) =>
+        text.includes('projects')
+          ? Promise.reject(new Error('connect ECONNREFUSED 10.0.0.7:5432'))
+          : database.query(text, params),
       close: async () => {},
     })
     const visitor = await member(broken, 'broken@example.com')

@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import root, { test } from 'tap'
 import { createUsers } from '../../example-server/repositories/users.js'
-import { codeOf, letters, member, PASSWORD, sharedDatabase, SLOW, startApp, tokenOf, Visitor, workingDirectory } from './helpers.js'
+import { codeOf, letters, member, PASSWORD, sharedDatabase, SLOW, startApp, tokenOf, Visitor,
+  workingDirectory } from './helpers.js'
 
 root.setTimeout(SLOW.timeout)
 
@@ -11,13 +12,18 @@ const OTHER = 'Another-horse-7'
 test('recovery', SLOW, async (t) => {
   const database = await sharedDatabase(t)
   const directory = join(workingDirectory(t), 'mail')
-  const app = await startApp(t, database, { MAIL_DIRECTORY: directory, PUBLIC_ORIGIN: 'http://localhost', MAIL_FROM: 'no-reply@example.com' })
+  const app = await startApp(t, database, {
+    MAIL_DIRECTORY: directory,
+    PUBLIC_ORIGIN: 'http://localhost',
+    MAIL_FROM: 'no-reply@example.com',
+  })
   const users = createUsers(database)
   const ask = async (email: string): Promise<string> => {
     const res = await new Visitor(app).send('POST', '/auth/forgot-password', { body: { email } })
     return `${res.statusCode} ${res.body}`
   }
-  const reset = async (token: string, password = OTHER): Promise<Awaited<ReturnType<Visitor['send']>>> => new Visitor(app).send('POST', '/auth/reset-password', { body: { token, password } })
+  const reset = async (token: string, password = OTHER): Promise<Awaited<ReturnType<Visitor['send']>>> =>
+    new Visitor(app).send('POST', '/auth/reset-password', { body: { token, password } })
 
   await t.test('the answer is the same whether or not there is such an account', async (t) => {
     await member(app, 'known@example.com')
@@ -58,18 +64,27 @@ test('recovery', SLOW, async (t) => {
     await database.query('update password_resets set expires_at = now() - interval \'1 second\'')
     t.equal((await reset(token)).statusCode, 422, 'too old')
     await ask('grace@example.com')
-    const second = (await letters(directory, before.length + 2)).find(({ name }) => !before.includes(name) && name !== first?.name)
+    const second = (await letters(directory, before.length + 2)).find(({ name }) =>
+      !before.includes(name) && name !== first?.name
+    )
     await ask('grace@example.com')
     await letters(directory, before.length + 3)
     t.equal((await reset(second === undefined ? 'none' : tokenOf(second))).statusCode, 422, 'replaced by the next one')
     t.equal((await reset('A'.repeat(43))).statusCode, 422, 'never made')
-    for (const wrong of ['', 'A'.repeat(42), `${'A'.repeat(42)}=`, 7, null]) t.equal((await new Visitor(app).send('POST', '/auth/reset-password', { body: { token: wrong, password: OTHER } })).statusCode, 400)
+    for (const wrong of ['', 'A'.repeat(42), `${'A'.repeat(42)}=`, 7, null])
+      {t.equal(
+        (await new Visitor(app).send('POST', '/auth/reset-password', { body: { token: wrong, password: OTHER } }))
+          .statusCode,
+        400,
+      )}
   })
 
   await t.test('one address gets three letters an hour, whoever asks', async (t) => {
     const answers: string[] = []
     for (let i = 0; i < 5; i++) {
-      const res = await new Visitor(app).send('POST', '/auth/forgot-password', { body: { email: i % 2 === 0 ? 'nobody@example.com' : ' NOBODY@example.com '.trim() } })
+      const res = await new Visitor(app).send('POST', '/auth/forgot-password', {
+        body: { email: i % 2 === 0 ? 'nobody@example.com' : ' NOBODY@example.com '.trim() },
+      })
       answers.push(String(res.statusCode))
       t.notMatch(String(res.headers['ratelimit']), 'letters', 'nobody is told how many are left')
     }
@@ -82,15 +97,26 @@ test('recovery', SLOW, async (t) => {
     await laptop.login('linus@example.com')
     const wrong = await laptop.send('POST', '/me/password', { body: { current: 'Wrong-horse-99', password: OTHER } })
     t.equal(codeOf(wrong), 'CREDENTIALS_INVALID')
-    t.equal((await laptop.send('POST', '/me/password', { body: { current: PASSWORD, password: 'weak' } })).statusCode, 400)
+    t.equal(
+      (await laptop.send('POST', '/me/password', { body: { current: PASSWORD, password: 'weak' } })).statusCode,
+      400,
+    )
     const old = laptop.jar.copy()
-    t.equal((await laptop.send('POST', '/me/password', { body: { current: PASSWORD, password: OTHER } })).statusCode, 204)
+    t.equal(
+      (await laptop.send('POST', '/me/password', { body: { current: PASSWORD, password: OTHER } })).statusCode,
+      204,
+    )
     t.equal((await laptop.send('GET', '/me')).statusCode, 200, 'the caller goes on')
     t.equal((await new Visitor(app, { jar: old }).send('GET', '/me')).statusCode, 401, 'in a new session')
     t.equal((await phone.send('GET', '/me')).statusCode, 401)
     t.equal((await new Visitor(app).login('linus@example.com', OTHER)).statusCode, 200)
-    for (let i = 0; i < 5; i++) await laptop.send('POST', '/me/password', { body: { current: 'Wrong-horse-99', password: PASSWORD } })
-    t.equal((await laptop.send('POST', '/me/password', { body: { current: OTHER, password: PASSWORD } })).statusCode, 429, 'and cannot be guessed through an open browser')
+    for (let i = 0; i < 5; i++)
+      {await laptop.send('POST', '/me/password', { body: { current: 'Wrong-horse-99', password: PASSWORD } })}
+    t.equal(
+      (await laptop.send('POST', '/me/password', { body: { current: OTHER, password: PASSWORD } })).statusCode,
+      429,
+      'and cannot be guessed through an open browser',
+    )
   })
 
   await t.test('an administrator signs a user out and sees the posture', async (t) => {
@@ -105,12 +131,20 @@ test('recovery', SLOW, async (t) => {
     t.equal((await admin.send('DELETE', '/admin/users/00000000-0000-4000-8000-000000000000/sessions')).statusCode, 404)
     const view = await admin.send('GET', '/admin/security')
     t.equal(view.statusCode, 200, view.body)
-    const routes = view.json<{ posture: { routes: { url: string, security: Record<string, unknown> }[] } }>().posture.routes
-    t.match(routes.find(({ url }) => url === '/admin/security')?.security['auth'], { access: 'required', roles: ['admin'] })
+    const routes =
+      view.json<{ posture: { routes: { url: string, security: Record<string, unknown> }[] } }>().posture.routes
+    t.match(routes.find(({ url }) => url === '/admin/security')?.security['auth'], {
+      access: 'required',
+      roles: ['admin'],
+    })
   })
 
   await t.test('without a mail directory nobody can ask', async (t) => {
     const silent = await startApp(t, database)
-    t.equal((await new Visitor(silent).send('POST', '/auth/forgot-password', { body: { email: 'ada@example.com' } })).statusCode, 404)
+    t.equal(
+      (await new Visitor(silent).send('POST', '/auth/forgot-password', { body: { email: 'ada@example.com' } }))
+        .statusCode,
+      404,
+    )
   })
 })

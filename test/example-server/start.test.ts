@@ -29,7 +29,16 @@ test('a production start with ten things wrong prints ten lines, exits with 1, a
   const lines = server.stderr.trimEnd().split('\n')
   t.match(lines[0], /10 problems/)
   t.same(lines.slice(1).map((line) => /^ {2}- ([\w.]+)/.exec(line)?.[1]).sort(), [
-    'cors.origins', 'env.DATABASE_URL', 'env.JWT_ACCESS_SECRET', 'env.JWT_REFRESH_SECRET', 'env.LOG_LEVEL', 'env.PORT', 'env.REDIS_URL', 'transport.hosts', 'transport.proxies', 'transport.publicOrigin',
+    'cors.origins',
+    'env.DATABASE_URL',
+    'env.JWT_ACCESS_SECRET',
+    'env.JWT_REFRESH_SECRET',
+    'env.LOG_LEVEL',
+    'env.PORT',
+    'env.REDIS_URL',
+    'transport.hosts',
+    'transport.proxies',
+    'transport.publicOrigin',
   ], 'the variables and what they define, in one list')
   t.notMatch(server.stderr + server.stdout, /sup3r|0\.0\.0\.0/)
   t.equal(server.stdout, '')

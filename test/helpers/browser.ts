@@ -1,4 +1,5 @@
-// A real Chromium over real TLS: names of our own that resolve to this machine, and an authority that this browser trusts.
+// A real Chromium over real TLS: names of our own that resolve to this machine, and an authority that this browser
+// trusts.
 // Nothing runs on localhost, where browsers keep Secure cookies over HTTP and upgrade nothing.
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,9 +27,12 @@ function find (command: string): string | null {
   return status === 0 ? stdout.trim() : null
 }
 
-const executable = process.env['CHROMIUM_PATH'] ?? ['chromium', 'chromium-browser', 'google-chrome'].map(find).find((path) => path !== null) ?? null
+const executable = process.env['CHROMIUM_PATH'] ??
+  ['chromium', 'chromium-browser', 'google-chrome'].map(find).find((path) => path !== null) ?? null
 
-/** Why no browser test can run here, or false. `npm test` installs them where it may, and lets nothing be skipped in CI. */
+/**
+ * Why no browser test can run here, or false. `npm test` installs them where it may, and lets nothing be skipped in CI.
+ */
 function whyNot (): string | false {
   if (executable === null) return 'needs Chromium (Debian: apt-get install chromium), or its path in CHROMIUM_PATH'
   if (find('openssl') === null) return 'needs openssl (Debian: apt-get install openssl)'
@@ -42,7 +46,10 @@ export interface OpenBrowser {
   readonly newContext: (t: Test) => Promise<BrowserContext>
 }
 
-/** A profile that sends cookies to third parties too, as browsers do that are less careful: the suite must not count on them. */
+/**
+ * A profile that sends cookies to third parties too, as browsers do that are less careful: the suite must not count on
+ * them.
+ */
 function profileIn (home: string): string {
   const folder = join(home, 'profile', 'Default')
   mkdirSync(folder, { recursive: true })
@@ -51,7 +58,11 @@ function profileIn (home: string): string {
 }
 
 /** Starts a Chromium in which only `hosts` exist, all of them on loopback. Ends with `t`. */
-export async function openBrowser (t: Pick<Test, 'teardown'>, hosts: readonly string[], flags: readonly string[] = []): Promise<OpenBrowser> {
+export async function openBrowser (
+  t: Pick<Test, 'teardown'>,
+  hosts: readonly string[],
+  flags: readonly string[] = [],
+): Promise<OpenBrowser> {
   if (executable === null) throw new Error('There is no Chromium.')
   const home = mkdtempSync(join(tmpdir(), 'bulwark-browser-'))
   const authority = makeAuthority(home)
@@ -88,7 +99,11 @@ export interface Visit { readonly context: BrowserContext, readonly page: Page }
  * Where a tool is missing they are skipped, and say which.
  */
 export function browserTests<F extends object> (
-  { hosts, flags, start }: { readonly hosts: readonly string[], readonly flags?: readonly string[], readonly start: (https: Certificate) => Promise<F> },
+  { hosts, flags, start }: {
+    readonly hosts: readonly string[]
+    readonly flags?: readonly string[]
+    readonly start: (https: Certificate) => Promise<F>
+  },
 ): (name: string, run: (t: Test, world: F & Visit) => Promise<void>) => void {
   const skip = whyNot()
   let world: { readonly fixture: F, readonly newContext: OpenBrowser['newContext'] } | null = null
@@ -108,7 +123,11 @@ export function browserTests<F extends object> (
   }
 }
 
-export interface Received { readonly method: string, readonly url: string, readonly headers: IncomingMessage['headers'] }
+export interface Received {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage['headers']
+}
 
 export interface Site {
   /** `https://<host>:<port>` */
@@ -118,7 +137,10 @@ export interface Site {
 
 type Answer = string | ((request: IncomingMessage, response: ServerResponse) => void)
 
-/** A plain server without any protection, under any host: by path, HTML or whatever a function answers. Ends with the file. */
+/**
+ * A plain server without any protection, under any host: by path, HTML or whatever a function answers. Ends with the
+ * file.
+ */
 export async function serveSite (https: Certificate, answers: Readonly<Record<string, Answer>>): Promise<Site> {
   const received: Received[] = []
   const server = createServer({ key: https.key, cert: https.cert }, (request, response) => {
@@ -126,7 +148,9 @@ export async function serveSite (https: Certificate, answers: Readonly<Record<st
     received.push({ method, url, headers })
     const answer = answers[url.split('?')[0] ?? '']
     if (typeof answer === 'function') answer(request, response)
-    else response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'text/html; charset=utf-8' }).end(answer)
+    else {response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'text/html; charset=utf-8' }).end(
+        answer,
+      )}
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   root.teardown(() => { server.close().closeAllConnections() })
@@ -135,7 +159,9 @@ export async function serveSite (https: Certificate, answers: Readonly<Record<st
 }
 
 interface Service {
-  readonly server: { on: (name: 'request', listener: (request: IncomingMessage, response: ServerResponse) => void) => unknown }
+  readonly server: {
+    on: (name: 'request', listener: (request: IncomingMessage, response: ServerResponse) => void) => unknown
+  }
   readonly listen: (options: { readonly port: number, readonly host: string }) => Promise<string>
   readonly close: () => Promise<unknown>
 }
@@ -165,7 +191,16 @@ export async function listen (app: Service, scheme: 'http' | 'https' = 'https'):
     // Chromium asks for it when it likes.
     if (path === '/favicon.ico') return
     const { cookie, 'content-type': contentType, 'sec-fetch-site': site } = headers
-    exchanges.push({ method, path, cookie, contentType, site: site?.toString(), get status () { return response.statusCode } })
+    exchanges.push({
+      method,
+      path,
+      cookie,
+      contentType,
+      site: site?.toString(),
+      get status () {
+        return response.statusCode
+      },
+    })
   })
   root.teardown(() => app.close())
   const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
@@ -175,7 +210,9 @@ export async function listen (app: Service, scheme: 'http' | 'https' = 'https'):
 /** A page of a plain site that writes `?html=` into itself: what an attacker serves. */
 export function echo (request: IncomingMessage, response: ServerResponse): void {
   const html = new URL(request.url ?? '', 'https://echo.test').searchParams.get('html') ?? ''
-  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(`<!doctype html><link rel="icon" href="data:,"><body>${html}</body>`)
+  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(
+    `<!doctype html><link rel="icon" href="data:,"><body>${html}</body>`,
+  )
 }
 
 /** The address of an echo page. */
@@ -183,10 +220,18 @@ export function echoing (origin: string, html: string): string {
   return `${origin}/?html=${encodeURIComponent(html)}`
 }
 
-/** What goes wrong in a page from now on: errors in its console, CSP violations among them, and exceptions that nobody caught. */
+/**
+ * What goes wrong in a page from now on: errors in its console, CSP violations among them, and exceptions that nobody
+ * caught.
+ */
 export function complaints (page: Page): readonly string[] {
   const found: string[] = []
-  page.on('console', (message) => { if (message.type() === 'error' || message.type() === 'warning') found.push(`${message.text()} (${new URL(message.location().url || 'about:blank').pathname})`) })
-  page.on('pageerror', (error) => { found.push(error.message) })
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning')
+      {found.push(`${message.text()} (${new URL(message.location().url || 'about:blank').pathname})`)}
+  })
+  page.on('pageerror', (error) => {
+    found.push(error.message)
+  })
   return found
 }

@@ -2,7 +2,12 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export interface Certificate { readonly key: string, readonly cert: string, readonly keyFile: string, readonly certFile: string }
+export interface Certificate {
+  readonly key: string
+  readonly cert: string
+  readonly keyFile: string
+  readonly certFile: string
+}
 
 /** Node can read certificates but makes none. */
 function selfSigned (folder: string, file: string, subject: string, args: readonly string[]): Certificate {
@@ -32,7 +37,10 @@ export function issueCertificate (folder: string, authority: Certificate, names:
   ])
 }
 
-/** Makes a program that keeps its trust in `<home>/.pki/nssdb`, as Chromium on Linux does, trust the authority for servers. */
+/**
+ * Makes a program that keeps its trust in `<home>/.pki/nssdb`, as Chromium on Linux does, trust the authority for
+ * servers.
+ */
 export function trustAuthority (home: string, authority: Certificate): void {
   const folder = join(home, '.pki', 'nssdb')
   mkdirSync(folder, { recursive: true })

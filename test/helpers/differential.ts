@@ -26,10 +26,20 @@ export const OVER_HTTPS = Object.freeze({ host: 'www.example.com', 'x-forwarded-
 type Headers = IncomingHttpHeaders | Readonly<Record<string, unknown>>
 
 /** What only the transport decides, and what only one of the two knows. */
-const NOT_COMPARED: ReadonlySet<string> = new Set(['permissions-policy', 'content-type', 'content-length', 'connection', 'date', 'keep-alive', 'transfer-encoding'])
+const NOT_COMPARED: ReadonlySet<string> = new Set([
+  'permissions-policy',
+  'content-type',
+  'content-length',
+  'connection',
+  'date',
+  'keep-alive',
+  'transfer-encoding',
+])
 
 export function compared (sent: Headers): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(sent).filter(([name]) => !NOT_COMPARED.has(name)).sort(([a], [b]) => a < b ? -1 : 1))
+  return Object.fromEntries(
+    Object.entries(sent).filter(([name]) => !NOT_COMPARED.has(name)).sort(([a], [b]) => a < b ? -1 : 1),
+  )
 }
 
 /** The same wish in both vocabularies. */
@@ -37,12 +47,19 @@ export interface Wish { readonly ours: HeadersOptions, readonly theirs: HelmetOp
 
 type DirectiveValue = (string | ((request: IncomingMessage) => string))[]
 
-const policy = (directives: Record<string, DirectiveValue>): HelmetOptions => ({ contentSecurityPolicy: { useDefaults: false, directives: directives } })
+const policy = (directives: Record<string, DirectiveValue>): HelmetOptions => ({
+  contentSecurityPolicy: { useDefaults: false, directives: directives },
+})
 
 /** The reference is told the nonce that our response had. */
 const nonce = (request: IncomingMessage): string => `'nonce-${String(request.headers['x-nonce'])}'`
 
-const API = { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] }
+const API = {
+  'default-src': ["'none'"],
+  'base-uri': ["'none'"],
+  'form-action': ["'none'"],
+  'frame-ancestors': ["'none'"],
+}
 const DOCUMENT: Record<string, DirectiveValue> = {
   'default-src': ["'none'"],
   'script-src': [nonce, "'strict-dynamic'"],
@@ -62,11 +79,27 @@ const HASH = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 const CSP: readonly Wish[] = [
   { ours: {}, theirs: policy(API) },
   { ours: { contentSecurityPolicy: false }, theirs: { contentSecurityPolicy: false } },
-  { ours: { contentSecurityPolicy: { directives: { 'default-src': ["'self'", 'https://cdn.example.com'] } } }, theirs: policy({ ...API, 'default-src': ["'self'", 'https://cdn.example.com'] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'img-src': ["'self'", 'data:', '*.example.com'] } } }, theirs: policy({ ...API, 'img-src': ["'self'", 'data:', '*.example.com'] }) },
-  { ours: { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] } } }, theirs: policy({ ...API, 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'form-action': ["'self'"] } } }, theirs: policy({ ...API, 'form-action': ["'self'"] }) },
-  { ours: { contentSecurityPolicy: { extend: { 'script-src': ["'nonce'", HASH] } } }, theirs: policy({ ...API, 'script-src': [nonce, HASH] }), nonce: true },
+  {
+    ours: { contentSecurityPolicy: { directives: { 'default-src': ["'self'", 'https://cdn.example.com'] } } },
+    theirs: policy({ ...API, 'default-src': ["'self'", 'https://cdn.example.com'] }),
+  },
+  {
+    ours: { contentSecurityPolicy: { extend: { 'img-src': ["'self'", 'data:', '*.example.com'] } } },
+    theirs: policy({ ...API, 'img-src': ["'self'", 'data:', '*.example.com'] }),
+  },
+  {
+    ours: { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] } } },
+    theirs: policy({ ...API, 'upgrade-insecure-requests': [], sandbox: ['allow-scripts'] }),
+  },
+  {
+    ours: { contentSecurityPolicy: { extend: { 'form-action': ["'self'"] } } },
+    theirs: policy({ ...API, 'form-action': ["'self'"] }),
+  },
+  {
+    ours: { contentSecurityPolicy: { extend: { 'script-src': ["'nonce'", HASH] } } },
+    theirs: policy({ ...API, 'script-src': [nonce, HASH] }),
+    nonce: true,
+  },
   { ours: { profile: 'document' }, theirs: policy(DOCUMENT), nonce: true },
 ]
 
@@ -74,8 +107,14 @@ const HSTS: readonly Wish[] = [
   { ours: {}, theirs: { strictTransportSecurity: { maxAge: 63_072_000, includeSubDomains: true } } },
   { ours: { strictTransportSecurity: false }, theirs: { strictTransportSecurity: false } },
   { ours: { strictTransportSecurity: { maxAge: 0 } }, theirs: { strictTransportSecurity: { maxAge: 0 } } },
-  { ours: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, theirs: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } } },
-  { ours: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } }, theirs: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } } },
+  {
+    ours: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } },
+    theirs: { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } },
+  },
+  {
+    ours: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } },
+    theirs: { strictTransportSecurity: { maxAge: 31_536_000, preload: true } },
+  },
 ]
 
 const FRAMES: readonly Wish[] = [
@@ -89,7 +128,10 @@ const REFERRERS: readonly Wish[] = [
   { ours: { referrerPolicy: { policy: 'no-referrer' } }, theirs: { referrerPolicy: { policy: 'no-referrer' } } },
   { ours: { referrerPolicy: false }, theirs: { referrerPolicy: false } },
   { ours: { referrerPolicy: { policy: 'same-origin' } }, theirs: { referrerPolicy: { policy: 'same-origin' } } },
-  { ours: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } }, theirs: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } } },
+  {
+    ours: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } },
+    theirs: { referrerPolicy: { policy: ['no-referrer', 'strict-origin'] } },
+  },
   { ours: { referrerPolicy: { policy: 'unsafe-url' } }, theirs: { referrerPolicy: { policy: 'unsafe-url' } } },
 ]
 
@@ -98,13 +140,32 @@ const OPENER = ['same-origin', 'same-origin-allow-popups', 'unsafe-none'] as con
 const EMBEDDER = ['require-corp', 'credentialless', 'unsafe-none'] as const
 
 const CROSS_ORIGIN: readonly Wish[] = [
-  { ours: {}, theirs: { crossOriginResourcePolicy: { policy: 'same-origin' }, crossOriginOpenerPolicy: { policy: 'same-origin' }, crossOriginEmbedderPolicy: false } },
-  ...RESOURCE.flatMap((resource) => OPENER.flatMap((opener) => EMBEDDER.map((embedder) => {
-    const both = { crossOriginResourcePolicy: { policy: resource }, crossOriginOpenerPolicy: { policy: opener }, crossOriginEmbedderPolicy: { policy: embedder } }
-    return { ours: both, theirs: both }
-  }))),
+  {
+    ours: {},
+    theirs: {
+      crossOriginResourcePolicy: { policy: 'same-origin' },
+      crossOriginOpenerPolicy: { policy: 'same-origin' },
+      crossOriginEmbedderPolicy: false,
+    },
+  },
+  ...RESOURCE.flatMap((resource) =>
+    OPENER.flatMap((opener) =>
+      EMBEDDER.map((embedder) => {
+        const both = {
+          crossOriginResourcePolicy: { policy: resource },
+          crossOriginOpenerPolicy: { policy: opener },
+          crossOriginEmbedderPolicy: { policy: embedder },
+        }
+        return { ours: both, theirs: both }
+      })
+    )
+  ),
   ...(['crossOriginResourcePolicy', 'crossOriginOpenerPolicy', 'crossOriginEmbedderPolicy'] as const).map((name) => {
-    const others = { crossOriginResourcePolicy: { policy: 'same-site' as const }, crossOriginOpenerPolicy: { policy: 'unsafe-none' as const }, crossOriginEmbedderPolicy: { policy: 'credentialless' as const } }
+    const others = {
+      crossOriginResourcePolicy: { policy: 'same-site' as const },
+      crossOriginOpenerPolicy: { policy: 'unsafe-none' as const },
+      crossOriginEmbedderPolicy: { policy: 'credentialless' as const },
+    }
     return { ours: { ...others, [name]: false }, theirs: { ...others, [name]: false } }
   }),
 ]
@@ -113,15 +174,25 @@ const SWITCHES: readonly Wish[] = [
   { ours: {}, theirs: {} },
   { ours: { xContentTypeOptions: false }, theirs: { xContentTypeOptions: false } },
   { ours: { originAgentCluster: false }, theirs: { originAgentCluster: false } },
-  { ours: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false }, theirs: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false } },
-  { ours: { originAgentCluster: false, xContentTypeOptions: false }, theirs: { originAgentCluster: false, xContentTypeOptions: false } },
+  {
+    ours: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false },
+    theirs: { xDnsPrefetchControl: false, xPermittedCrossDomainPolicies: false, xXssProtection: false },
+  },
+  {
+    ours: { originAgentCluster: false, xContentTypeOptions: false },
+    theirs: { originAgentCluster: false, xContentTypeOptions: false },
+  },
 ]
 
 /** What the suite leaves out on purpose: a header for Internet Explorer, and one that only removes another. */
 const LEFT_OUT = { xDownloadOptions: false, xPoweredBy: false } as const
 
 /** The defaults of the suite, in helmet's words. */
-export const BASE = Object.assign({}, LEFT_OUT, ...[CSP, HSTS, FRAMES, REFERRERS, CROSS_ORIGIN].map(([first]) => first?.theirs)) as HelmetOptions
+export const BASE = Object.assign(
+  {},
+  LEFT_OUT,
+  ...[CSP, HSTS, FRAMES, REFERRERS, CROSS_ORIGIN].map(([first]) => first?.theirs),
+) as HelmetOptions
 
 /** 360 combinations of what both know. */
 export function grid (): Wish[] {

@@ -2,18 +2,51 @@ import type { Test } from 'tap'
 
 /** Every header name a test may ask about: asserting that a name which never existed is absent would prove nothing. */
 const KNOWN = new Set([
-  'content-security-policy', 'strict-transport-security', 'x-content-type-options', 'x-frame-options', 'referrer-policy',
-  'cross-origin-resource-policy', 'cross-origin-opener-policy', 'cross-origin-embedder-policy', 'origin-agent-cluster',
-  'permissions-policy', 'x-dns-prefetch-control', 'x-permitted-cross-domain-policies', 'x-xss-protection', 'cache-control',
-  'x-request-id', 'vary', 'access-control-allow-origin', 'access-control-allow-credentials', 'access-control-allow-methods',
-  'access-control-allow-headers', 'access-control-expose-headers', 'access-control-max-age', 'access-control-allow-private-network', 'allow', 'retry-after', 'ratelimit',
-  'ratelimit-policy', 'location', 'set-cookie', 'content-type', 'connection', 'clear-site-data', 'www-authenticate', 'x-powered-by', 'server',
+  'content-security-policy',
+  'strict-transport-security',
+  'x-content-type-options',
+  'x-frame-options',
+  'referrer-policy',
+  'cross-origin-resource-policy',
+  'cross-origin-opener-policy',
+  'cross-origin-embedder-policy',
+  'origin-agent-cluster',
+  'permissions-policy',
+  'x-dns-prefetch-control',
+  'x-permitted-cross-domain-policies',
+  'x-xss-protection',
+  'cache-control',
+  'x-request-id',
+  'vary',
+  'access-control-allow-origin',
+  'access-control-allow-credentials',
+  'access-control-allow-methods',
+  'access-control-allow-headers',
+  'access-control-expose-headers',
+  'access-control-max-age',
+  'access-control-allow-private-network',
+  'allow',
+  'retry-after',
+  'ratelimit',
+  'ratelimit-policy',
+  'location',
+  'set-cookie',
+  'content-type',
+  'connection',
+  'clear-site-data',
+  'www-authenticate',
+  'x-powered-by',
+  'server',
 ])
 
 type Headers = Readonly<Record<string, string | number | string[] | undefined>>
 
 /** Asserts headers by name; `null` means absent. */
-export function assertHeaders (t: Test, actual: Headers, expected: Readonly<Record<string, string | RegExp | null>>): void {
+export function assertHeaders (
+  t: Test,
+  actual: Headers,
+  expected: Readonly<Record<string, string | RegExp | null>>,
+): void {
   for (const [name, value] of Object.entries(expected)) {
     if (!KNOWN.has(name)) throw new Error(`no such header: ${name}`)
     const found = actual[name]

@@ -16,7 +16,19 @@ export interface Row {
 }
 
 /** One value of each type. */
-const TYPES = { number: 5, text: 'x', true: true, false: false, null: null, list: [], object: {}, bigint: 5n, symbol: Symbol('x'), function: () => 1, NaN: NaN } as const
+const TYPES = {
+  number: 5,
+  text: 'x',
+  true: true,
+  false: false,
+  null: null,
+  list: [],
+  object: {},
+  bigint: 5n,
+  symbol: Symbol('x'),
+  function: () => 1,
+  NaN: NaN,
+} as const
 
 /** A place where the same options may be written. */
 export interface Door {
@@ -35,7 +47,11 @@ export function optionPaths (schema: TSchema, prefix = ''): string[] {
     .flatMap(([name, own]) => [`${prefix}${name}`, ...optionPaths(own, `${prefix}${name}.`)]))
 }
 
-function nested (path: string, value: unknown, beside: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+function nested (
+  path: string,
+  value: unknown,
+  beside: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   const [name = '', ...rest] = path.split('.')
   return { [name]: rest.length === 0 ? value : { ...beside, ...nested(rest.join('.'), value) } }
 }
@@ -56,14 +72,20 @@ export function checkRows (t: Test, schema: TSchema, rows: Readonly<Record<strin
 export async function checkRefusals (t: Test, door: Door, rows: Readonly<Record<string, Row>>): Promise<void> {
   for (const [at, [path, { bad = [], fine = [], beside }]] of Object.entries(rows).entries()) {
     const top = `${door.where}.${path.split('.')[0] ?? ''}`
-    const wrong = [...Object.entries(TYPES).filter(([type]) => !fine.includes(type as keyof typeof TYPES)).map(([, value]) => value), ...bad]
+    const wrong = [
+      ...Object.entries(TYPES).filter(([type]) => !fine.includes(type as keyof typeof TYPES)).map(([, value]) => value),
+      ...bad,
+    ]
       .filter((_value, index) => door.thorough === true || index % 5 === at % 5)
     const passed: unknown[] = []
     for (const value of wrong) {
       const problems = await problemsOf(door, nested(path, value, beside))
       const [first] = problems
-      if (first?.path !== top && first?.path.startsWith(`${top}.`) !== true && first?.path.startsWith(`${top}[`) !== true) passed.push({ value, problems })
-      else if (problems.some(({ message, fix }) => fix.trim() === '' || message.trim() === '')) passed.push({ value, problems })
+      if (
+        first?.path !== top && first?.path.startsWith(`${top}.`) !== true && first?.path.startsWith(`${top}[`) !== true
+      ) passed.push({ value, problems })
+      else if (problems.some(({ message, fix }) => fix.trim() === '' || message.trim() === ''))
+        {passed.push({ value, problems })}
     }
     t.strictSame(passed, [], `${door.name}: ${path} refuses ${wrong.length} values`)
   }
@@ -73,17 +95,34 @@ export async function checkRefusals (t: Test, door: Door, rows: Readonly<Record<
 export async function checkMisspelt (t: Test, door: Door, rows: Readonly<Record<string, Row>>): Promise<void> {
   for (const [path, { good: [value], beside }] of Object.entries(rows)) {
     const name = path.split('.').at(-1) ?? ''
-    for (const typo of [`${name}s`, name.slice(0, -1), `${name.slice(0, 1)}${name.slice(2, 3)}${name.slice(1, 2)}${name.slice(3)}`].filter((text) => !(text in rows)).slice(0, door.thorough === true ? 3 : 1)) {
+    for (
+      const typo of [
+        `${name}s`,
+        name.slice(0, -1),
+        `${name.slice(0, 1)}${name.slice(2, 3)}${name.slice(1, 2)}${name.slice(3)}`,
+      ].filter((text) => !(text in rows)).slice(0, door.thorough === true ? 3 : 1)
+    ) {
       const isTop = !path.includes('.')
-      const [problem] = await problemsOf(door, nested(`${path.slice(0, path.length - name.length)}${typo}`, value, beside))
+      const [problem] = await problemsOf(
+        door,
+        nested(`${path.slice(0, path.length - name.length)}${typo}`, value, beside),
+      )
       t.match(problem?.fix, isTop ? `Did you mean "${name}"?` : name, `${door.name}: ${typo}`)
-      t.ok(problem?.path.startsWith(`${door.where}.${isTop ? typo : path.split('.')[0] ?? ''}`), `${door.name}: ${typo} is named`)
+      t.ok(
+        problem?.path.startsWith(`${door.where}.${isTop ? typo : path.split('.')[0] ?? ''}`),
+        `${door.name}: ${typo} is named`,
+      )
     }
   }
 }
 
 /** `undefined` is as good as absent; frozen options, and such without a prototype, work and are left as they were. */
-export async function checkHarmless (t: Test, door: Door, rows: Readonly<Record<string, Row>>, answersOf: (app: FastifyInstance) => Promise<unknown>): Promise<void> {
+export async function checkHarmless (
+  t: Test,
+  door: Door,
+  rows: Readonly<Record<string, Row>>,
+  answersOf: (app: FastifyInstance) => Promise<unknown>,
+): Promise<void> {
   const answers = async (options: unknown): Promise<unknown> => {
     const app = await door.build(options)
     const found = await answersOf(app)
@@ -93,15 +132,32 @@ export async function checkHarmless (t: Test, door: Door, rows: Readonly<Record<
   for (const [at, [path, { good, beside }]] of Object.entries(rows).entries()) {
     if (door.thorough !== true && Object.keys(rows).length > 10 && at % 6 !== 0) continue
     const [value] = good
-    const parent = path.includes('.') && beside !== undefined ? nested(path.slice(0, path.lastIndexOf('.')), beside) : path.split('.').slice(0, -1).reduceRight<Record<string, unknown>>((inner, name) => ({ [name]: inner }), {})
-    if (!isRequired(path)) t.same(await answers(nested(path, undefined, beside)), await answers(parent), `${door.name}: ${path} undefined is absent`)
+    const parent = path.includes('.') && beside !== undefined
+      ? nested(path.slice(0, path.lastIndexOf('.')), beside)
+      : path.split('.').slice(0, -1).reduceRight<Record<string, unknown>>((inner, name) => ({ [name]: inner }), {})
+    if (!isRequired(path))
+      {t.same(
+        await answers(nested(path, undefined, beside)),
+        await answers(parent),
+        `${door.name}: ${path} undefined is absent`,
+      )}
     const plain = await answers(nested(path, value, beside))
-    for (const [form, options] of [['frozen', frozen(nested(path, value, beside))], ['without a prototype', bare(nested(path, value, beside))]] as const) {
+    for (
+      const [form, options] of [['frozen', frozen(nested(path, value, beside))], [
+        'without a prototype',
+        bare(nested(path, value, beside)),
+      ]] as const
+    ) {
       const before = JSON.stringify(options)
       t.same(await answers(options), plain, `${door.name}: ${path} ${form}`)
       t.equal(JSON.stringify(options), before, `${door.name}: ${path} is left as it was`)
     }
-    for (const other of good.slice(1)) t.strictSame(await problemsOf(door, nested(path, other, beside)), [], `${door.name}: ${path} takes number ${good.indexOf(other)}`)
+    for (const other of good.slice(1))
+      {t.strictSame(
+        await problemsOf(door, nested(path, other, beside)),
+        [],
+        `${door.name}: ${path} takes number ${good.indexOf(other)}`,
+      )}
   }
 }
 
@@ -115,11 +171,17 @@ function frozen (value: unknown): unknown {
 
 function bare (value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof RegExp) return value
-  return Object.assign(Object.create(null) as object, Object.fromEntries(Object.entries(value).map(([name, member]) => [name, bare(member)])))
+  return Object.assign(
+    Object.create(null) as object,
+    Object.fromEntries(Object.entries(value).map(([name, member]) => [name, bare(member)])),
+  )
 }
 
 /** Answers without what differs each time. */
-export async function answersTo (app: FastifyInstance, requests: readonly { method?: 'GET' | 'POST' | 'OPTIONS', url?: string, headers?: Record<string, string> }[]): Promise<unknown> {
+export async function answersTo (
+  app: FastifyInstance,
+  requests: readonly { method?: 'GET' | 'POST' | 'OPTIONS', url?: string, headers?: Record<string, string> }[],
+): Promise<unknown> {
   const found: unknown[] = []
   for (const request of requests) {
     const { statusCode, headers } = await app.inject({ url: '/', ...request })

@@ -23,12 +23,33 @@ export interface RedisNode {
 
 const START_TIMEOUT_MS = 10_000
 
-export async function startNode (t: Test, args: readonly string[] = [], { tls = false, server = REDIS_SERVER } = {}): Promise<RedisNode> {
+export async function startNode (
+  t: Test,
+  args: readonly string[] = [],
+  { tls = false, server = REDIS_SERVER } = {},
+): Promise<RedisNode> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'redis-node-'))
   const ports = tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]
-  const child = spawn(server, [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
-  const admin = new Redis(port, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: (times) => Math.min(times * 50, 200) })
+  const child = spawn(server, [
+    ...ports,
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--repl-diskless-sync-delay',
+    '0',
+    ...args,
+  ], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const admin = new Redis(port, '127.0.0.1', {
+    lazyConnect: true,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times) => Math.min(times * 50, 200),
+  })
   admin.on('error', () => {})
   const kill = endOf(child)
   t.teardown(async () => {
@@ -94,10 +115,25 @@ export interface TestCluster {
 const SLOTS = 16384
 
 /** Three masters, each with a third of the slots, and as many replicas if asked for. */
-export async function startCluster (t: Test, { replicas = false, args = [] as readonly string[] } = {}): Promise<TestCluster> {
+export async function startCluster (
+  t: Test,
+  { replicas = false, args = [] as readonly string[] } = {},
+): Promise<TestCluster> {
   const start = async (): Promise<RedisNode & { bus: number }> => {
     const bus = await freePort()
-    const node = await startNode(t, ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '1000', '--cluster-require-full-coverage', 'no', '--cluster-replica-validity-factor', '0', ...args])
+    const node = await startNode(t, [
+      '--cluster-enabled',
+      'yes',
+      '--cluster-port',
+      String(bus),
+      '--cluster-node-timeout',
+      '1000',
+      '--cluster-require-full-coverage',
+      'no',
+      '--cluster-replica-validity-factor',
+      '0',
+      ...args,
+    ])
     return { ...node, bus }
   }
   const nodes = await Promise.all(Array.from({ length: replicas ? 6 : 3 }, start))
@@ -109,18 +145,26 @@ export async function startCluster (t: Test, { replicas = false, args = [] as re
     if (index > 0) await nodes[0]?.admin.call('CLUSTER', 'MEET', '127.0.0.1', node.port, node.bus)
   }
   const info = async (node: RedisNode): Promise<string> => String(await node.admin.call('CLUSTER', 'INFO'))
-  const isWhole = async (): Promise<boolean> => (await Promise.all(nodes.map(info))).every((text) => text.includes('cluster_state:ok') && text.includes(`cluster_known_nodes:${nodes.length}`) && text.includes('cluster_size:3'))
+  const isWhole = async (): Promise<boolean> =>
+    (await Promise.all(nodes.map(info))).every((text) =>
+      text.includes('cluster_state:ok') && text.includes(`cluster_known_nodes:${nodes.length}`) &&
+      text.includes('cluster_size:3')
+    )
   await until('all nodes know the cluster', isWhole)
   const ids = await Promise.all(masters.map(async ({ admin }) => String(await admin.call('CLUSTER', 'MYID'))))
   for (const [index, node] of nodes.slice(3).entries()) {
     await node.admin.call('CLUSTER', 'REPLICATE', ids[index] ?? '')
-    await until('a replica is in sync', async () => (await node.admin.info('replication')).includes('master_link_status:up'))
+    await until(
+      'a replica is in sync',
+      async () => (await node.admin.info('replication')).includes('master_link_status:up'),
+    )
   }
   const moveSlot = async (slot: number, to: number): Promise<void> => {
     const from = masters.findIndex((_, index) => slot < first(index + 1))
     const [source, target] = [masters[from], masters[to]]
     const [sourceId, targetId] = [ids[from], ids[to]]
-    if (source === undefined || target === undefined || sourceId === undefined || targetId === undefined) throw new Error('no such node')
+    if (source === undefined || target === undefined || sourceId === undefined || targetId === undefined)
+      {throw new Error('no such node')}
     await target.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', sourceId)
     await source.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', targetId)
     for (;;) {
@@ -130,7 +174,12 @@ export async function startCluster (t: Test, { replicas = false, args = [] as re
     }
     for (const { admin } of [target, source, ...masters]) await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', targetId)
   }
-  return { masters, replicas: nodes.slice(3), masterOf: (slot) => masters.findIndex((_, index) => slot < first(index + 1)), moveSlot }
+  return {
+    masters,
+    replicas: nodes.slice(3),
+    masterOf: (slot) => masters.findIndex((_, index) => slot < first(index + 1)),
+    moveSlot,
+  }
 }
 
 export interface TestSentinels {
@@ -145,7 +194,10 @@ export async function startSentinels (t: Test): Promise<TestSentinels> {
   const name = 'main'
   const master = await startNode(t)
   const replica = await startNode(t, ['--replicaof', '127.0.0.1', String(master.port)])
-  await until('the replica is in sync', async () => (await replica.admin.info('replication')).includes('master_link_status:up'))
+  await until(
+    'the replica is in sync',
+    async () => (await replica.admin.info('replication')).includes('master_link_status:up'),
+  )
   const sentinels = await Promise.all([1, 2, 3].map(async () => {
     const port = await freePort()
     const folder = mkdtempSync(join(tmpdir(), 'sentinel-'))

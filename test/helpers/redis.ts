@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 
-/** The binary of the servers that tests start: Redis', or that of a server that speaks its protocol (`valkey-server`). */
+/**
+ * The binary of the servers that tests start: Redis', or that of a server that speaks its protocol (`valkey-server`).
+ */
 export const REDIS_SERVER = process.env['REDIS_SERVER'] ?? 'redis-server'
 
 /**
@@ -11,7 +13,8 @@ export const REDIS_SERVER = process.env['REDIS_SERVER'] ?? 'redis-server'
  */
 export function redisUrl (): string {
   const url = process.env['REDIS_URL']
-  if (url === undefined || url === '') throw new Error('REDIS_URL is not set. Run `npm test`, which starts a Redis of its own.')
+  if (url === undefined || url === '')
+    {throw new Error('REDIS_URL is not set. Run `npm test`, which starts a Redis of its own.')}
   return url
 }
 

@@ -1,5 +1,5 @@
-// Loaded before each test file (scripts/run-tests.mjs): no line that any of its apps logs may hold a token, a password, its hash or a secret
-// of the environment, whatever the test is about.
+// Loaded before each test file (scripts/run-tests.mjs): no line that any of its apps logs may hold a token, a password,
+// its hash or a secret of the environment, whatever the test is about.
 import { subscribe } from 'node:diagnostics_channel'
 import { secretValuesOf } from '../../lib/env/config.js'
 
@@ -33,7 +33,8 @@ function streamOf (log: object): LogStream | null {
 }
 
 function holdsSecret (line: string, { config }: Logged): boolean {
-  return FORBIDDEN.some((pattern) => pattern.test(line)) || (config !== undefined && secretValuesOf(config).some((value) => value.length >= 8 && line.includes(value)))
+  return FORBIDDEN.some((pattern) => pattern.test(line)) ||
+    (config !== undefined && secretValuesOf(config).some((value) => value.length >= 8 && line.includes(value)))
 }
 
 function report (line: string): void {

@@ -39,7 +39,13 @@ export class Client {
 
   #write (opcode: number, payload: Buffer): void {
     const mask = randomBytes(4)
-    this.socket.write(Buffer.concat([Buffer.from([opcode, 0x80 | payload.length]), mask, payload.map((byte, index) => byte ^ (mask[index % 4] ?? 0))]))
+    this.socket.write(
+      Buffer.concat([
+        Buffer.from([opcode, 0x80 | payload.length]),
+        mask,
+        payload.map((byte, index) => byte ^ (mask[index % 4] ?? 0)),
+      ]),
+    )
   }
 
   #read (chunk: Buffer): void {

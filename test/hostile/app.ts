@@ -48,7 +48,15 @@ export async function startHostile (t: Test): Promise<Hostile> {
     passwords: await createPasswords({ memoryKiB: 7168, passes: 5, queue: 10_000 }),
   }
   const definition = defineExampleSecurity(config, () => services)
-  const policies = { global: ENDLESS, auth: ENDLESS, login: ENDLESS, reports: ENDLESS, files: ENDLESS, letters: ENDLESS, passwords: ENDLESS }
+  const policies = {
+    global: ENDLESS,
+    auth: ENDLESS,
+    login: ENDLESS,
+    reports: ENDLESS,
+    files: ENDLESS,
+    letters: ENDLESS,
+    passwords: ENDLESS,
+  }
   const relaxed: ExampleSecurity = { ...definition, rateLimit: { policies } }
   const app: App = await createServer(relaxed, { logger: { level: 'trace', stream } })
   accountRoutes(app, services)

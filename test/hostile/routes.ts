@@ -14,13 +14,33 @@ const password = `${CANARY}-Correct-9`
 
 /** Every route with a body. Nothing here ends the session that the tests work in. */
 export const BODIES: readonly Required<Pick<Target, 'method' | 'url' | 'body'> & { signedIn: boolean }>[] = [
-  { method: 'POST', url: '/auth/register', signedIn: false, body: { email: 'taken@example.com', password, fullName: 'Ada Lovelace' } },
+  {
+    method: 'POST',
+    url: '/auth/register',
+    signedIn: false,
+    body: { email: 'taken@example.com', password, fullName: 'Ada Lovelace' },
+  },
   { method: 'POST', url: '/auth/login', signedIn: false, body: { email: 'nobody@example.com', password } },
   { method: 'POST', url: '/auth/forgot-password', signedIn: false, body: { email: 'nobody@example.com' } },
-  { method: 'POST', url: '/auth/reset-password', signedIn: false, body: { token: `${CANARY}${'t'.repeat(33)}`, password } },
+  {
+    method: 'POST',
+    url: '/auth/reset-password',
+    signedIn: false,
+    body: { token: `${CANARY}${'t'.repeat(33)}`, password },
+  },
   { method: 'POST', url: '/me/password', signedIn: true, body: { current: `${password}-old`, password } },
-  { method: 'POST', url: '/projects', signedIn: true, body: { name: 'Engine', description: 'Analytical', status: 'active' } },
-  { method: 'PATCH', url: '/projects/:id', signedIn: true, body: { name: 'Engine', description: null, status: 'done' } },
+  {
+    method: 'POST',
+    url: '/projects',
+    signedIn: true,
+    body: { name: 'Engine', description: 'Analytical', status: 'active' },
+  },
+  {
+    method: 'PATCH',
+    url: '/projects/:id',
+    signedIn: true,
+    body: { name: 'Engine', description: null, status: 'done' },
+  },
 ]
 
 /** Every other route. */

@@ -11,13 +11,20 @@ test('a whole visit leaves no password, token or cookie in the log, the events a
   const said: string[] = []
   const stream = new Writable({ write (chunk: Buffer, _encoding, done) { said.push(chunk.toString()); done() } })
   const mail = workingDirectory(t)
-  const app = await buildApp(testConfig({ LOG_LEVEL: 'trace', MAIL_DIRECTORY: mail }), await sharedDatabase(t), { logger: { level: 'trace', stream } })
+  const app = await buildApp(testConfig({ LOG_LEVEL: 'trace', MAIL_DIRECTORY: mail }), await sharedDatabase(t), {
+    logger: { level: 'trace', stream },
+  })
   t.teardown(() => app.close())
   app.security.events.on('*', (event) => { said.push(JSON.stringify(event)) })
   await app.ready()
 
   const secrets = new Set<string>(Object.values(SECRETS))
-  const [first, second, third, wrong] = ['Eins-Correct-9-horse', 'Zwei-Correct-9-horse', 'Drei-Correct-9-horse', 'Wrong-Correct-9-horse']
+  const [first, second, third, wrong] = [
+    'Eins-Correct-9-horse',
+    'Zwei-Correct-9-horse',
+    'Drei-Correct-9-horse',
+    'Wrong-Correct-9-horse',
+  ]
   for (const password of [first, second, third, wrong]) secrets.add(password)
   const visitor = new Visitor(app)
   let answers = 0
@@ -30,14 +37,22 @@ test('a whole visit leaves no password, token or cookie in the log, the events a
     for (const cookie of [set ?? []].flat()) secrets.add(cookie.slice(cookie.indexOf('=') + 1).split(';')[0] ?? '')
     return res
   }
-  const status = async (expected: number, ...call: Parameters<Visitor['send']>): Promise<void> => { t.equal((await send(...call)).statusCode, expected, `${call[0]} ${call[1]}`) }
+  const status = async (expected: number, ...call: Parameters<Visitor['send']>): Promise<void> => {
+    t.equal((await send(...call)).statusCode, expected, `${call[0]} ${call[1]}`)
+  }
   const email = 'walker@example.com'
 
   await status(201, 'POST', '/auth/register', { body: { email, password: first, fullName: 'Walker' } })
   await status(409, 'POST', '/auth/register', { body: { email, password: first, fullName: 'Walker' } })
   await status(400, 'POST', '/auth/register', { body: { email, password: first, fullName: 'Walker', extra: second } })
-  await status(400, 'POST', '/auth/login', { body: `{"email":"${email}","password":"${first}"`, headers: { 'content-type': 'application/json' } })
-  await status(415, 'POST', '/auth/login', { body: `password=${first}`, headers: { 'content-type': 'application/x-www-form-urlencoded' } })
+  await status(400, 'POST', '/auth/login', {
+    body: `{"email":"${email}","password":"${first}"`,
+    headers: { 'content-type': 'application/json' },
+  })
+  await status(415, 'POST', '/auth/login', {
+    body: `password=${first}`,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  })
   await status(401, 'POST', '/auth/login', { body: { email, password: wrong } })
   await status(200, 'POST', '/auth/login', { body: { email, password: first } })
   const stolen = visitor.jar.copy()
@@ -75,11 +90,23 @@ test('a whole visit leaves no password, token or cookie in the log, the events a
 
   secrets.delete('')
   // A token has a signature, which alone would be enough to forge nothing, but is part of it.
-  const parts = [...secrets].flatMap((secret) => [secret, ...secret.split('.').filter((part, index) => index > 0 && part.length > 20)])
+  const parts = [...secrets].flatMap((
+    secret,
+  ) => [secret, ...secret.split('.').filter((part, index) => index > 0 && part.length > 20)])
   const text = said.join('\n')
-  t.ok(answers > 20 && secrets.size > 12 && said.length > 80, `${answers} answers, ${secrets.size} secrets, ${said.length} texts`)
+  t.ok(
+    answers > 20 && secrets.size > 12 && said.length > 80,
+    `${answers} answers, ${secrets.size} secrets, ${said.length} texts`,
+  )
   t.match(text, /"event":"authn_login_success"/, 'the log was read')
   t.match(text, /"level":10|"level":20|"level":30/)
-  for (const secret of parts) t.notOk(text.includes(secret) || text.includes(encodeURIComponent(secret)), text.slice(Math.max(0, text.indexOf(secret) - 150), text.indexOf(secret) + 20).replace(secret.slice(0, 20), '(secret)'))
+  for (const secret of parts)
+    {t.notOk(
+      text.includes(secret) || text.includes(encodeURIComponent(secret)),
+      text.slice(Math.max(0, text.indexOf(secret) - 150), text.indexOf(secret) + 20).replace(
+        secret.slice(0, 20),
+        '(secret)',
+      ),
+    )}
   t.notMatch(text, /\$argon2/, 'no hash either')
 })

@@ -15,10 +15,27 @@ export interface Sent {
 /** Parts of this length that come back are an echo. */
 const PART = 6
 
-const DETAILS: ReadonlySet<string> = new Set([...Object.values(ERROR_CATALOGUE).map(({ detail }) => detail), 'This link has been used or is too old. Ask for another one.'])
+const DETAILS: ReadonlySet<string> = new Set([
+  ...Object.values(ERROR_CATALOGUE).map(({ detail }) => detail),
+  'This link has been used or is too old. Ask for another one.',
+])
 const MEMBERS: ReadonlySet<string> = new Set(['type', 'title', 'status', 'detail', 'instance', 'code', 'errors'])
-/** Numbers, times and ids of this server. Origin is reflected where CORS grants it, and the answer to a sign-in is its cookies. */
-const CHANGING: ReadonlySet<string> = new Set(['x-request-id', 'date', 'content-length', 'set-cookie', 'last-modified', 'etag', 'ratelimit', 'ratelimit-policy', 'retry-after', 'access-control-allow-origin'])
+/**
+ * Numbers, times and ids of this server. Origin is reflected where CORS grants it, and the answer to a sign-in is its
+ * cookies.
+ */
+const CHANGING: ReadonlySet<string> = new Set([
+  'x-request-id',
+  'date',
+  'content-length',
+  'set-cookie',
+  'last-modified',
+  'etag',
+  'ratelimit',
+  'ratelimit-policy',
+  'retry-after',
+  'access-control-allow-origin',
+])
 
 /** Words that the server says of its own accord, from answers to harmless requests. */
 export class Vocabulary {
@@ -41,7 +58,8 @@ export function judge (res: LightMyRequestResponse, sent: Sent, vocabulary: Voca
     const value = res.headers[name]
     const fits = typeof expected === 'string' ? value === expected : expected.test(String(value))
     // The page and its files have a policy of their own in these two.
-    const isOfPage = (name === 'content-security-policy' || name === 'referrer-policy') && vocabulary.knows(name, nonceless(String(value)))
+    const isOfPage = (name === 'content-security-policy' || name === 'referrer-policy') &&
+      vocabulary.knows(name, nonceless(String(value)))
     if (!fits && !isOfPage) return `${name} is ${String(value)}`
   }
   for (const [name, value] of headersOf(res)) {
@@ -52,21 +70,25 @@ export function judge (res: LightMyRequestResponse, sent: Sent, vocabulary: Voca
 }
 
 function judgeProblem (res: LightMyRequestResponse, { method, values, keys = [] }: Sent): string | null {
-  if (res.headers['content-type'] !== 'application/problem+json; charset=utf-8') return `the content type is ${String(res.headers['content-type'])}`
+  if (res.headers['content-type'] !== 'application/problem+json; charset=utf-8')
+    {return `the content type is ${String(res.headers['content-type'])}`}
   if (method === 'HEAD') return res.body === '' ? null : 'an answer to HEAD has a body'
   const body = res.json<Record<string, unknown>>()
   const { code, status, title, detail, instance, type, errors = [] } = body
   if (typeof code !== 'string' || !Object.hasOwn(ERROR_CATALOGUE, code)) return `the code is ${String(code)}`
   const entry = ERROR_CATALOGUE[code as keyof typeof ERROR_CATALOGUE]
-  if (status !== res.statusCode || type !== 'about:blank' || (entry.status === status && title !== entry.title)) return `the document is ${res.body}`
+  if (status !== res.statusCode || type !== 'about:blank' || (entry.status === status && title !== entry.title))
+    {return `the document is ${res.body}`}
   if (instance !== res.headers['x-request-id']) return 'the instance is not the request id'
   const foreign = Object.keys(body).find((name) => !MEMBERS.has(name))
   if (foreign !== undefined) return `there is a member ${foreign}`
-  if (typeof detail !== 'string' || (!DETAILS.has(detail) && echoOf(detail, values) !== null)) return `the detail is ${String(detail)}`
+  if (typeof detail !== 'string' || (!DETAILS.has(detail) && echoOf(detail, values) !== null))
+    {return `the detail is ${String(detail)}`}
   if (!Array.isArray(errors)) return 'errors is no list'
   for (const { path, message } of errors as { path: string, message: string }[]) {
     if (!/^[A-Z][^\n]{3,160}\.$/.test(message)) return `the message is ${message}`
-    const part = echoOf(message, values, keys) ?? echoOf(path.replace(/^(body|query|params|headers|input)\.?/, ''), values, [...keys, ...FIELDS])
+    const part = echoOf(message, values, keys) ??
+      echoOf(path.replace(/^(body|query|params|headers|input)\.?/, ''), values, [...keys, ...FIELDS])
     if (part !== null && !OWN_WORDS.test(message)) return `the finding ${path}: ${message} repeats "${part}"`
     if (path.length > 400) return 'a path is not cut'
   }
@@ -74,7 +96,19 @@ function judgeProblem (res: LightMyRequestResponse, { method, values, keys = [] 
 }
 
 /** Names in the example's own schemas. */
-const FIELDS = ['email', 'password', 'fullName', 'current', 'token', 'name', 'description', 'status', 'limit', 'id', 'all']
+const FIELDS = [
+  'email',
+  'password',
+  'fullName',
+  'current',
+  'token',
+  'name',
+  'description',
+  'status',
+  'limit',
+  'id',
+  'all',
+]
 /** Sentences of the suite; what was sent may contain such words by chance. */
 const OWN_WORDS = /^(Required|Unknown field|Must (be|have|not)|Has the wrong format|Nested too deeply|Is not valid)/
 
@@ -88,7 +122,9 @@ function echoOf (text: string, values: readonly string[], keys: readonly string[
 }
 
 function headersOf (res: LightMyRequestResponse): [string, string][] {
-  return Object.entries(res.headers).filter(([name]) => !CHANGING.has(name)).map(([name, value]) => [name, nonceless(String(value))])
+  return Object.entries(res.headers).filter(([name]) => !CHANGING.has(name)).map((
+    [name, value],
+  ) => [name, nonceless(String(value))])
 }
 
 function nonceless (value: string): string {
@@ -96,7 +132,12 @@ function nonceless (value: string): string {
 }
 
 /** Strings and keys of a parsed body. */
-export function partsOf (value: unknown, values: string[] = [], keys: string[] = [], depth = 0): { readonly values: string[], readonly keys: string[] } {
+export function partsOf (
+  value: unknown,
+  values: string[] = [],
+  keys: string[] = [],
+  depth = 0,
+): { readonly values: string[], readonly keys: string[] } {
   if (typeof value === 'string') values.push(value)
   else if (typeof value === 'number') values.push(String(value))
   else if (typeof value === 'object' && value !== null) {

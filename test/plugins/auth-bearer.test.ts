@@ -3,14 +3,32 @@ import { test } from 'tap'
 import { publicRoute } from '../../plugins/auth.js'
 import { build, codeOf, jarOf, setCookies, type World } from '../lib/auth/support.js'
 
-interface Tokens { access_token: string, token_type: string, expires_in: number, refresh_token: string, refresh_expires_in: number }
+interface Tokens {
+  access_token: string
+  token_type: string
+  expires_in: number
+  refresh_token: string
+  refresh_expires_in: number
+}
 
 const SOURCES = { sources: ['cookie', 'bearer'] } as const
 const CREDENTIALS = { email: 'ada@example.com', password: 'right' }
 const host = { host: 'api.example.com', 'user-agent': 'App/1' }
-const send = async ({ app }: World, method: 'GET' | 'POST' | 'DELETE', url: string, token?: string, rest: object = {}): Promise<LightMyRequestResponse> =>
-  app.inject({ method, url, headers: { ...host, ...token !== undefined && { authorization: `Bearer ${token}` } }, ...rest })
-const issue = async (world: World): Promise<Tokens> => (await send(world, 'POST', '/auth/token', undefined, { payload: CREDENTIALS })).json<Tokens>()
+const send = async (
+  { app }: World,
+  method: 'GET' | 'POST' | 'DELETE',
+  url: string,
+  token?: string,
+  rest: object = {},
+): Promise<LightMyRequestResponse> =>
+  app.inject({
+    method,
+    url,
+    headers: { ...host, ...token !== undefined && { authorization: `Bearer ${token}` } },
+    ...rest,
+  })
+const issue = async (world: World): Promise<Tokens> =>
+  (await send(world, 'POST', '/auth/token', undefined, { payload: CREDENTIALS })).json<Tokens>()
 
 test('a client without cookies gets tokens, refreshes them and signs out', async (t) => {
   const world = await build(t, { options: SOURCES })
@@ -20,7 +38,13 @@ test('a client without cookies gets tokens, refreshes them and signs out', async
   t.equal(first.headers['cache-control'], 'no-store')
   const tokens = first.json<Tokens>()
   t.match(tokens, { token_type: 'Bearer', expires_in: 900, refresh_expires_in: 604_800 })
-  t.same(Object.keys(tokens).sort(), ['access_token', 'expires_in', 'refresh_expires_in', 'refresh_token', 'token_type'])
+  t.same(Object.keys(tokens).sort(), [
+    'access_token',
+    'expires_in',
+    'refresh_expires_in',
+    'refresh_token',
+    'token_type',
+  ])
   t.equal((await send(world, 'GET', '/me', tokens.access_token)).statusCode, 200)
 
   world.clock.advance(900_000)
@@ -56,10 +80,28 @@ test('a token is taken for what it is only, and one at a time', async (t) => {
   t.equal(codeOf(await send(world, 'POST', '/auth/refresh', access)), '401 TOKEN_INVALID')
   for (const [name, value] of Object.entries(jar)) {
     const cookie = `${name}=${value}`
-    t.equal(codeOf(await world.app.inject({ method: 'POST', url: '/auth/refresh', headers: { ...host, cookie, authorization: `Bearer ${refresh}` } })), '401 TOKEN_INVALID', `${name} beside a Bearer refresh token`)
-    t.equal(codeOf(await world.app.inject({ url: '/me', headers: { ...host, cookie, authorization: `Bearer ${access}` } })), '401 TOKEN_INVALID', `${name} beside a Bearer access token`)
+    t.equal(
+      codeOf(
+        await world.app.inject({
+          method: 'POST',
+          url: '/auth/refresh',
+          headers: { ...host, cookie, authorization: `Bearer ${refresh}` },
+        }),
+      ),
+      '401 TOKEN_INVALID',
+      `${name} beside a Bearer refresh token`,
+    )
+    t.equal(
+      codeOf(await world.app.inject({ url: '/me', headers: { ...host, cookie, authorization: `Bearer ${access}` } })),
+      '401 TOKEN_INVALID',
+      `${name} beside a Bearer access token`,
+    )
   }
-  t.equal((await send(world, 'POST', '/auth/refresh', refresh)).statusCode, 200, 'and the refusals cost the session nothing')
+  t.equal(
+    (await send(world, 'POST', '/auth/refresh', refresh)).statusCode,
+    200,
+    'and the refusals cost the session nothing',
+  )
 })
 
 test('the routes follow the declared sources', async (t) => {
@@ -73,7 +115,11 @@ test('the routes follow the declared sources', async (t) => {
   t.equal((await only.call('POST', '/auth/login', {}, { payload: CREDENTIALS })).statusCode, 404)
   const { access_token: access, refresh_token: refresh } = await issue(only)
   t.equal((await send(only, 'GET', '/me', access)).statusCode, 200)
-  t.equal(codeOf(await only.call('GET', '/me', { '__Host-access': access })), '401 TOKEN_MISSING', 'cookies are not read')
+  t.equal(
+    codeOf(await only.call('GET', '/me', { '__Host-access': access })),
+    '401 TOKEN_MISSING',
+    'cookies are not read',
+  )
   t.equal(codeOf(await only.call('POST', '/auth/refresh', { '__Secure-refresh': refresh })), '401 TOKEN_MISSING')
 
   const none = await build(t)
@@ -86,7 +132,14 @@ test('a login by Bearer ends the session that is presented, whichever way it is'
   const { access_token: old } = await issue(world)
   const next = (await send(world, 'POST', '/auth/token', old, { payload: CREDENTIALS })).json<Tokens>()
   t.equal(codeOf(await send(world, 'GET', '/me', old)), '401 SESSION_REVOKED')
-  const jar = jarOf(await world.app.inject({ method: 'POST', url: '/auth/login', payload: CREDENTIALS, headers: { ...host, authorization: `bearer ${next.refresh_token}` } }))
+  const jar = jarOf(
+    await world.app.inject({
+      method: 'POST',
+      url: '/auth/login',
+      payload: CREDENTIALS,
+      headers: { ...host, authorization: `bearer ${next.refresh_token}` },
+    }),
+  )
   t.equal(codeOf(await send(world, 'GET', '/me', next.access_token)), '401 SESSION_REVOKED')
   t.equal((await world.call('GET', '/me', jar)).statusCode, 200)
 })
@@ -95,7 +148,12 @@ test('an app\'s own sign-in hands tokens out by reply.issueTokens', async (t) =>
   const world = await build(t, {
     options: SOURCES,
     routes: (app) => {
-      app.post('/device', { security: { auth: publicRoute('test') } }, async (_request, reply) => reply.issueTokens({ id: 'ada', roles: ['user'], tenant: 'acme' }, { methods: ['hwk'], label: 'Watch' }))
+      app.post(
+        '/device',
+        { security: { auth: publicRoute('test') } },
+        async (_request, reply) =>
+          reply.issueTokens({ id: 'ada', roles: ['user'], tenant: 'acme' }, { methods: ['hwk'], label: 'Watch' }),
+      )
     },
   })
   const { access_token: access } = (await send(world, 'POST', '/device')).json<Tokens>()

@@ -13,7 +13,13 @@ import csrf from '../../plugins/csrf.js'
 import { redisUrl } from '../helpers/redis.js'
 import { build, secret, setCookies } from '../lib/auth/support.js'
 
-const minimal = (): AuthOptions => ({ roles: ['user', 'admin'], redis: false, accessSecret: secret(), refreshSecret: secret(), loadUser: async () => null })
+const minimal = (): AuthOptions => ({
+  roles: ['user', 'admin'],
+  redis: false,
+  accessSecret: secret(),
+  refreshSecret: secret(),
+  loadUser: async () => null,
+})
 
 async function problemsOf (boot: () => PromiseLike<unknown>): Promise<string[]> {
   return await Promise.resolve(boot()).then(() => [], (error: unknown) => {
@@ -52,9 +58,19 @@ test('wrong options refuse to boot with one error that lists all of them', async
   const app = Fastify()
   const options = { ...minimal(), refreshSecret: 'changeme', authentcate: () => {}, grace: '2m' }
   const problems = await problemsOf(() => app.register(auth, options as AuthOptions))
-  t.same(problems.map((line) => line.split(':')[0]), ['auth.authentcate', 'auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
+  t.same(problems.map((line) => line.split(':')[0]), [
+    'auth.authentcate',
+    'auth.refreshSecret',
+    'auth.refreshSecret',
+    'auth.grace',
+  ])
   const next = Fastify()
-  t.same((await problemsOf(() => next.register(auth, { ...minimal(), refreshSecret: 'changeme', grace: '2m' }))).map((line) => line.split(':')[0]), ['auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'])
+  t.same(
+    (await problemsOf(() => next.register(auth, { ...minimal(), refreshSecret: 'changeme', grace: '2m' }))).map((
+      line,
+    ) => line.split(':')[0]),
+    ['auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'],
+  )
   const found: { path: string, message: string, fix: string }[] = []
   checkAuth({ ...minimal(), redis: undefined }, { production: true, config: {} }, found)
   t.match(found, [{ path: 'auth.redis' }])
@@ -66,7 +82,14 @@ test('a second registration is refused, in the same scope and in a child', async
   t.match(await problemsOf(() => app.register(auth, minimal())), [/^auth: Registered twice/])
   const other = Fastify()
   await other.register(auth, minimal())
-  t.match(await problemsOf(() => other.register(async (child) => { await child.register(auth, minimal()) })), [/^auth: Registered a second time, in a child scope/])
+  t.match(
+    await problemsOf(() =>
+      other.register(async (child) => {
+        await child.register(auth, minimal())
+      })
+    ),
+    [/^auth: Registered a second time, in a child scope/],
+  )
   const taken = Fastify()
   taken.decorateRequest('user', { getter: () => ({ id: 'ada', roles: [] }) })
   t.match(await problemsOf(() => taken.register(auth, minimal())), [/^auth: Another plugin has decorated request.user/])
@@ -98,18 +121,31 @@ test('a wrong policy on a route refuses to boot and names the route', async (t) 
 test('in production sessions need Redis or a written decision, and cookies always their prefixes', async (t) => {
   inProduction(t)
   t.match(await problemsOf(() => Fastify().register(auth, minimal())), [/^auth\.redis: Sessions would live in memory/])
-  const { call } = await build(t, { options: { allowMemoryStore: true }, before: async (app) => { await app.register(csrf) } })
+  const { call } = await build(t, {
+    options: { allowMemoryStore: true },
+    before: async (app) => {
+      await app.register(csrf)
+    },
+  })
   for (const host of ['localhost', '127.0.0.1:3000', 'api.example.com']) {
-    const response = await call('POST', '/auth/login', {}, { headers: { host }, payload: { email: 'ada@example.com', password: 'right' } })
+    const response = await call('POST', '/auth/login', {}, {
+      headers: { host },
+      payload: { email: 'ada@example.com', password: 'right' },
+    })
     t.match(setCookies(response), [/^__Host-access=.*; Secure;/, /^__Secure-refresh=.*; Secure;/])
   }
 })
 
 test('profile, SameSite and prefix shape the cookies and the routes', async (t) => {
-  const { call } = await build(t, { options: { cookies: 'host', sameSite: 'lax', prefix: '/session', issuer: 'https://id.example.com' } })
-  const response = await call('POST', '/session/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })
+  const { call } = await build(t, {
+    options: { cookies: 'host', sameSite: 'lax', prefix: '/session', issuer: 'https://id.example.com' },
+  })
+  const response = await call('POST', '/session/login', {}, {
+    payload: { email: 'ada@example.com', password: 'right' },
+  })
   t.same(setCookies(response).map((line) => line.replace(/=[^;]+/, '=…')), [
-    '__Host-access=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax', '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
+    '__Host-access=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax',
+    '__Host-refresh=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict',
   ])
   t.equal((await call('POST', '/auth/login')).statusCode, 404)
   t.equal((await call('GET', '/me')).headers['www-authenticate'], 'Cookie realm="https://id.example.com"')
@@ -119,7 +155,12 @@ test('profile, SameSite and prefix shape the cookies and the routes', async (t) 
   await app.register(async (api) => {
     await api.register(auth, { ...minimal(), authenticate: async () => ({ id: 'ada', roles: ['user'] }) })
   }, { prefix: '/api' })
-  const nested = await app.inject({ method: 'POST', url: '/api/auth/login', headers: { host: 'x.example' }, payload: { email: 'a@b.co', password: 'x' } })
+  const nested = await app.inject({
+    method: 'POST',
+    url: '/api/auth/login',
+    headers: { host: 'x.example' },
+    payload: { email: 'a@b.co', password: 'x' },
+  })
   t.match(setCookies(nested)[1], /Path=\/api\/auth;/, 'the refresh cookie follows the prefix of the scope')
 })
 
@@ -128,7 +169,12 @@ test('a login that nothing throttles is warned of once, and so are cookies witho
   const { call } = await build(t, { server })
   for (let i = 0; i < 3; i++) await call('GET', '/me', 'access=x', { headers: { host: 'localhost' } })
   t.equal(lines.filter((line) => line.includes('/auth/login is not throttled')).length, 1)
-  for (const [sources, warning] of [[['bearer'], '"/auth/token is not throttled'], [['bearer', 'cookie'], '"/auth/login and /auth/token are not throttled']] as const) {
+  for (
+    const [sources, warning] of [[['bearer'], '"/auth/token is not throttled'], [
+      ['bearer', 'cookie'],
+      '"/auth/login and /auth/token are not throttled',
+    ]] as const
+  ) {
     const other = logging()
     await build(t, { server: other.server, options: { sources: [...sources] } })
     t.ok(other.lines.some((line) => line.includes(warning)), warning)
@@ -144,7 +190,15 @@ test('the built-in routes carry the keys of the plugins that are loaded, and no 
     compile: () => [],
   })
   const { lines, server } = logging()
-  await build(t, { server, before: async (app) => { await app.register(fp(async (instance) => { addSection(instance, spy('rateLimit'), []); addSection(instance, spy('csrf'), 'auto') })) } })
+  await build(t, {
+    server,
+    before: async (app) => {
+      await app.register(fp(async (instance) => {
+        addSection(instance, spy('rateLimit'), [])
+        addSection(instance, spy('csrf'), 'auto')
+      }))
+    },
+  })
   t.same(seen, {
     'POST /auth/login security.rateLimit': ['login'],
     'POST /auth/login security.csrf': 'always',
@@ -157,7 +211,9 @@ test('the built-in routes carry the keys of the plugins that are loaded, and no 
 test('a Redis that cannot be reached refuses to boot without showing the URL', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
-  const error: unknown = await Promise.resolve(app.register(auth, { ...minimal(), redis: 'redis://:hunter2@127.0.0.1:1' })).then(() => null, (reason: unknown) => reason)
+  const error: unknown = await Promise.resolve(
+    app.register(auth, { ...minimal(), redis: 'redis://:hunter2@127.0.0.1:1' }),
+  ).then(() => null, (reason: unknown) => reason)
   t.match(error, { code: 'BULWARK_CONFIG', problems: [{ path: 'auth.redis', message: 'Redis cannot be reached.' }] })
   t.notMatch(String(error), /hunter2/)
 })
@@ -172,12 +228,21 @@ test('a Redis user that may not ask for the time is found at boot', async (t) =>
   url.password = 'pass'
   const app = Fastify()
   t.teardown(() => app.close())
-  t.same(await problemsOf(() => app.register(auth, { ...minimal(), redis: url.href })), ['auth.redis: Redis cannot be reached.'])
+  t.same(await problemsOf(() => app.register(auth, { ...minimal(), redis: url.href })), [
+    'auth.redis: Redis cannot be reached.',
+  ])
 })
 
-test('an app\'s own client is used and left open', async (t) => {
-  const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 })
-  t.teardown(() => { client.disconnect() })
+test("an app's own client is used and left open", async (t) => {
+  const client = new Redis(redisUrl(), {
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+  })
+  t.teardown(() => {
+    client.disconnect()
+  })
   await client.connect()
   const app = Fastify()
   await app.register(auth, { ...minimal(), redis: client })
@@ -188,5 +253,8 @@ test('an app\'s own client is used and left open', async (t) => {
 
 test('the user type may carry claims', async (t) => {
   const { call } = await build(t, { options: { claims: Type.Object({ tenant: Type.String() }) } })
-  t.match((await call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })).json(), { user: { tenant: 'acme' } })
+  t.match(
+    (await call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })).json(),
+    { user: { tenant: 'acme' } },
+  )
 })

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { createRequire } from 'node:module'
-import Fastify, { type FastifyInstance, type LightMyRequestResponse, type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
+import Fastify, { type FastifyInstance, type LightMyRequestResponse, type FastifyPluginAsync,
+  type FastifyPluginCallback } from 'fastify'
 import { test } from 'tap'
 import type { AccessPayload } from '../../jwt.js'
 import { BulwarkConfigError, type SecurityError } from '../../lib/response/errors.js'
@@ -33,14 +34,21 @@ function routes (app: FastifyInstance): void {
   })
   app.get('/decode', OPEN, async (request) => await request.jwtDecode())
   app.get('/decode-complete', OPEN, async (request) => await request.jwtDecode({ decode: { complete: true } }))
-  app.get('/stateless-verify', { security: { auth: { revocation: 'stateless' } } }, async (request) => (await request.jwtVerify()).sub)
+  app.get(
+    '/stateless-verify',
+    { security: { auth: { revocation: 'stateless' } } },
+    async (request) => (await request.jwtVerify()).sub,
+  )
   app.get('/sign', OPEN, async (_request, reply) => await reply.jwtSign({ order: 7 }, { expiresIn: '10m', sub: 'ada' }))
   app.get('/sign-callback', OPEN, (_request, reply) => {
     reply.jwtSign({ order: 7 }, (error, token) => { void reply.send(error ?? token) })
   })
 }
 
-const world = async (t: Parameters<typeof build>[0], settings: WorldSettings = {}): Promise<ReturnType<typeof build> extends Promise<infer W> ? W : never> =>
+const world = async (
+  t: Parameters<typeof build>[0],
+  settings: WorldSettings = {},
+): Promise<ReturnType<typeof build> extends Promise<infer W> ? W : never> =>
   await build(t, { routes, ...settings, options: { jwtDecorators: true, ...settings.options } })
 
 const errorOf = (action: () => unknown): unknown => {
@@ -53,7 +61,8 @@ const codeOfThrown = (action: () => unknown): unknown => (errorOf(action) as Sec
 test('onlyCookie takes no Bearer token, which is taken elsewhere', async (t) => {
   const { app, login } = await world(t, { options: { sources: ['cookie', 'bearer'] } })
   const token = (await login())['__Host-access'] ?? ''
-  const send = async (url: string): Promise<LightMyRequestResponse> => app.inject({ url, headers: { host: 'api.example.com', authorization: `Bearer ${token}` } })
+  const send = async (url: string): Promise<LightMyRequestResponse> =>
+    app.inject({ url, headers: { host: 'api.example.com', authorization: `Bearer ${token}` } })
   t.match((await send('/verify')).json(), { payload: { sub: 'ada' }, auth: 'ada' })
   t.equal(codeOf(await send('/callback-options')), '401 TOKEN_MISSING')
   t.same((await send('/swallow')).json(), { auth: null }, 'the refusal also takes back what the guard accepted')
@@ -61,14 +70,29 @@ test('onlyCookie takes no Bearer token, which is taken elsewhere', async (t) => 
 
 test('without the option nothing is decorated', async (t) => {
   const { app } = await build(t)
-  t.notOk(app.hasDecorator('jwt') || app.hasRequestDecorator('jwtVerify') || app.hasRequestDecorator('jwtDecode') || app.hasReplyDecorator('jwtSign'))
+  t.notOk(
+    app.hasDecorator('jwt') || app.hasRequestDecorator('jwtVerify') || app.hasRequestDecorator('jwtDecode') ||
+      app.hasReplyDecorator('jwtSign'),
+  )
 })
 
 test('request.jwtVerify gives the payload of the access token and signs the request in, on public routes too', async (t) => {
   const { call, login } = await world(t)
   const jar = await login()
-  const { payload, user, auth: userId } = (await call('GET', '/verify', jar)).json<{ payload: AccessPayload, user: unknown, auth: string }>()
-  t.match(payload, { iss: 'bulwark', aud: 'bulwark-api', sub: 'ada', roles: ['user'], amr: ['pwd'], iat: Number, exp: Number, sid: String, jti: String })
+  const { payload, user, auth: userId } = (await call('GET', '/verify', jar)).json<
+    { payload: AccessPayload, user: unknown, auth: string }
+  >()
+  t.match(payload, {
+    iss: 'bulwark',
+    aud: 'bulwark-api',
+    sub: 'ada',
+    roles: ['user'],
+    amr: ['pwd'],
+    iat: Number,
+    exp: Number,
+    sid: String,
+    jti: String,
+  })
   t.equal(payload.exp - payload.iat, 900)
   t.same([user, userId], [{ id: 'ada', roles: ['user'] }, 'ada'])
   t.same((await call('GET', '/callback', jar)).json(), { sub: 'ada' })
@@ -84,12 +108,23 @@ test('request.jwtVerify refuses whatever a guard refuses, with its codes, challe
   t.match(missing.headers['www-authenticate'], /realm=/)
   t.equal(codeOf(await call('GET', '/callback')), '401 TOKEN_MISSING')
   const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')
-  for (const cookie of [
-    '__Host-access=', '__Host-access=x', `__Host-access=${access}x`, `__Host-access=${none}.${access.split('.')[1] ?? ''}.`, `__Host-access=${access}; __Host-access=${access}`,
-    `__Host-access=${jar['__Secure-refresh'] ?? ''}`, `__Host-access=${app.jwt.sign({ sid: undefined, roles: ['admin'] }, { sub: 'ada' })}`,
-  ]) t.equal(codeOf(await call('GET', '/verify', cookie)), '401 TOKEN_INVALID', cookie.slice(0, 40))
+  for (
+    const cookie of [
+      '__Host-access=',
+      '__Host-access=x',
+      `__Host-access=${access}x`,
+      `__Host-access=${none}.${access.split('.')[1] ?? ''}.`,
+      `__Host-access=${access}; __Host-access=${access}`,
+      `__Host-access=${jar['__Secure-refresh'] ?? ''}`,
+      `__Host-access=${app.jwt.sign({ sid: undefined, roles: ['admin'] }, { sub: 'ada' })}`,
+    ]
+  ) t.equal(codeOf(await call('GET', '/verify', cookie)), '401 TOKEN_INVALID', cookie.slice(0, 40))
   t.match(events.at(-1), { name: 'authn_token_invalid', kind: 'access' })
-  t.equal(codeOf(await call('GET', '/verify', jar, { headers: { authorization: `Bearer ${access}` } })), '401 TOKEN_INVALID', 'a cookie and a Bearer token')
+  t.equal(
+    codeOf(await call('GET', '/verify', jar, { headers: { authorization: `Bearer ${access}` } })),
+    '401 TOKEN_INVALID',
+    'a cookie and a Bearer token',
+  )
 
   const other = await login()
   await app.security.sessions.revokeUser('ada')
@@ -117,7 +152,12 @@ test('request.jwtDecode reads an expired token of ours, and nothing that nobody 
   const jar = await login()
   clock.advance(3_600_000)
   t.match((await call('GET', '/decode', jar)).json(), { sub: 'ada' })
-  t.match((await call('GET', '/decode-complete', jar)).json(), { header: { alg: 'HS256', typ: 'at+jwt' }, payload: { sub: 'ada' }, signature: String, input: String })
+  t.match((await call('GET', '/decode-complete', jar)).json(), {
+    header: { alg: 'HS256', typ: 'at+jwt' },
+    payload: { sub: 'ada' },
+    signature: String,
+    input: String,
+  })
   const [header, , signature] = (jar['__Host-access'] ?? '').split('.')
   const forged = `${header ?? ''}.${Buffer.from('{"sub":"root"}').toString('base64url')}.${signature ?? ''}`
   t.equal(codeOf(await call('GET', '/decode', { '__Host-access': forged })), '401 TOKEN_INVALID')
@@ -135,24 +175,63 @@ test('options of @fastify/jwt that would change nothing are refused by name', as
     },
   })
   const jar = await login()
-  for (const options of [{ allowedAud: 'x' }, { verify: { maxAge: 1 } }, { verify: {}, extra: 1 }, { onlyCookie: 'yes' }, { key: 'x' }, { decode: { checkTyp: 'x' } }, ['x']]) {
-    t.match((await call('POST', '/options', jar, { payload: options as never })).json(), { refused: /^TypeError: request\.jwtVerify: / }, JSON.stringify(options))
+  for (
+    const options of [
+      { allowedAud: 'x' },
+      { verify: { maxAge: 1 } },
+      { verify: {}, extra: 1 },
+      { onlyCookie: 'yes' },
+      { key: 'x' },
+      { decode: { checkTyp: 'x' } },
+      ['x'],
+    ]
+  ) {
+    t.match((await call('POST', '/options', jar, { payload: options as never })).json(), {
+      refused: /^TypeError: request\.jwtVerify: /,
+    }, JSON.stringify(options))
   }
   for (const options of [{}, { onlyCookie: false }, { verify: { onlyCookie: true } }, { decode: { complete: true } }]) {
-    t.match((await call('POST', '/options', jar, { payload: options })).json(), { refused: 'verified' }, JSON.stringify(options))
+    t.match(
+      (await call('POST', '/options', jar, { payload: options })).json(),
+      { refused: 'verified' },
+      JSON.stringify(options),
+    )
   }
-  for (const options of [{ algorithm: 'none' }, { key: 'x' }, { sign: { algorithm: 'HS256' } }, { sign: {}, expiresIn: 1 }, { noTimestamp: true }, 'x']) {
+  for (
+    const options of [
+      { algorithm: 'none' },
+      { key: 'x' },
+      { sign: { algorithm: 'HS256' } },
+      { sign: {}, expiresIn: 1 },
+      { noTimestamp: true },
+      'x',
+    ]
+  ) {
     t.throws(() => app.jwt.sign({}, options as never), TypeError, JSON.stringify(options))
   }
-  t.throws(() => (app.jwt.verify as (token: string, options: object) => unknown)(app.jwt.sign({}), { ignoreExpiration: true }), TypeError)
+  t.throws(
+    () => (app.jwt.verify as (token: string, options: object) => unknown)(app.jwt.sign({}), { ignoreExpiration: true }),
+    TypeError,
+  )
 })
 
 test('reply.jwtSign and app.jwt make tokens of the app\'s own, with an end', async (t) => {
   const { app, call, clock } = await world(t)
   const token = (await call('GET', '/sign')).body
-  t.match(app.jwt.verify(token), { order: 7, sub: 'ada', iss: 'bulwark', aud: 'bulwark-api/app', iat: clock.seconds, exp: clock.seconds + 600 })
+  t.match(app.jwt.verify(token), {
+    order: 7,
+    sub: 'ada',
+    iss: 'bulwark',
+    aud: 'bulwark-api/app',
+    iat: clock.seconds,
+    exp: clock.seconds + 600,
+  })
   t.match(app.jwt.decode(token, { complete: true }), { header: { alg: 'HS256', typ: 'JWT' }, payload: { order: 7 } })
-  t.match(app.jwt.verify((await call('GET', '/sign-callback')).body), { order: 7, exp: clock.seconds + 900 }, 'accessTtl unless it says otherwise')
+  t.match(
+    app.jwt.verify((await call('GET', '/sign-callback')).body),
+    { order: 7, exp: clock.seconds + 900 },
+    'accessTtl unless it says otherwise',
+  )
   for (const [expiresIn, seconds] of [[1, 1], [90, 90], ['1s', 1], ['30d', 2_592_000]] as const) {
     t.match(app.jwt.verify(app.jwt.sign({}, { expiresIn })), { exp: clock.seconds + seconds }, String(expiresIn))
   }
@@ -172,10 +251,16 @@ test('an app token says nothing of a session, whatever its payload', async (t) =
   }
   t.throws(() => app.jwt.sign(JSON.parse('{"__proto__":{"aud":"bulwark-api"}}') as Record<string, unknown>), TypeError)
   t.throws(() => app.jwt.sign({ toJSON: () => ({ aud: 'bulwark-api' }) }), TypeError, 'also through toJSON')
-  for (const payload of ['text', Buffer.from('x'), null, undefined, [], 1, { toJSON: () => 'x' }]) t.throws(() => app.jwt.sign(payload as never), TypeError, JSON.stringify(payload))
+  for (const payload of ['text', Buffer.from('x'), null, undefined, [], 1, { toJSON: () => 'x' }])
+    {t.throws(() => app.jwt.sign(payload as never), TypeError, JSON.stringify(payload))}
   t.throws(() => app.jwt.sign({ sub: 'a' }, { sub: 'b' }), TypeError)
   t.throws(() => app.jwt.sign({ blob: 'x'.repeat(4000) }), RangeError)
-  t.match(app.jwt.verify(app.jwt.sign({ 2: 'b', a: 1, 1: 'a', at: new Date(0), gone: undefined, text: '\u00e9\ud83d\ude00' })), { 1: 'a', 2: 'b', at: '1970-01-01T00:00:00.000Z' })
+  t.match(
+    app.jwt.verify(
+      app.jwt.sign({ 2: 'b', a: 1, 1: 'a', at: new Date(0), gone: undefined, text: '\u00e9\ud83d\ude00' }),
+    ),
+    { 1: 'a', 2: 'b', at: '1970-01-01T00:00:00.000Z' },
+  )
 })
 
 test('no token crosses: app tokens pass no guard, session tokens and forgeries pass no app.jwt.verify', async (t) => {
@@ -183,19 +268,31 @@ test('no token crosses: app tokens pass no guard, session tokens and forgeries p
   const { app, call, login, accessSecret, refreshSecret } = one
   const jar = await login()
   const token = app.jwt.sign({ roles: ['user', 'admin'], id: 'root' }, { sub: 'root' })
-  for (const url of ['/me', '/admin', '/maybe', '/stateless']) t.equal(codeOf(await call('GET', url, { '__Host-access': token })), '401 TOKEN_INVALID', url)
+  for (const url of ['/me', '/admin', '/maybe', '/stateless'])
+    {t.equal(codeOf(await call('GET', url, { '__Host-access': token })), '401 TOKEN_INVALID', url)}
   t.equal(codeOf(await call('POST', '/auth/refresh', { '__Secure-refresh': token })), '401 TOKEN_INVALID')
 
   const [header = '', payload = ''] = token.split('.')
-  const signed = (key: string, head = header): string => `${head}.${payload}.${createHmac('sha256', key).update(`${head}.${payload}`).digest('base64url')}`
+  const signed = (key: string, head = header): string =>
+    `${head}.${payload}.${createHmac('sha256', key).update(`${head}.${payload}`).digest('base64url')}`
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const forgeries: readonly [string, unknown][] = [
-    ['the access token', jar['__Host-access']], ['the refresh token', jar['__Secure-refresh']],
-    ['the access secret', signed(accessSecret)], ['the refresh secret', signed(refreshSecret)], ['an empty key', signed('0')],
-    ['alg none', `${encode({ alg: 'none', typ: 'JWT' })}.${payload}.`], ['no signature', `${header}.${payload}.`], ['two segments', `${header}.${payload}`],
-    ['another service', (await world(t)).app.jwt.sign({ order: 7 })], ['empty', ''], ['no text', 7], ['undefined', undefined], ['long', 'x'.repeat(10_000)],
+    ['the access token', jar['__Host-access']],
+    ['the refresh token', jar['__Secure-refresh']],
+    ['the access secret', signed(accessSecret)],
+    ['the refresh secret', signed(refreshSecret)],
+    ['an empty key', signed('0')],
+    ['alg none', `${encode({ alg: 'none', typ: 'JWT' })}.${payload}.`],
+    ['no signature', `${header}.${payload}.`],
+    ['two segments', `${header}.${payload}`],
+    ['another service', (await world(t)).app.jwt.sign({ order: 7 })],
+    ['empty', ''],
+    ['no text', 7],
+    ['undefined', undefined],
+    ['long', 'x'.repeat(10_000)],
   ]
-  for (const [name, forged] of forgeries) t.equal(codeOfThrown(() => app.jwt.verify(forged as string)), 'TOKEN_INVALID', name)
+  for (const [name, forged] of forgeries)
+    {t.equal(codeOfThrown(() => app.jwt.verify(forged as string)), 'TOKEN_INVALID', name)}
   const again = await world(t, { like: one })
   t.match(again.app.jwt.verify(token), { sub: 'root' }, 'an instance with the same keys verifies it')
 })
@@ -212,10 +309,19 @@ test('app.jwt hands errors to a callback, too', async (t) => {
   t.throws(() => app.jwt.decode(app.jwt.sign({}), { checkTyp: 'x' } as never), TypeError)
 })
 
-const OPTIONS = (): Parameters<typeof auth>[1] => ({ roles: ['user'], redis: false, accessSecret: secret(), refreshSecret: secret(), loadUser: async () => null })
+const OPTIONS = (): Parameters<typeof auth>[1] => ({
+  roles: ['user'],
+  redis: false,
+  accessSecret: secret(),
+  refreshSecret: secret(),
+  loadUser: async () => null,
+})
 
 const problemsOf = async (app: FastifyInstance, jwtDecorators: unknown): Promise<unknown> =>
-  await app.register(auth, { ...OPTIONS(), jwtDecorators: jwtDecorators as never }).then(() => null, (found: unknown) => found)
+  await app.register(auth, { ...OPTIONS(), jwtDecorators: jwtDecorators as never }).then(
+    () => null,
+    (found: unknown) => found,
+  )
 
 test('@fastify/jwt with its usual names is refused, and the fix names the option', async (t) => {
   for (const jwtDecorators of [false, true]) {
@@ -242,7 +348,11 @@ test('@fastify/jwt with names of its own lives beside the suite, before and afte
     await app.register(auth, OPTIONS())
     if (!first) await app.register(fastifyJwt, legacy)
     const { legacy: theirs } = app.jwt as unknown as { legacy: { sign: (payload: object) => string } }
-    app.get('/theirs', OPEN, async (request) => await (request as unknown as { legacyJwtVerify: () => Promise<object> }).legacyJwtVerify())
+    app.get(
+      '/theirs',
+      OPEN,
+      async (request) => await (request as unknown as { legacyJwtVerify: () => Promise<object> }).legacyJwtVerify(),
+    )
     app.get('/ours', async () => 'ours')
     const headers = { authorization: `Bearer ${theirs.sign({ who: 'legacy' })}` }
     t.match((await app.inject({ url: '/theirs', headers })).json(), { who: 'legacy' })
@@ -255,7 +365,9 @@ test('with the option, names that are taken are a problem, and a namespace is no
   const before = Fastify()
   t.teardown(() => before.close())
   await before.register(fastifyJwt, legacy)
-  t.match(await problemsOf(before, true), { problems: [{ path: 'auth.jwtDecorators', message: /app\.jwt/, fix: /namespace/ }] })
+  t.match(await problemsOf(before, true), {
+    problems: [{ path: 'auth.jwtDecorators', message: /app\.jwt/, fix: /namespace/ }],
+  })
   const after = Fastify()
   t.teardown(() => after.close())
   await after.register(auth, { ...OPTIONS(), jwtDecorators: true })
@@ -275,7 +387,13 @@ test('the payload has the types of the service, and takes one of the caller\'s',
   app.get('/typed', async (request, reply) => {
     const payload = await request.jwtVerify()
     const own = await request.jwtVerify<{ sub: string, tenant: string }>()
-    const typed: All<[Same<typeof payload, AccessPayload<Shape>>, Same<typeof payload.roles, readonly ('user' | 'admin')[]>, Same<typeof own.tenant, string>]> = [true, true, true]
+    const typed: All<
+      [
+        Same<typeof payload, AccessPayload<Shape>>,
+        Same<typeof payload.roles, readonly ('user' | 'admin')[]>,
+        Same<typeof own.tenant, string>,
+      ]
+    > = [true, true, true]
     const tenants: readonly string[] = [payload.tenant, own.tenant]
     // @ts-expect-error no option of jwtVerify
     if (reply.sent) await request.jwtVerify({ allowedAud: 'x' })

@@ -4,7 +4,10 @@ import type { AuthOptions } from '../../plugins/auth.js'
 import { ownKeys, redisUrl } from '../helpers/redis.js'
 import { build, codeOf, jarOf, setCookies, type Jar, type World } from '../lib/auth/support.js'
 
-/** Four instances of one service on one Redis. Whatever one says counts at once, or in a minute: a test that waits less sees the push. */
+/**
+ * Four instances of one service on one Redis. Whatever one says counts at once, or in a minute: a test that waits less
+ * sees the push.
+ */
 async function buildFour (t: Test, options: Partial<AuthOptions> = {}): Promise<readonly [World, ...World[]]> {
   const { keyPrefix } = ownKeys(t)
   const shared = { redis: redisUrl(), keyPrefix, revocationDelay: '60s', ...options } as const
@@ -13,7 +16,8 @@ async function buildFour (t: Test, options: Partial<AuthOptions> = {}): Promise<
 }
 
 const pick = (worlds: readonly World[], index: number): World => worlds[index % worlds.length] ?? worlds[0] as World
-const eventsOf = (worlds: readonly World[], name: string): number => worlds.flatMap((world) => world.names()).filter((one) => one === name).length
+const eventsOf = (worlds: readonly World[], name: string): number =>
+  worlds.flatMap((world) => world.names()).filter((one) => one === name).length
 
 async function statusOnAll (worlds: readonly World[], jar: Jar): Promise<string[]> {
   return Promise.all(worlds.map(async (world) => {
@@ -38,7 +42,9 @@ test('2 to 200 parallel refreshes over four instances make one rotation and one 
   for (const count of [2, 3, 20, 200]) {
     const before = eventsOf(worlds, 'session_renewed')
     const jar = await worlds[0].login()
-    const answers = await Promise.all(Array.from({ length: count }, async (_, index) => pick(worlds, index).call('POST', '/auth/refresh', jar)))
+    const answers = await Promise.all(
+      Array.from({ length: count }, async (_, index) => pick(worlds, index).call('POST', '/auth/refresh', jar)),
+    )
     t.same([...new Set(answers.map(({ statusCode }) => statusCode))], [200], `${count}: every answer is 200`)
     t.ok(answers.every((answer) => setCookies(answer).length === 2), `${count}: every answer sets both cookies`)
     t.equal(new Set(answers.map((answer) => jarOf(answer)['__Secure-refresh'])).size, 1, `${count}: one successor`)
@@ -56,17 +62,31 @@ test('a token that is reused after the grace ends the session on all instances a
   await sleep(250)
   t.equal(codeOf(await pick(worlds, 2).call('POST', '/auth/refresh', stolen)), '401 REFRESH_REUSED')
   t.same(await agreed(worlds, owner), ['401 SESSION_REVOKED'])
-  t.equal(codeOf(await pick(worlds, 3).call('POST', '/auth/refresh', owner)), '401 REFRESH_REUSED', 'the owner learns why')
+  t.equal(
+    codeOf(await pick(worlds, 3).call('POST', '/auth/refresh', owner)),
+    '401 REFRESH_REUSED',
+    'the owner learns why',
+  )
   t.equal(eventsOf(worlds, 'authn_token_reuse'), 1)
 })
 
 test('a refresh and a logout on other instances, in either order and at once, leave nothing alive', async (t) => {
   const worlds = await buildFour(t)
   const orders: readonly ((jar: Jar) => Promise<Awaited<ReturnType<World['call']>>>)[] = [
-    async (jar) => { const answer = await pick(worlds, 1).call('POST', '/auth/refresh', jar); await pick(worlds, 2).call('POST', '/auth/logout', jar); return answer },
-    async (jar) => { await pick(worlds, 2).call('POST', '/auth/logout', jar); return pick(worlds, 1).call('POST', '/auth/refresh', jar) },
+    async (jar) => {
+      const answer = await pick(worlds, 1).call('POST', '/auth/refresh', jar)
+      await pick(worlds, 2).call('POST', '/auth/logout', jar)
+      return answer
+    },
+    async (jar) => {
+      await pick(worlds, 2).call('POST', '/auth/logout', jar)
+      return pick(worlds, 1).call('POST', '/auth/refresh', jar)
+    },
     ...Array.from({ length: 20 }, (_, index) => async (jar: Jar) => {
-      const calls = [async () => pick(worlds, index).call('POST', '/auth/refresh', jar), async () => pick(worlds, index + 1).call('POST', '/auth/logout', jar)]
+      const calls = [
+        async () => pick(worlds, index).call('POST', '/auth/refresh', jar),
+        async () => pick(worlds, index + 1).call('POST', '/auth/logout', jar),
+      ]
       const answers = await Promise.all((index % 2 === 0 ? calls : calls.reverse()).map(async (call) => call()))
       return answers[index % 2 === 0 ? 0 : 1] as Awaited<ReturnType<World['call']>>
     }),
@@ -96,7 +116,8 @@ test('the clocks of the instances\' hosts may be ten minutes apart', async (t) =
     await sleep(220)
   }
   t.equal((await pick(worlds, 2).call('GET', '/fresh', jar)).statusCode, 200, 'a sign-in of now is fresh')
-  const [listed] = (await pick(worlds, 3).call('GET', '/auth/sessions', jar)).json<{ sessions: { createdAt: string }[] }>().sessions
+  const [listed] =
+    (await pick(worlds, 3).call('GET', '/auth/sessions', jar)).json<{ sessions: { createdAt: string }[] }>().sessions
   t.ok(Math.abs(Date.parse(listed?.createdAt ?? '') - now()) < 60_000)
   t.ok(asked > 0)
 })

@@ -18,14 +18,26 @@ interface OpenApi {
 }
 type Documented = FastifyInstance & { swagger: (options?: { yaml?: boolean }) => OpenApi | string }
 
-const OPTIONS = (): AuthOptions => ({ roles: ['user', 'admin'], redis: false, accessSecret: secret(), refreshSecret: secret(), authenticate: async () => null, loadUser: async () => null })
+const OPTIONS = (): AuthOptions => ({
+  roles: ['user', 'admin'],
+  redis: false,
+  accessSecret: secret(),
+  refreshSecret: secret(),
+  authenticate: async () => null,
+  loadUser: async () => null,
+})
 
 const SHARED = { querystring: Type.Object({ q: Type.String() }) }
 
 /** As the types of @fastify/swagger allow it, which are not loaded here. */
 const secured = (security: readonly object[]): object => ({ security })
 
-interface Settings { readonly swagger?: Record<string, unknown>, readonly auth?: Partial<AuthOptions>, readonly order?: 'before' | 'after', readonly routes?: (app: FastifyInstance) => void }
+interface Settings {
+  readonly swagger?: Record<string, unknown>
+  readonly auth?: Partial<AuthOptions>
+  readonly order?: 'before' | 'after'
+  readonly routes?: (app: FastifyInstance) => void
+}
 
 async function document (t: { teardown: (end: () => unknown) => void }, settings: Settings = {}): Promise<Documented> {
   const app = Fastify()
@@ -53,7 +65,14 @@ test('OpenAPI 3: schemes and the security of every operation, wherever swagger w
     const found = app.swagger() as OpenApi
     t.same(found.components.securitySchemes, { cookieAuth: COOKIE }, order)
     const security = Object.fromEntries(Object.entries(found.paths).map(([path, { get }]) => [path, get?.security]))
-    t.match(security, { '/me': [{ cookieAuth: [] }], '/projects/{id}': [{ cookieAuth: [] }], '/maybe': [{ cookieAuth: [] }, {}], '/open': [], '/own': [], '/child': [{ cookieAuth: [] }] }, order)
+    t.match(security, {
+      '/me': [{ cookieAuth: [] }],
+      '/projects/{id}': [{ cookieAuth: [] }],
+      '/maybe': [{ cookieAuth: [] }, {}],
+      '/open': [],
+      '/own': [],
+      '/child': [{ cookieAuth: [] }],
+    }, order)
     t.same(Object.keys(found.paths['/me']?.['get']?.responses ?? {}), ['200', '401'])
     t.same(Object.keys(found.paths['/projects/{id}']?.['get']?.responses ?? {}), ['200', '401', '403'])
     t.same(Object.keys(found.paths['/open']?.['get']?.responses ?? {}), ['200'])
@@ -65,7 +84,10 @@ test('OpenAPI 3: schemes and the security of every operation, wherever swagger w
 
 test('with both sources either token will do', async (t) => {
   const found = (await document(t, { auth: { sources: ['cookie', 'bearer'] } })).swagger() as OpenApi
-  t.same(found.components.securitySchemes, { cookieAuth: COOKIE, bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } })
+  t.same(found.components.securitySchemes, {
+    cookieAuth: COOKIE,
+    bearerAuth: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+  })
   t.same(found.paths['/me']?.['get']?.security, [{ cookieAuth: [] }, { bearerAuth: [] }])
   t.same(found.paths['/maybe']?.['get']?.security, [{ cookieAuth: [] }, { bearerAuth: [] }, {}])
   const bearer = (await document(t, { auth: { sources: ['bearer'] } })).swagger() as OpenApi
@@ -75,7 +97,10 @@ test('with both sources either token will do', async (t) => {
 test('Swagger 2.0 has the same as headers', async (t) => {
   const app = await document(t, { swagger: {}, auth: { sources: ['cookie', 'bearer'] } })
   const found = app.swagger() as OpenApi
-  t.match(found.securityDefinitions, { cookieAuth: { type: 'apiKey', in: 'header', name: 'Cookie' }, bearerAuth: { type: 'apiKey', in: 'header', name: 'Authorization' } })
+  t.match(found.securityDefinitions, {
+    cookieAuth: { type: 'apiKey', in: 'header', name: 'Cookie' },
+    bearerAuth: { type: 'apiKey', in: 'header', name: 'Authorization' },
+  })
   t.same(found.paths['/me']?.['get']?.security, [{ cookieAuth: [] }, { bearerAuth: [] }])
   t.same(found.paths['/open']?.['get']?.security, [])
   t.notOk('components' in found)
@@ -97,7 +122,10 @@ test('what the app wrote stays: schemes, a route\'s own security and responses, 
   const app = await document(t, {
     swagger: {
       openapi: { components, security: [{ key: [] }] },
-      transform: ({ schema, url }: { schema: object, url: string }) => ({ schema: { ...schema, summary: `summary of ${url}` }, url: `/v1${url}` }),
+      transform: ({ schema, url }: { schema: object, url: string }) => ({
+        schema: { ...schema, summary: `summary of ${url}` },
+        url: `/v1${url}`,
+      }),
       transformObject: ({ openapiObject }: { openapiObject: object }) => ({ ...openapiObject, 'x-own': true }),
     },
     routes (instance) {
@@ -109,14 +137,20 @@ test('what the app wrote stays: schemes, a route\'s own security and responses, 
   t.match(found, { 'x-own': true, security: [{ key: [] }] })
   t.same(found.components.securitySchemes, { cookieAuth: mine, key: mine })
   t.same(found.paths['/v1/key']?.['get']?.security, [{ key: [] }])
-  t.match(found.paths['/v1/me']?.['get'], { summary: 'summary of /me', security: [{ cookieAuth: [] }] }, 'whatever the transform made of its address')
+  t.match(
+    found.paths['/v1/me']?.['get'],
+    { summary: 'summary of /me', security: [{ cookieAuth: [] }] },
+    'whatever the transform made of its address',
+  )
   t.match(found.paths['/v1/told']?.['get']?.responses['401'], { content: {} })
   t.same(Object.keys(components.securitySchemes), ['key', 'cookieAuth'], 'its options are not changed')
   t.same(Object.keys(SHARED), ['querystring'], 'nor are its schemas')
 })
 
 test('a static document is left as it is', async (t) => {
-  const specification = { document: { openapi: '3.0.0', info: { title: 'x', version: '1' }, paths: { '/me': { get: { responses: {} } } } } }
+  const specification = {
+    document: { openapi: '3.0.0', info: { title: 'x', version: '1' }, paths: { '/me': { get: { responses: {} } } } },
+  }
   const app = await document(t, { swagger: { mode: 'static', specification } })
   t.same(app.swagger(), specification.document)
   t.type(app.swagger({ yaml: true }), 'string')
@@ -150,8 +184,63 @@ test('a guarded route validates and serializes as before', async (t) => {
 })
 
 test('YAML reads back what was written, whatever it looks like', async (t) => {
-  const texts = ['', ' ', 'yes', 'No', 'null', '~', '1', '1e3', '0x1', '0o7', '-', '- a', 'a: b', 'a #b', '#a', '@a', '!a', '&a', '*a', '%a', '`a', '{a', '[a', '|', '>', '?', '\'a', '"a', 'a\nb', 'a\tb', 'a ', ' a',
-    '2020-01-01', '12:30:00', '.5', '...', '---', '=', '<<', '\u0000', '\u0085', '\u2028', '\ufeff', '\u00e9', '/projects/{id}', 'a b', 'a  b', 'application/json', '$ref', '#/components/schemas/def-0', 'a,b', 'trueish', 'NaN', '.inf', 'a/b: c']
+  const texts = [
+    '',
+    ' ',
+    'yes',
+    'No',
+    'null',
+    '~',
+    '1',
+    '1e3',
+    '0x1',
+    '0o7',
+    '-',
+    '- a',
+    'a: b',
+    'a #b',
+    '#a',
+    '@a',
+    '!a',
+    '&a',
+    '*a',
+    '%a',
+    '`a',
+    '{a',
+    '[a',
+    '|',
+    '>',
+    '?',
+    "'a",
+    '"a',
+    'a\nb',
+    'a\tb',
+    'a ',
+    ' a',
+    '2020-01-01',
+    '12:30:00',
+    '.5',
+    '...',
+    '---',
+    '=',
+    '<<',
+    '\u0000',
+    '\u0085',
+    '\u2028',
+    '\ufeff',
+    '\u00e9',
+    '/projects/{id}',
+    'a b',
+    'a  b',
+    'application/json',
+    '$ref',
+    '#/components/schemas/def-0',
+    'a,b',
+    'trueish',
+    'NaN',
+    '.inf',
+    'a/b: c',
+  ]
   const value = {
     texts,
     byName: Object.fromEntries(texts.filter((text) => text !== '<<').map((text, index) => [text, index])),

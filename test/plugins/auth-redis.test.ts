@@ -72,17 +72,30 @@ test('every key has an expiry, carries one hash tag a user, and holds no token a
   t.equal(new Set(keys.map((key) => /\{([A-Za-z0-9_-]{22})\}/.exec(key)?.[1])).size, 1)
   for (const key of keys) {
     t.ok(await client.pttl(key) > 0, 'it expires')
-    const content = await client.type(key) === 'hash' ? JSON.stringify(await client.hgetall(key)) : await client.type(key) === 'zset' ? JSON.stringify(await client.zrange(key, '0', '-1')) : await client.get(key) ?? ''
+    const content = await client.type(key) === 'hash'
+      ? JSON.stringify(await client.hgetall(key))
+      : await client.type(key) === 'zset'
+      ? JSON.stringify(await client.zrange(key, '0', '-1'))
+      : await client.get(key) ?? ''
     t.notMatch(`${key} ${content}`, /\bada\b/)
-    const claims = JSON.parse(Buffer.from(jar['__Secure-refresh']?.split('.')[1] ?? '', 'base64url').toString()) as Record<string, string>
-    for (const hidden of [claims['jti'], claims['slt']]) t.notOk(content.includes(hidden ?? '?'), 'nothing a token could be made of')
+    const claims = JSON.parse(
+      Buffer.from(jar['__Secure-refresh']?.split('.')[1] ?? '', 'base64url').toString(),
+    ) as Record<string, string>
+    for (const hidden of [claims['jti'], claims['slt']])
+      {t.notOk(content.includes(hidden ?? '?'), 'nothing a token could be made of')}
   }
 })
 
 test('a script that Redis has forgotten is sent again', async (t) => {
   // Only the answer is forged: flushing the scripts of a shared Redis would disturb other tests.
-  const forgetful = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
-  t.teardown(() => { forgetful.disconnect() })
+  const forgetful = new Redis(redisUrl(), {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    lazyConnect: true,
+  })
+  t.teardown(() => {
+    forgetful.disconnect()
+  })
   await forgetful.connect()
   let asked = 0
   forgetful.evalsha = async () => { asked++; throw new Error('NOSCRIPT No matching script. Please use EVAL.') }
@@ -93,8 +106,14 @@ test('a script that Redis has forgotten is sent again', async (t) => {
 })
 
 test('a refresh is one round trip, and so is each step; a session seen just now, and a refused token, take none', async (t) => {
-  const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
-  t.teardown(() => { client.disconnect() })
+  const client = new Redis(redisUrl(), {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    lazyConnect: true,
+  })
+  t.teardown(() => {
+    client.disconnect()
+  })
   await client.connect()
   const sent: string[] = []
   const send = client.sendCommand.bind(client)
@@ -103,7 +122,9 @@ test('a refresh is one round trip, and so is each step; a session seen just now,
     return send(command, stream)
   }
   const { keyPrefix } = ownKeys(t)
-  const one = await build(t, { options: { redis: client, keyPrefix, revocationDelay: '60s', sources: ['cookie', 'bearer'] } })
+  const one = await build(t, {
+    options: { redis: client, keyPrefix, revocationDelay: '60s', sources: ['cookie', 'bearer'] },
+  })
   const script = ['evalsha']
   let jar: Record<string, string> = {}
   const steps: readonly (readonly [string, readonly string[], () => Promise<unknown>])[] = [
@@ -111,9 +132,19 @@ test('a refresh is one round trip, and so is each step; a session seen just now,
     ['the first request', script, async () => one.call('GET', '/me', jar)],
     ['fifty more', [], async () => Promise.all(Array.from({ length: 50 }, async () => one.call('GET', '/me', jar)))],
     ['a stateless route', [], async () => one.call('GET', '/stateless', jar)],
-    ['a wrong access token', [], async () => one.call('GET', '/me', { '__Host-access': `${jar['__Host-access'] ?? ''}x` })],
-    ['a wrong refresh token', [], async () => one.call('POST', '/auth/refresh', { '__Secure-refresh': `${jar['__Secure-refresh'] ?? ''}x` })],
-    ['a refresh', script, async () => { jar = { ...jar, ...jarOf(await one.call('POST', '/auth/refresh', jar)) } }],
+    [
+      'a wrong access token',
+      [],
+      async () => one.call('GET', '/me', { '__Host-access': `${jar['__Host-access'] ?? ''}x` }),
+    ],
+    [
+      'a wrong refresh token',
+      [],
+      async () => one.call('POST', '/auth/refresh', { '__Secure-refresh': `${jar['__Secure-refresh'] ?? ''}x` }),
+    ],
+    ['a refresh', script, async () => {
+      jar = { ...jar, ...jarOf(await one.call('POST', '/auth/refresh', jar)) }
+    }],
     ['a refresh within the grace', script, async () => one.call('POST', '/auth/refresh', jar)],
     ['a logout', script, async () => one.call('POST', '/auth/logout', jar)],
   ]
@@ -126,8 +157,14 @@ test('a refresh is one round trip, and so is each step; a session seen just now,
 })
 
 test('where no push arrives, an ended session counts within the delay all the same', async (t) => {
-  const deaf = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
-  t.teardown(() => { deaf.disconnect() })
+  const deaf = new Redis(redisUrl(), {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    lazyConnect: true,
+  })
+  t.teardown(() => {
+    deaf.disconnect()
+  })
   await deaf.connect()
   deaf.duplicate = () => new Redis({ host: '127.0.0.1', port: 1, lazyConnect: true, retryStrategy: () => null })
   const { keyPrefix } = ownKeys(t)

@@ -44,7 +44,10 @@ test('a stolen token is found at its reuse: the family dies, and both sides are 
   const thief = await call('POST', '/auth/refresh', stolen)
   t.equal(codeOf(thief), '401 REFRESH_REUSED')
   t.same(setCookies(thief), [])
-  t.match(events.slice(-2), [{ name: 'authn_token_reuse', userId: 'ada' }, { name: 'authn_token_revoked', reason: 'reuse' }])
+  t.match(events.slice(-2), [{ name: 'authn_token_reuse', userId: 'ada' }, {
+    name: 'authn_token_revoked',
+    reason: 'reuse',
+  }])
   t.equal(codeOf(await call('GET', '/me', owner)), '401 SESSION_REVOKED')
   t.equal(codeOf(await call('POST', '/auth/refresh', owner)), '401 REFRESH_REUSED')
 })
@@ -53,17 +56,26 @@ test('within the grace another client does not get the successor', async (t) => 
   const { call, login } = await build(t)
   const jar = await login()
   await call('POST', '/auth/refresh', jar)
-  t.equal(codeOf(await call('POST', '/auth/refresh', jar, { headers: { 'user-agent': 'curl/8' } })), '401 REFRESH_REUSED')
+  t.equal(
+    codeOf(await call('POST', '/auth/refresh', jar, { headers: { 'user-agent': 'curl/8' } })),
+    '401 REFRESH_REUSED',
+  )
 })
 
 test('a session ends when idle and at its absolute end, and its cookies never outlive it', async (t) => {
-  const { call, login, clock, names } = await build(t, { options: { refreshIdle: '1h', refreshAbsolute: '90m', accessTtl: '30m' } })
+  const { call, login, clock, names } = await build(t, {
+    options: { refreshIdle: '1h', refreshAbsolute: '90m', accessTtl: '30m' },
+  })
   let jar = await login()
   clock.advance(50 * 60_000)
   jar = jarOf(await call('POST', '/auth/refresh', jar))
   clock.advance(30 * 60_000)
   const late = await call('POST', '/auth/refresh', jar)
-  t.same(setCookies(late).map((line) => /Max-Age=\d+/.exec(line)?.[0]), ['Max-Age=600', 'Max-Age=600'], 'ten minutes are left of the ninety')
+  t.same(
+    setCookies(late).map((line) => /Max-Age=\d+/.exec(line)?.[0]),
+    ['Max-Age=600', 'Max-Age=600'],
+    'ten minutes are left of the ninety',
+  )
   clock.advance(10 * 60_000)
   t.equal(codeOf(await call('POST', '/auth/refresh', jarOf(late))), '401 SESSION_REVOKED')
   t.equal(codeOf(await call('GET', '/me', jarOf(late))), '401 TOKEN_EXPIRED')

@@ -2,13 +2,25 @@ import type { LightMyRequestResponse } from 'fastify'
 import { test } from 'tap'
 import { build, codeOf, setCookies, type Jar, type World } from '../lib/auth/support.js'
 
-interface Listed { id: string, current: boolean, createdAt: string, refreshedAt: string, expiresAt: string, device: string, methods: string[] }
+interface Listed {
+  id: string
+  current: boolean
+  createdAt: string
+  refreshedAt: string
+  expiresAt: string
+  device: string
+  methods: string[]
+}
 
 const listed = (response: LightMyRequestResponse): Listed[] => response.json<{ sessions: Listed[] }>().sessions
 const list = async ({ call }: World, jar: Jar): Promise<Listed[]> => listed(await call('GET', '/auth/sessions', jar))
 const login = async (world: World, agent: string, name = 'ada', jar: Jar = {}): Promise<LightMyRequestResponse> =>
-  world.call('POST', '/auth/login', jar, { payload: { email: `${name}@example.com`, password: 'right' }, headers: { 'user-agent': agent } })
-const jarOf = (response: LightMyRequestResponse): Jar => Object.fromEntries(setCookies(response).map((line) => line.split(';')[0]?.split('=') as [string, string]))
+  world.call('POST', '/auth/login', jar, {
+    payload: { email: `${name}@example.com`, password: 'right' },
+    headers: { 'user-agent': agent },
+  })
+const jarOf = (response: LightMyRequestResponse): Jar =>
+  Object.fromEntries(setCookies(response).map((line) => line.split(';')[0]?.split('=') as [string, string]))
 
 test('a user sees the own sessions, the one refreshed last first, and nobody else\'s', async (t) => {
   const world = await build(t)
@@ -29,7 +41,9 @@ test('a user sees the own sessions, the one refreshed last first, and nobody els
 })
 
 test('what a device says of itself is one bounded line without control characters', async (t) => {
-  const world = await build(t, { options: { label: (request) => `\u202eevil\u0000\r\nname\u2028${'x'.repeat(400)} ${request.id}` } })
+  const world = await build(t, {
+    options: { label: (request) => `\u202eevil\u0000\r\nname\u2028${'x'.repeat(400)} ${request.id}` },
+  })
   const jar = jarOf(await login(world, 'ignored'))
   const [session] = await list(world, jar)
   t.match(session?.device, /^evil name x+$/)
@@ -47,7 +61,11 @@ test('ending one session leaves the others; ending the own one signs out', async
   t.equal(codeOf(await world.call('GET', '/me', phone)), '401 SESSION_REVOKED')
   t.equal(codeOf(await world.call('POST', '/auth/refresh', phone)), '401 SESSION_REVOKED')
   t.equal((await world.call('GET', '/me', laptop)).statusCode, 200)
-  t.equal(codeOf(await world.call('DELETE', `/auth/sessions/${other?.id ?? ''}`, laptop)), '404 NOT_FOUND', 'a second time')
+  t.equal(
+    codeOf(await world.call('DELETE', `/auth/sessions/${other?.id ?? ''}`, laptop)),
+    '404 NOT_FOUND',
+    'a second time',
+  )
   const own = (await list(world, laptop))[0]?.id ?? ''
   const out = await world.call('DELETE', `/auth/sessions/${own}`, laptop)
   t.equal(out.headers['clear-site-data'], '"storage"')
@@ -61,11 +79,15 @@ test('nobody ends a session of somebody else, nor learns whether it is one', asy
   const root = jarOf(await login(world, 'Elsewhere', 'root'))
   const id = (await list(world, root))[0]?.id ?? ''
   const unknown = `${id.slice(0, -2)}${id.slice(-2) === 'AA' ? 'BA' : 'AA'}`
-  const [theirs, none] = [await world.call('DELETE', `/auth/sessions/${id}`, ada), await world.call('DELETE', `/auth/sessions/${unknown}`, ada)]
+  const [theirs, none] = [
+    await world.call('DELETE', `/auth/sessions/${id}`, ada),
+    await world.call('DELETE', `/auth/sessions/${unknown}`, ada),
+  ]
   t.equal(codeOf(theirs), '404 NOT_FOUND')
   t.equal(codeOf(none), '404 NOT_FOUND')
   t.equal((await world.call('GET', '/me', root)).statusCode, 200)
-  for (const bad of ['x', '..', '%00', 'a'.repeat(5000)]) t.match((await world.call('DELETE', `/auth/sessions/${bad}`, ada)).statusCode, /^4/, bad.slice(0, 5))
+  for (const bad of ['x', '..', '%00', 'a'.repeat(5000)])
+    {t.match((await world.call('DELETE', `/auth/sessions/${bad}`, ada)).statusCode, /^4/, bad.slice(0, 5))}
 })
 
 test('ending the others keeps this one, ending all does not', async (t) => {
@@ -79,7 +101,10 @@ test('ending the others keeps this one, ending all does not', async (t) => {
   const out = await world.call('DELETE', '/auth/sessions?all=true', again)
   t.equal(out.statusCode, 204)
   t.equal(out.headers['clear-site-data'], '"storage"')
-  t.same(await Promise.all([jars[1], again].map(async (jar) => (await world.call('GET', '/me', jar)).statusCode)), [401, 401])
+  t.same(await Promise.all([jars[1], again].map(async (jar) => (await world.call('GET', '/me', jar)).statusCode)), [
+    401,
+    401,
+  ])
   t.equal(world.events.filter((event) => event.name === 'authn_token_revoked').length, 4)
 })
 
@@ -97,7 +122,12 @@ test('the session routes look the session up even where the service does not', a
   const jar = jarOf(await login(world, 'a'))
   await world.app.security.sessions.revokeUser('ada')
   t.equal((await world.call('GET', '/me', jar)).statusCode, 200, 'stateless: until it expires')
-  for (const [method, url] of [['GET', '/auth/sessions'], ['DELETE', '/auth/sessions'], ['DELETE', '/auth/sessions?all=true']] as const) {
+  for (
+    const [method, url] of [['GET', '/auth/sessions'], ['DELETE', '/auth/sessions'], [
+      'DELETE',
+      '/auth/sessions?all=true',
+    ]] as const
+  ) {
     t.equal(codeOf(await world.call(method, url, jar)), '401 SESSION_REVOKED', `${method} ${url}`)
   }
 })
@@ -111,7 +141,12 @@ test('at the maximum a login ends the session that was refreshed longest ago, or
   const firstAgain = jarOf(await evicting.call('POST', '/auth/refresh', first))
   evicting.clock.advance(1000)
   const third = jarOf(await login(evicting, '3'))
-  t.same(await Promise.all([firstAgain, second, third].map(async (jar) => (await evicting.call('GET', '/me', jar)).statusCode)), [200, 401, 200])
+  t.same(
+    await Promise.all([firstAgain, second, third].map(async (jar) =>
+      (await evicting.call('GET', '/me', jar)).statusCode
+    )),
+    [200, 401, 200],
+  )
   t.match(evicting.events.filter((event) => event.name === 'authn_token_revoked'), [{ reason: 'evicted' }])
 
   const refusing = await build(t, { options: { maxSessions: 2, whenFull: 'refuse' } })
@@ -129,7 +164,9 @@ test('at the maximum a login ends the session that was refreshed longest ago, or
 test('parallel logins never exceed the maximum', async (t) => {
   const world = await build(t, { options: { maxSessions: 3 } })
   const jars = (await Promise.all(Array.from({ length: 20 }, async (_, i) => login(world, `agent ${i}`)))).map(jarOf)
-  const alive = (await Promise.all(jars.map(async (jar) => (await world.call('GET', '/me', jar)).statusCode))).filter((status) => status === 200)
+  const alive = (await Promise.all(jars.map(async (jar) => (await world.call('GET', '/me', jar)).statusCode))).filter((
+    status,
+  ) => status === 200)
   t.equal(alive.length, 3)
 })
 
@@ -137,8 +174,18 @@ test('a user who is revoked while the password is being checked gets no session'
   let entered: () => void = () => {}
   const checking = new Promise<void>((resolve) => { entered = resolve })
   let go: () => void = () => {}
-  const gate = new Promise<void>((resolve) => { go = resolve })
-  const world = await build(t, { options: { authenticate: async () => { entered(); await gate; return { id: 'ada', roles: ['user'] } } } })
+  const gate = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  const world = await build(t, {
+    options: {
+      authenticate: async () => {
+        entered()
+        await gate
+        return { id: 'ada', roles: ['user'] }
+      },
+    },
+  })
   const pending = login(world, 'slow')
   await checking
   // The store's clock is the test's: what lies between has a length there, too.
@@ -190,7 +237,9 @@ test('the app may sign in with methods and a label of its own', async (t) => {
       })
       app.post('/clock', { security: { auth: 'optional' } }, async (request, reply) => {
         const times: Record<string, number> = { here: performance.now(), wall: Date.now(), negative: -1, none: NaN }
-        await reply.login({ id: 'ada', roles: ['user'], tenant: 'acme' }, { checkedAt: times[(request.query as { time: string }).time] ?? 0 })
+        await reply.login({ id: 'ada', roles: ['user'], tenant: 'acme' }, {
+          checkedAt: times[(request.query as { time: string }).time] ?? 0,
+        })
         return null
       })
     },
@@ -210,10 +259,19 @@ test('the app may sign in with methods and a label of its own', async (t) => {
 
 test('without authenticate the other routes stand; routes: false leaves them all to the app', async (t) => {
   const some = await build(t, { options: { authenticate: undefined as never } })
-  t.equal((await some.call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'right' } })).statusCode, 404)
+  t.equal(
+    (await some.call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'right' } }))
+      .statusCode,
+    404,
+  )
   t.equal(codeOf(await some.call('POST', '/auth/refresh')), '401 TOKEN_MISSING')
   const none = await build(t, { options: { routes: false, authenticate: undefined as never } })
-  for (const [method, url] of [['POST', '/auth/login'], ['POST', '/auth/refresh'], ['POST', '/auth/logout'], ['GET', '/auth/sessions']] as const) {
+  for (
+    const [method, url] of [['POST', '/auth/login'], ['POST', '/auth/refresh'], ['POST', '/auth/logout'], [
+      'GET',
+      '/auth/sessions',
+    ]] as const
+  ) {
     t.equal((await none.call(method, url)).statusCode, 404, url)
   }
 })
@@ -234,7 +292,18 @@ test('the store\'s control surface tells and ends by user and session', async (t
   t.equal((await world.call('GET', '/me', jar)).statusCode, 200)
   t.equal(await sessions.revokeUser('ada'), 1)
   for (const id of [undefined, null, '', 7, {}, ['ada']] as never[]) {
-    const asked: (() => Promise<unknown>)[] = [() => sessions.list(id), () => sessions.revokeUser(id), () => sessions.outdate(id), () => sessions.revoke(id, 'x'), () => sessions.revoke('ada', id)]
-    for (const ask of asked) await t.rejects(ask, { name: 'TypeError', message: /an id is not a text/ }, 'nobody believes that somebody was revoked')
+    const asked: (() => Promise<unknown>)[] = [
+      () => sessions.list(id),
+      () => sessions.revokeUser(id),
+      () => sessions.outdate(id),
+      () => sessions.revoke(id, 'x'),
+      () => sessions.revoke('ada', id),
+    ]
+    for (const ask of asked)
+      {await t.rejects(
+        ask,
+        { name: 'TypeError', message: /an id is not a text/ },
+        'nobody believes that somebody was revoked',
+      )}
   }
 })

@@ -31,7 +31,11 @@ async function buildSockets (t: Test, settings: WorldSettings = {}): Promise<Soc
       await app.register(csrf)
     },
     async routes (app) {
-      app.get('/live', { websocket: true }, (socket: ServerSocket) => { socket.on('message', (data) => { socket.send(data.toString()) }) })
+      app.get('/live', { websocket: true }, (socket: ServerSocket) => {
+        socket.on('message', (data) => {
+          socket.send(data.toString())
+        })
+      })
       app.get('/live-stateless', { websocket: true, security: { auth: { revocation: 'stateless' } } }, () => {})
       app.get('/live-optional', { websocket: true, security: { auth: 'optional' } }, () => {})
       app.get('/live-admin', { websocket: true, security: { auth: { roles: ['admin'] } } }, () => {})
@@ -53,7 +57,14 @@ async function listen ({ app }: World): Promise<Pick<SocketWorld, 'attempt' | 'o
       return client
     },
     async signIn () {
-      return jarOf(await app.inject({ method: 'POST', url: '/auth/login', headers: { host: `127.0.0.1:${port}`, origin }, payload: { email: 'ada@example.com', password: 'right' } }))
+      return jarOf(
+        await app.inject({
+          method: 'POST',
+          url: '/auth/login',
+          headers: { host: `127.0.0.1:${port}`, origin },
+          payload: { email: 'ada@example.com', password: 'right' },
+        }),
+      )
     },
   }
 }
@@ -97,16 +108,28 @@ test('a socket is closed with 1008 when its access token expires, also on statel
   await sleep(150)
   for (const client of clients) t.ok(client.isOpen, 'not before')
   clock.advance(3000)
-  t.same(await Promise.all(clients.map(({ closed }) => closed)), ['1008 TOKEN_EXPIRED', '1008 TOKEN_EXPIRED', '1008 TOKEN_EXPIRED'])
-  t.ok(guest.isOpen, 'nobody\'s token opened this one')
+  t.same(await Promise.all(clients.map(({ closed }) => closed)), [
+    '1008 TOKEN_EXPIRED',
+    '1008 TOKEN_EXPIRED',
+    '1008 TOKEN_EXPIRED',
+  ])
+  t.ok(guest.isOpen, "nobody's token opened this one")
   guest.socket.destroy()
 })
 
 test('a socket is closed at once when its session ends', async (t) => {
   const { app, open, signIn } = await buildSockets(t, { options: { revocationDelay: '60s' } })
   const [one, two] = [await signIn(), await signIn()]
-  const [first, stateless, second] = await Promise.all([open('/live', one), open('/live-stateless', one), open('/live', two)])
-  await app.inject({ method: 'POST', url: '/auth/logout', headers: { host: '127.0.0.1', origin: 'http://127.0.0.1', ...cookieOf(one) } })
+  const [first, stateless, second] = await Promise.all([
+    open('/live', one),
+    open('/live-stateless', one),
+    open('/live', two),
+  ])
+  await app.inject({
+    method: 'POST',
+    url: '/auth/logout',
+    headers: { host: '127.0.0.1', origin: 'http://127.0.0.1', ...cookieOf(one) },
+  })
   t.same(await Promise.all([first.closed, stateless.closed]), ['1008 SESSION_REVOKED', '1008 SESSION_REVOKED'])
   t.ok(second.isOpen, 'the other session goes on')
   await app.security.sessions.revokeUser('ada')
@@ -130,7 +153,11 @@ test('200 sockets come and go, and each is closed', async (t) => {
   const codes = await Promise.all(clients.slice(100).map(({ closed }) => closed))
   t.same(new Set(codes), new Set(['1008 SESSION_REVOKED']))
   await sleep(1200)
-  const count = await new Promise((resolve) => { app.server.getConnections((_error, connections) => { resolve(connections) }) })
+  const count = await new Promise((resolve) => {
+    app.server.getConnections((_error, connections) => {
+      resolve(connections)
+    })
+  })
   t.equal(count, 0)
 })
 
@@ -165,7 +192,11 @@ test('a logout on another instance closes a socket at once, through Redis', asyn
   const here = await buildSockets(t, { options })
   const there = await build(t, { like: here, options })
   const [one, two] = [await here.signIn(), await here.signIn()]
-  const [client, other, stateless] = await Promise.all([here.open('/live', one), here.open('/live', two), here.open('/live-stateless', one)])
+  const [client, other, stateless] = await Promise.all([
+    here.open('/live', one),
+    here.open('/live', two),
+    here.open('/live-stateless', one),
+  ])
   await there.call('POST', '/auth/logout', { '__Host-access': one['access'] ?? '' })
   t.same(await Promise.all([client.closed, stateless.closed]), ['1008 SESSION_REVOKED', '1008 SESSION_REVOKED'])
   t.ok(other.isOpen)
@@ -173,7 +204,14 @@ test('a logout on another instance closes a socket at once, through Redis', asyn
   t.equal(await other.closed, '1008 SESSION_REVOKED')
 })
 
-interface Rig { readonly guard: SocketGuard, readonly clock: Clock, answer: () => Liveness | Promise<Liveness>, readonly asked: string[], readonly push: (ids: string[]) => void, readonly pair: () => Promise<{ server: Socket, client: Socket }> }
+interface Rig {
+  readonly guard: SocketGuard
+  readonly clock: Clock
+  answer: () => Liveness | Promise<Liveness>
+  readonly asked: string[]
+  readonly push: (ids: string[]) => void
+  readonly pair: () => Promise<{ server: Socket, client: Socket }>
+}
 
 /** The guard alone, on real sockets, with a store that says what the test wants. */
 async function rig (t: Test, delayMs: number): Promise<Rig> {
@@ -182,8 +220,15 @@ async function rig (t: Test, delayMs: number): Promise<Rig> {
   const asked: string[] = []
   const state: { answer: () => Liveness | Promise<Liveness> } = { answer: () => 'alive' }
   const guard = createSocketGuard({
-    store: { onChange: (listener) => { listeners.push(listener) } },
-    checkLiveness: (mode, { sessionId, tokenVersion }) => { asked.push(`${mode} ${sessionId} ${tokenVersion}`); return state.answer() },
+    store: {
+      onChange: (listener) => {
+        listeners.push(listener)
+      },
+    },
+    checkLiveness: (mode, { sessionId, tokenVersion }) => {
+      asked.push(`${mode} ${sessionId} ${tokenVersion}`)
+      return state.answer()
+    },
     delayMs,
     now: clock.now,
   })
@@ -208,11 +253,30 @@ async function rig (t: Test, delayMs: number): Promise<Rig> {
 }
 
 type Watch = Parameters<SocketGuard['watch']>
-const watch = (guard: SocketGuard, socket: Socket, owner: Partial<Watch[2]> & { expiresAt: number }, revocation: Watch[3] = 'cached'): { finish: () => void } => {
+const watch = (
+  guard: SocketGuard,
+  socket: Socket,
+  owner: Partial<Watch[2]> & { expiresAt: number },
+  revocation: Watch[3] = 'cached',
+): { finish: () => void } => {
   const listeners: (() => void)[] = []
-  const response = { once: (_name: string, listener: () => void) => { listeners.push(listener) }, removeListener: () => {} }
-  guard.watch({ socket } as unknown as Watch[0], response as unknown as Watch[1], { userId: 'ada', sessionId: 's', tokenVersion: 0, ...owner }, revocation)
-  return { finish: () => { for (const listener of listeners) listener() } }
+  const response = {
+    once: (_name: string, listener: () => void) => {
+      listeners.push(listener)
+    },
+    removeListener: () => {},
+  }
+  guard.watch({ socket } as unknown as Watch[0], response as unknown as Watch[1], {
+    userId: 'ada',
+    sessionId: 's',
+    tokenVersion: 0,
+    ...owner,
+  }, revocation)
+  return {
+    finish: () => {
+      for (const listener of listeners) listener()
+    },
+  }
 }
 
 async function received (client: Socket): Promise<Buffer> {
@@ -275,7 +339,11 @@ test('a session is asked for once for all its sockets, and again while nobody sp
   watch(guard, sockets[1].server, { expiresAt })
   watch(guard, sockets[2].server, { expiresAt, sessionId: 'quiet' }, 'stateless')
   await sleep(120)
-  t.same(asked, ['strict s 0'], 'at the first tick, because the guard may have had a remembered answer; stateless sockets are not asked for')
+  t.same(
+    asked,
+    ['strict s 0'],
+    'at the first tick, because the guard may have had a remembered answer; stateless sockets are not asked for',
+  )
   clock.advance(99)
   await sleep(120)
   t.equal(asked.length, 1)
@@ -291,7 +359,12 @@ test('a push is asked about past any cache, for each token version on its own, a
   const sockets = [await pair(), await pair(), await pair(), await pair()] as const
   const expiresAt = clock.seconds + 900
   for (const [index, { server }] of sockets.entries()) {
-    watch(guard, server, { expiresAt, tokenVersion: index === 1 ? 7 : 0, sessionId: index === 3 ? 'other' : 's' }, index === 2 ? 'stateless' : 'cached')
+    watch(
+      guard,
+      server,
+      { expiresAt, tokenVersion: index === 1 ? 7 : 0, sessionId: index === 3 ? 'other' : 's' },
+      index === 2 ? 'stateless' : 'cached',
+    )
     server.write('101')
   }
   rigged.answer = () => 'outdated'
@@ -303,7 +376,11 @@ test('a push is asked about past any cache, for each token version on its own, a
 })
 
 test('a store that cannot tell keeps a socket for the delay and not longer; an answer in time saves it', async (t) => {
-  for (const failure of [() => Promise.reject(new SecurityError('STORE_UNAVAILABLE')), () => { throw new SecurityError('STORE_UNAVAILABLE') }]) {
+  for (
+    const failure of [() => Promise.reject(new SecurityError('STORE_UNAVAILABLE')), () => {
+      throw new SecurityError('STORE_UNAVAILABLE')
+    }]
+  ) {
     const rigged = await rig(t, 200)
     const { guard, clock, pair, asked } = rigged
     const { server, client } = await pair()
@@ -321,7 +398,10 @@ test('a store that cannot tell keeps a socket for the delay and not longer; an a
     await sleep(100)
     t.equal(guard.size, 1, 'the answer in time counts from when it was asked for')
     clock.advance(20)
-    t.same((await received(client)).subarray(3), Buffer.concat([Buffer.from([0x88, 19, 0x03, 0xf5]), Buffer.from('STORE_UNAVAILABLE')]))
+    t.same(
+      (await received(client)).subarray(3),
+      Buffer.concat([Buffer.from([0x88, 19, 0x03, 0xf5]), Buffer.from('STORE_UNAVAILABLE')]),
+    )
     t.equal(guard.size, 0)
   }
 })
@@ -378,6 +458,7 @@ test('only a request for a WebSocket is one', (t) => {
     [{ upgrade: 'websocket', connection: 'close' }, false],
     [{}, false],
   ]
-  for (const [headers, expected] of table) t.equal(isUpgrade({ headers } as Parameters<typeof isUpgrade>[0]), expected, JSON.stringify(headers))
+  for (const [headers, expected] of table)
+    {t.equal(isUpgrade({ headers } as Parameters<typeof isUpgrade>[0]), expected, JSON.stringify(headers))}
   t.end()
 })

@@ -10,16 +10,34 @@ import { build, Clock, codeOf, secret } from '../lib/auth/support.js'
 const ADA = { id: 'ada', roles: ['user'] }
 
 test('a signed-in inject passes the guards with real, secure cookies', async (t) => {
-  const { app } = await build(t, { clock: undefined as never, routes: (instance) => { instance.get('/echo', async ({ headers }) => headers) } })
+  const { app } = await build(t, {
+    clock: undefined as never,
+    routes: (instance) => {
+      instance.get('/echo', async ({ headers }) => headers)
+    },
+  })
   const visitor = await signIn(app, ADA)
-  t.match((await visitor.inject('/me')).json(), { user: { id: 'ada', roles: ['user'] }, auth: { methods: ['pwd'], sessionId: visitor.sessionId } })
+  t.match((await visitor.inject('/me')).json(), {
+    user: { id: 'ada', roles: ['user'] },
+    auth: { methods: ['pwd'], sessionId: visitor.sessionId },
+  })
   t.equal(codeOf(await visitor.inject('/admin')), '403 INSUFFICIENT_ROLE', 'nothing is let through')
   t.equal((await visitor.inject({ url: '/fresh' })).body, 'fresh')
   const echo = (await visitor.inject({ path: '/echo', headers: { 'X-Own': '1' } })).json<Record<string, string>>()
-  t.match(echo, { host: 'app.test', 'sec-fetch-site': 'same-origin', 'user-agent': 'fastify-bulwark-testing', 'x-own': '1' })
+  t.match(echo, {
+    host: 'app.test',
+    'sec-fetch-site': 'same-origin',
+    'user-agent': 'fastify-bulwark-testing',
+    'x-own': '1',
+  })
   t.match(echo['cookie'], /^__Host-access=[^;]+$/, 'the refresh cookie goes to the auth routes only')
   t.same(Object.keys(visitor.cookies), ['__Host-access', '__Secure-refresh'])
-  t.same({ ...visitor.headers }, { cookie: echo['cookie'], host: 'app.test', 'user-agent': 'fastify-bulwark-testing', 'sec-fetch-site': 'same-origin' })
+  t.same({ ...visitor.headers }, {
+    cookie: echo['cookie'],
+    host: 'app.test',
+    'user-agent': 'fastify-bulwark-testing',
+    'sec-fetch-site': 'same-origin',
+  })
   t.equal((await app.inject({ url: '/me', headers: visitor.headers })).statusCode, 200)
   t.equal(codeOf(await app.inject('/me')), '401 TOKEN_MISSING')
 })
@@ -50,7 +68,15 @@ test('refresh and logout call the app\'s routes and keep the cookies', async (t)
   t.equal((await visitor.logout()).statusCode, 204)
   t.same(visitor.cookies, {})
   t.equal(codeOf(await visitor.inject('/me')), '401 TOKEN_MISSING')
-  t.equal(codeOf(await app.inject({ url: '/me', headers: { host: 'app.test', cookie: `__Host-access=${before['__Host-access'] ?? ''}` } })), '401 SESSION_REVOKED')
+  t.equal(
+    codeOf(
+      await app.inject({
+        url: '/me',
+        headers: { host: 'app.test', cookie: `__Host-access=${before['__Host-access'] ?? ''}` },
+      }),
+    ),
+    '401 SESSION_REVOKED',
+  )
 })
 
 test('the session is one of the user\'s: revoking ends it, and each signIn opens its own', async (t) => {
@@ -72,9 +98,14 @@ test('cookies of the app are kept, and origin and headers are the test\'s to cho
       instance.get('/echo', async ({ headers }) => headers)
     },
   })
-  const visitor = await signIn(app, ADA, { origin: 'https://shop.example:8443', headers: { 'User-Agent': 'Phone/1', 'x-tenant': 'acme' } })
+  const visitor = await signIn(app, ADA, {
+    origin: 'https://shop.example:8443',
+    headers: { 'User-Agent': 'Phone/1', 'x-tenant': 'acme' },
+  })
   await visitor.inject('/theme')
-  const echo = (await visitor.inject({ url: '/echo?x=1', headers: { 'x-tenant': 'other' } })).json<Record<string, string>>()
+  const echo = (await visitor.inject({ url: '/echo?x=1', headers: { 'x-tenant': 'other' } })).json<
+    Record<string, string>
+  >()
   t.match(echo, { host: 'shop.example:8443', 'user-agent': 'Phone/1', 'x-tenant': 'other', cookie: /theme=dark/ })
   t.notMatch(echo['cookie'], /deep/)
   t.equal((await visitor.refresh()).statusCode, 200)
@@ -84,15 +115,22 @@ test('what cannot be is refused with a plain message', async (t) => {
   const bare = Fastify()
   t.teardown(() => bare.close())
   await t.rejects(signIn(bare, ADA), { message: /no auth plugin/ })
-  const { app } = await build(t, { options: { routes: false, authenticate: undefined as never, maxSessions: 1, whenFull: 'refuse' } })
+  const { app } = await build(t, {
+    options: { routes: false, authenticate: undefined as never, maxSessions: 1, whenFull: 'refuse' },
+  })
   await t.rejects(signIn(app, { id: 'ada', roles: ['root'] }), { message: /roles/ })
   await t.rejects(signIn(app, { id: '', roles: [] }), { message: /id/ })
   await t.rejects(signIn(app, ADA, { methods: [] }), TypeError)
   await t.rejects(signIn(app, ADA, { methods: ['a b'] }), TypeError)
-  for (const origin of ['http://app.test', 'https://localhost', 'https://127.0.0.1:8443', 'app.test']) await t.rejects(signIn(app, ADA, { origin }), TypeError, origin)
+  for (const origin of ['http://app.test', 'https://localhost', 'https://127.0.0.1:8443', 'app.test'])
+    {await t.rejects(signIn(app, ADA, { origin }), TypeError, origin)}
   await t.rejects(signIn(app, ADA, { label: 'x'.repeat(257) }), TypeError)
   await t.rejects(signIn(app, ADA, { label: 7 as unknown as string }), TypeError)
-  for (const misspelt of [{ method: ['otp'] }, { sorce: 'bearer' }, { header: {} }]) await t.rejects(signIn(app, ADA, misspelt as object), { name: 'TypeError', message: /there is no option "(method|sorce|header)"/ })
+  for (const misspelt of [{ method: ['otp'] }, { sorce: 'bearer' }, { header: {} }])
+    {await t.rejects(signIn(app, ADA, misspelt as object), {
+      name: 'TypeError',
+      message: /there is no option "(method|sorce|header)"/,
+    })}
   const visitor = await signIn(app, ADA)
   await t.rejects(visitor.refresh(), { message: /no route POST \/auth\/refresh/ })
   await t.rejects(visitor.logout(), { message: /no route POST \/auth\/logout/ })
@@ -116,9 +154,14 @@ test('it works under the umbrella with CSRF protection and hosts, and knows the 
   const app = await createServer(security, { logger: false })
   t.teardown(() => app.close())
   app.post('/orders', async (request) => request.user.tenant)
-  const visitor: SignedIn = await signIn(app, { id: '7', roles: ['user'], tenant: 'acme' }, { origin: 'https://shop.example' })
+  const visitor: SignedIn = await signIn(app, { id: '7', roles: ['user'], tenant: 'acme' }, {
+    origin: 'https://shop.example',
+  })
   t.equal((await visitor.inject({ method: 'POST', url: '/orders' })).body, 'acme')
-  t.equal(codeOf(await visitor.inject({ method: 'POST', url: '/orders', headers: { 'sec-fetch-site': 'cross-site' } })), '403 CSRF_REJECTED')
+  t.equal(
+    codeOf(await visitor.inject({ method: 'POST', url: '/orders', headers: { 'sec-fetch-site': 'cross-site' } })),
+    '403 CSRF_REJECTED',
+  )
   t.equal((await visitor.refresh()).statusCode, 200)
   t.equal((await visitor.logout()).statusCode, 204)
   const refused = async (): Promise<void> => {
@@ -133,7 +176,19 @@ test('it works under the umbrella with CSRF protection and hosts, and knows the 
 test('a jar keeps what a browser would', async (t) => {
   const clock = new Clock()
   const jar = new CookieJar(clock.now)
-  for (const line of ['a=1', 'b=2; Path=/x', 'c=x=y; Max-Age=10; Path=/', 'd=4; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/', 'nonsense', 'e=; path=/', 'f=6; Max-Age=oops; Path=/', 'g=7; Path=relative', 'a=deep; Path=/x/y']) jar.follow(line, '/x/y')
+  for (
+    const line of [
+      'a=1',
+      'b=2; Path=/x',
+      'c=x=y; Max-Age=10; Path=/',
+      'd=4; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/',
+      'nonsense',
+      'e=; path=/',
+      'f=6; Max-Age=oops; Path=/',
+      'g=7; Path=relative',
+      'a=deep; Path=/x/y',
+    ]
+  ) jar.follow(line, '/x/y')
   t.equal(jar.header('/'), 'c=x=y; e=; f=6')
   t.equal(jar.header('/x'), 'a=1; b=2; g=7; c=x=y; e=; f=6')
   t.equal(jar.header('/x/y/z'), 'a=deep; a=1; b=2; g=7; c=x=y; e=; f=6')

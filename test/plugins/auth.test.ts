@@ -19,9 +19,15 @@ test('a login sets both cookies with their exact attributes and answers with the
     `__Secure-refresh=…; Max-Age=604800; Path=/auth; ${ATTRIBUTES}`,
   ])
   t.equal(response.headers['cache-control'], 'no-store')
-  t.match(events, [{ name: 'authn_login_success', userId: 'ada' }, { name: 'session_created', userId: 'ada' }, { name: 'authn_token_created', userId: 'ada' }])
+  t.match(events, [{ name: 'authn_login_success', userId: 'ada' }, { name: 'session_created', userId: 'ada' }, {
+    name: 'authn_token_created',
+    userId: 'ada',
+  }])
   const me = await call('GET', '/me', jarOf(response))
-  t.match(me.json(), { user: { id: 'ada', roles: ['user'], tenant: 'acme' }, auth: { userId: 'ada', roles: ['user'], user: { id: 'ada' } } })
+  t.match(me.json(), {
+    user: { id: 'ada', roles: ['user'], tenant: 'acme' },
+    auth: { userId: 'ada', roles: ['user'], user: { id: 'ada' } },
+  })
 })
 
 test('a claim that is not declared reaches neither the token nor the answer', async (t) => {
@@ -32,20 +38,45 @@ test('a claim that is not declared reaches neither the token nor the answer', as
 })
 
 test('wrong credentials are a 401 with a challenge, an event and no cookie', async (t) => {
-  const { call, events } = await build(t, { options: { authenticate: async ({ password }) => { if (password === 'boom') throw new Error('database'); return undefined as unknown as null } } })
+  const { call, events } = await build(t, {
+    options: {
+      authenticate: async ({ password }) => {
+        if (password === 'boom') throw new Error('database')
+        return undefined as unknown as null
+      },
+    },
+  })
   const response = await call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'wrong' } })
   t.equal(codeOf(response), '401 CREDENTIALS_INVALID')
   t.equal(response.headers['www-authenticate'], 'Cookie realm="bulwark"')
   t.same(setCookies(response), [])
   t.same(events, [{ name: 'authn_login_fail', reason: 'credentials' }])
-  t.equal((await call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'boom' } })).statusCode, 500)
+  t.equal(
+    (await call('POST', '/auth/login', {}, { payload: { email: 'ada@example.com', password: 'boom' } })).statusCode,
+    500,
+  )
   t.same(events.at(-1), { name: 'authn_login_fail', reason: 'error' })
 })
 
 test('a login body is closed and bounded', async (t) => {
-  const { call } = await build(t, { options: { authenticate: async () => { throw new Error('must not be asked') } } })
-  for (const payload of [{}, { email: 'ada@example.com' }, { email: 'ada', password: 'x' }, { email: 'ada@example.com', password: '' }, { email: 'ada@example.com', password: 'x'.repeat(1025) },
-    { email: `${'a'.repeat(250)}@example.com`, password: 'x' }, { email: ['ada@example.com'], password: { a: 1 } }]) {
+  const { call } = await build(t, {
+    options: {
+      authenticate: async () => {
+        throw new Error('must not be asked')
+      },
+    },
+  })
+  for (
+    const payload of [
+      {},
+      { email: 'ada@example.com' },
+      { email: 'ada', password: 'x' },
+      { email: 'ada@example.com', password: '' },
+      { email: 'ada@example.com', password: 'x'.repeat(1025) },
+      { email: `${'a'.repeat(250)}@example.com`, password: 'x' },
+      { email: ['ada@example.com'], password: { a: 1 } },
+    ]
+  ) {
     t.equal((await call('POST', '/auth/login', {}, { payload })).statusCode, 400, JSON.stringify(payload).slice(0, 60))
   }
 })
@@ -61,7 +92,11 @@ test('a login always makes a new session and ends the one presented', async (t) 
 
   clock.advance(3_600_000)
   const third = await login({ '__Host-access': second['__Host-access'] ?? '' })
-  t.equal(codeOf(await call('POST', '/auth/refresh', second)), '401 SESSION_REVOKED', 'an expired access token still names its session')
+  t.equal(
+    codeOf(await call('POST', '/auth/refresh', second)),
+    '401 SESSION_REVOKED',
+    'an expired access token still names its session',
+  )
   t.equal((await call('GET', '/me', third)).statusCode, 200)
 })
 
@@ -88,10 +123,17 @@ test('a logout works with whatever is left of a session', async (t) => {
     const jar = await login()
     clock.advance(1_000_000)
     t.equal((await call('POST', '/auth/logout', { [keep]: jar[keep] ?? '' })).statusCode, 204)
-    t.equal(codeOf(await call('POST', '/auth/refresh', jar)), '401 SESSION_REVOKED', `only ${keep}, the access token expired`)
+    t.equal(
+      codeOf(await call('POST', '/auth/refresh', jar)),
+      '401 SESSION_REVOKED',
+      `only ${keep}, the access token expired`,
+    )
   }
   const jar = await login()
-  t.equal((await call('POST', '/auth/logout', `__Host-access=x; ${cookieHeader(jar)}; __Secure-refresh=y`)).statusCode, 204)
+  t.equal(
+    (await call('POST', '/auth/logout', `__Host-access=x; ${cookieHeader(jar)}; __Secure-refresh=y`)).statusCode,
+    204,
+  )
   t.equal(codeOf(await call('GET', '/me', jar)), '401 SESSION_REVOKED', 'also among duplicates')
   for (const cookie of ['', '__Host-access=nonsense', '__Host-access=a; __Host-access=b']) {
     const response = await call('POST', '/auth/logout', cookie)
@@ -124,7 +166,11 @@ test('reply.login and reply.logout do the same for an app\'s own routes, and kee
   const bye = await call('POST', '/leave', jarOf(response))
   t.equal(bye.headers['clear-site-data'], '"storage"')
   t.equal(codeOf(await call('GET', '/me', jarOf(response))), '401 SESSION_REVOKED')
-  t.equal((await call('POST', '/auth/login', {}, { payload: { email: 'a@b.co', password: 'x' } })).statusCode, 404, 'no authenticate, no built-in routes')
+  t.equal(
+    (await call('POST', '/auth/login', {}, { payload: { email: 'a@b.co', password: 'x' } })).statusCode,
+    404,
+    'no authenticate, no built-in routes',
+  )
 })
 
 test('a login whose cookie would be too large says so and changes nothing', async (t) => {
@@ -146,7 +192,9 @@ test('a login whose cookie would be too large says so and changes nothing', asyn
 test('app.security.sessions.revokeUser ends all sessions of a user and nobody else\'s', async (t) => {
   const { app, call, login, events } = await build(t)
   const [one, two] = [await login(), await login()]
-  const other = jarOf(await call('POST', '/auth/login', {}, { payload: { email: 'root@example.com', password: 'right' } }))
+  const other = jarOf(
+    await call('POST', '/auth/login', {}, { payload: { email: 'root@example.com', password: 'right' } }),
+  )
   t.equal(app.security.sessions.store, 'memory')
   await app.security.sessions.revokeUser('ada')
   for (const jar of [one, two]) t.equal(codeOf(await call('GET', '/me', jar)), '401 SESSION_REVOKED')
@@ -165,21 +213,34 @@ test('over HTTP/2 the same holds: cookies in pieces, a cookie twice, a cookie be
   app.get('/me', async (request) => request.user)
   await app.listen({ host: '127.0.0.1', port: 0 })
   const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
-  t.teardown(() => { client.destroy() })
-  const send = async (headers: Record<string, string | string[]>, body?: object): Promise<IncomingHttpHeaders & { ':status'?: number }> => {
+  t.teardown(() => {
+    client.destroy()
+  })
+  const send = async (
+    headers: Record<string, string | string[]>,
+    body?: object,
+  ): Promise<IncomingHttpHeaders & { ':status'?: number }> => {
     const stream = client.request(headers)
     stream.end(body === undefined ? undefined : JSON.stringify(body))
     const [answer] = await once(stream, 'response') as [IncomingHttpHeaders]
     stream.resume()
     return answer
   }
-  const signedIn = await send({ ':method': 'POST', ':path': '/auth/login', 'content-type': 'application/json' }, { email: 'ada@example.com', password: 'right' })
+  const signedIn = await send({ ':method': 'POST', ':path': '/auth/login', 'content-type': 'application/json' }, {
+    email: 'ada@example.com',
+    password: 'right',
+  })
   const [access = '', refresh = ''] = (signedIn['set-cookie'] ?? []).map((line) => line.slice(0, line.indexOf(';')))
   const bearer = `Bearer ${access.slice(access.indexOf('=') + 1)}`
   const table: [string, Record<string, string | string[]>, number][] = [
-    ['a cookie', { cookie: access }, 200], ['a cookie among others', { cookie: ['theme=dark', access, refresh] }, 200], ['a Bearer token', { authorization: bearer }, 200],
-    ['the cookie twice', { cookie: [access, 'theme=dark', access] }, 401], ['both', { cookie: access, authorization: bearer }, 401], ['none', {}, 401],
+    ['a cookie', { cookie: access }, 200],
+    ['a cookie among others', { cookie: ['theme=dark', access, refresh] }, 200],
+    ['a Bearer token', { authorization: bearer }, 200],
+    ['the cookie twice', { cookie: [access, 'theme=dark', access] }, 401],
+    ['both', { cookie: access, authorization: bearer }, 401],
+    ['none', {}, 401],
   ]
-  for (const [what, headers, status] of table) t.equal((await send({ ':path': '/me', ...headers }))[':status'], status, what)
+  for (const [what, headers, status] of table)
+    {t.equal((await send({ ':path': '/me', ...headers }))[':status'], status, what)}
   t.equal((await send({ ':method': 'POST', ':path': '/auth/refresh', cookie: refresh }))[':status'], 200)
 })

@@ -33,9 +33,17 @@ interface Choice {
 const CHOICES: readonly Choice[] = [
   {
     name: 'a preflight is decided by the policy of the route that it asks for',
-    theirs: async (app) => { await app.register(theirCors, LISTED); app.route({ method: 'GET', url: '/', config: { cors: false }, handler: async () => 1 }); return preflight(app, '/', 'GET') },
+    theirs: async (app) => {
+      await app.register(theirCors, LISTED)
+      app.route({ method: 'GET', url: '/', config: { cors: false }, handler: async () => 1 })
+      return preflight(app, '/', 'GET')
+    },
     expectTheirs: [204, APP],
-    ours: async (app) => { await app.register(cors, { origins: [APP] }); app.get('/', { security: { cors: false } }, async () => 1); return preflight(app, '/', 'GET') },
+    ours: async (app) => {
+      await app.register(cors, { origins: [APP] })
+      app.get('/', { security: { cors: false } }, async () => 1)
+      return preflight(app, '/', 'GET')
+    },
     expectOurs: [403, undefined],
   },
   {
@@ -54,9 +62,15 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'a preflight needs no list of methods: the routes are the list',
-    theirs: async (app) => { await preflight(await service(app, theirCors, LISTED), '/items/7', 'DELETE'); return methods(app) },
+    theirs: async (app) => {
+      await preflight(await service(app, theirCors, LISTED), '/items/7', 'DELETE')
+      return methods(app)
+    },
     expectTheirs: 'GET,HEAD,POST',
-    ours: async (app) => { await preflight(await service(app, cors, { origins: [APP] }), '/items/7', 'DELETE'); return methods(app) },
+    ours: async (app) => {
+      await preflight(await service(app, cors, { origins: [APP] }), '/items/7', 'DELETE')
+      return methods(app)
+    },
     expectOurs: 'DELETE',
   },
   {
@@ -82,9 +96,11 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'an origin that is not allowed gets no CORS header',
-    theirs: async (app) => all(await service(app, theirCors, { origin: [APP], credentials: true, exposedHeaders: ['X-A'] }), EVIL),
+    theirs: async (app) =>
+      all(await service(app, theirCors, { origin: [APP], credentials: true, exposedHeaders: ['X-A'] }), EVIL),
     expectTheirs: { 'access-control-allow-credentials': 'true', 'access-control-expose-headers': 'X-A' },
-    ours: async (app) => all(await service(app, cors, { origins: [APP], credentials: true, exposedHeaders: ['X-A'] }), EVIL),
+    ours: async (app) =>
+      all(await service(app, cors, { origins: [APP], credentials: true, exposedHeaders: ['X-A'] }), EVIL),
     expectOurs: {},
   },
   {
@@ -99,7 +115,10 @@ const CHOICES: readonly Choice[] = [
     theirs: async (app) => all(await service(app, theirCors, LISTED), APP),
     expectTheirs: { 'access-control-allow-origin': APP },
     ours: async (app) => all(await service(app, cors, { origins: [APP] }), APP),
-    expectOurs: { 'access-control-allow-origin': APP, 'access-control-expose-headers': 'Retry-After, RateLimit, RateLimit-Policy, X-Request-Id' },
+    expectOurs: {
+      'access-control-allow-origin': APP,
+      'access-control-expose-headers': 'Retry-After, RateLimit, RateLimit-Policy, X-Request-Id',
+    },
   },
   {
     name: 'request headers are a list of their own, never an echo of the question',
@@ -110,51 +129,90 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'a single origin varies and goes to nobody else',
-    theirs: async (app) => [await all(await service(app, theirCors, { origin: APP }), EVIL), (await app.inject({ url: '/items', headers: { origin: APP } })).headers.vary],
+    theirs: async (
+      app,
+    ) => [
+      await all(await service(app, theirCors, { origin: APP }), EVIL),
+      (await app.inject({ url: '/items', headers: { origin: APP } })).headers.vary,
+    ],
     expectTheirs: [{ 'access-control-allow-origin': APP }, undefined],
-    ours: async (app) => [await all(await service(app, cors, { origins: [APP] }), EVIL), (await app.inject({ url: '/items', headers: { origin: APP } })).headers.vary],
+    ours: async (
+      app,
+    ) => [
+      await all(await service(app, cors, { origins: [APP] }), EVIL),
+      (await app.inject({ url: '/items', headers: { origin: APP } })).headers.vary,
+    ],
     expectOurs: [{}, 'Origin'],
   },
   {
     name: 'a pattern that somebody else could match stops the boot',
-    theirs: async (app) => all(await service(app, theirCors, { origin: /\.example\.com/ }), 'https://app.example.com.evil.example'),
+    theirs: async (app) =>
+      all(await service(app, theirCors, { origin: /\.example\.com/ }), 'https://app.example.com.evil.example'),
     expectTheirs: { 'access-control-allow-origin': 'https://app.example.com.evil.example' },
     ours: async (app) => code(app, { origins: [/\.example\.com/] }),
     expectOurs: 'BULWARK_CONFIG',
   },
   {
     name: 'a pattern sees only what a browser can send: the default port is never written',
-    theirs: async (app) => all(await service(app, theirCors, { origin: /^https:\/\/app\.example\.com:\d{3,4}$/ }), `${APP}:443`),
+    theirs: async (app) =>
+      all(await service(app, theirCors, { origin: /^https:\/\/app\.example\.com:\d{3,4}$/ }), `${APP}:443`),
     expectTheirs: { 'access-control-allow-origin': `${APP}:443` },
-    ours: async (app) => all(await service(app, cors, { origins: [/^https:\/\/app\.example\.com:\d{3,4}$/] }), `${APP}:443`),
+    ours: async (app) =>
+      all(await service(app, cors, { origins: [/^https:\/\/app\.example\.com:\d{3,4}$/] }), `${APP}:443`),
     expectOurs: {},
   },
   {
     name: 'a function that throws for an origin refuses the origin and serves the request',
-    theirs: async (app) => (await (await service(app, theirCors, { origin: async () => { throw new Error('x') } })).inject({ url: '/items', headers: { origin: EVIL } })).statusCode,
+    theirs: async (app) =>
+      (await (await service(app, theirCors, {
+        origin: async () => {
+          throw new Error('x')
+        },
+      })).inject({ url: '/items', headers: { origin: EVIL } })).statusCode,
     expectTheirs: 500,
-    ours: async (app) => (await (await service(app, cors, { origins: (origin: string) => { if (origin === EVIL) throw new Error('x'); return false } })).inject({ url: '/items', headers: { origin: EVIL } })).statusCode,
+    ours: async (app) =>
+      (await (await service(app, cors, {
+        origins: (origin: string) => {
+          if (origin === EVIL) throw new Error('x')
+          return false
+        },
+      })).inject({ url: '/items', headers: { origin: EVIL } })).statusCode,
     expectOurs: 200,
   },
   {
     name: 'an OPTIONS request that is no preflight belongs to the app',
-    theirs: async (app) => { await app.register(theirCors, LISTED); app.options('/mine', async () => 'mine'); return (await app.inject({ method: 'OPTIONS', url: '/mine' })).statusCode },
+    theirs: async (app) => {
+      await app.register(theirCors, LISTED)
+      app.options('/mine', async () => 'mine')
+      return (await app.inject({ method: 'OPTIONS', url: '/mine' })).statusCode
+    },
     expectTheirs: 400,
-    ours: async (app) => { await app.register(cors, { origins: [APP] }); app.options('/mine', async () => 'mine'); return (await app.inject({ method: 'OPTIONS', url: '/mine' })).statusCode },
+    ours: async (app) => {
+      await app.register(cors, { origins: [APP] })
+      app.options('/mine', async () => 'mine')
+      return (await app.inject({ method: 'OPTIONS', url: '/mine' })).statusCode
+    },
     expectOurs: 200,
   },
   {
     name: 'no route is declared for every path: what is unknown stays a 404',
-    theirs: async (app) => (await (await service(app, theirCors, LISTED)).inject({ method: 'OPTIONS', url: '/nope' })).statusCode,
+    theirs: async (app) =>
+      (await (await service(app, theirCors, LISTED)).inject({ method: 'OPTIONS', url: '/nope' })).statusCode,
     expectTheirs: 400,
-    ours: async (app) => (await (await service(app, cors, { origins: [APP] })).inject({ method: 'OPTIONS', url: '/nope' })).statusCode,
+    ours: async (app) =>
+      (await (await service(app, cors, { origins: [APP] })).inject({ method: 'OPTIONS', url: '/nope' })).statusCode,
     expectOurs: 404,
   },
   {
     name: 'beside the headers plugin, a hijacked reply keeps its grant',
     theirs: async (app) => { await app.register(theirCors, LISTED); hijacks(app); return all(app, APP, '/stream') },
     expectTheirs: {},
-    ours: async (app) => { await app.register(headers); await app.register(cors, { origins: [APP], exposedHeaders: [] }); hijacks(app); return all(app, APP, '/stream') },
+    ours: async (app) => {
+      await app.register(headers)
+      await app.register(cors, { origins: [APP], exposedHeaders: [] })
+      hijacks(app)
+      return all(app, APP, '/stream')
+    },
     expectOurs: { 'access-control-allow-origin': APP },
   },
   {
@@ -167,12 +225,24 @@ const CHOICES: readonly Choice[] = [
 ]
 
 async function preflight (app: FastifyInstance, url: string, method: string, names?: string): Promise<unknown> {
-  const { statusCode, headers: sent } = await app.inject({ method: 'OPTIONS', url, headers: { origin: APP, 'access-control-request-method': method, ...(names !== undefined && { 'access-control-request-headers': names }) } })
+  const { statusCode, headers: sent } = await app.inject({
+    method: 'OPTIONS',
+    url,
+    headers: {
+      origin: APP,
+      'access-control-request-method': method,
+      ...(names !== undefined && { 'access-control-request-headers': names }),
+    },
+  })
   return [statusCode, sent['access-control-allow-origin']]
 }
 
 async function methods (app: FastifyInstance): Promise<unknown> {
-  const { headers: sent } = await app.inject({ method: 'OPTIONS', url: '/items/7', headers: { origin: APP, 'access-control-request-method': 'DELETE' } })
+  const { headers: sent } = await app.inject({
+    method: 'OPTIONS',
+    url: '/items/7',
+    headers: { origin: APP, 'access-control-request-method': 'DELETE' },
+  })
   return sent['access-control-allow-methods']
 }
 
@@ -201,7 +271,10 @@ function twice (plugin: string): { caught: boolean, exit: number | null } {
     const plugin = ${plugin}
     const app = Fastify()
     try { await app.register(plugin, {}); await app.register(plugin, {}) } catch { console.log('caught') }`
-  const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, encoding: 'utf8' })
+  const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
   return { caught: stdout.includes('caught'), exit: status }
 }
 

@@ -10,9 +10,29 @@ const ADMIN = 'https://admin.example.com'
 const EVIL = 'https://evil.example'
 
 /** `undefined` asks without an Origin header. */
-const ASKING = [undefined, APP, ADMIN, EVIL, 'null', '', APP.toUpperCase(), `${APP}:443`, `${APP}.`, `${APP}/`, `${APP}:8443`, 'http://app.example.com', `${APP}.evil.example`, 'https://app.example.community', 'https://xapp.example.com'] as const
+const ASKING = [
+  undefined,
+  APP,
+  ADMIN,
+  EVIL,
+  'null',
+  '',
+  APP.toUpperCase(),
+  `${APP}:443`,
+  `${APP}.`,
+  `${APP}/`,
+  `${APP}:8443`,
+  'http://app.example.com',
+  `${APP}.evil.example`,
+  'https://app.example.community',
+  'https://xapp.example.com',
+] as const
 
-interface Source { readonly ours: NonNullable<CorsOptions['origins']>, readonly theirs: unknown, readonly allows: readonly string[] | '*' }
+interface Source {
+  readonly ours: NonNullable<CorsOptions['origins']>
+  readonly theirs: unknown
+  readonly allows: readonly string[] | '*'
+}
 
 const PATTERN = /^https:\/\/(?:app|admin)\.example\.com$/
 
@@ -21,8 +41,18 @@ const SOURCES: readonly Source[] = [
   { ours: [APP], theirs: [APP], allows: [APP] },
   { ours: [APP, ADMIN], theirs: [APP, ADMIN], allows: [APP, ADMIN] },
   { ours: [PATTERN], theirs: PATTERN, allows: [APP, ADMIN] },
-  { ours: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/], theirs: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/], allows: [ADMIN, `${APP}:8443`] },
-  { ours: (origin) => origin === APP, theirs: (origin: string, done: (error: null, allowed: boolean) => void) => { done(null, origin === APP) }, allows: [APP] },
+  {
+    ours: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/],
+    theirs: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/],
+    allows: [ADMIN, `${APP}:8443`],
+  },
+  {
+    ours: (origin) => origin === APP,
+    theirs: (origin: string, done: (error: null, allowed: boolean) => void) => {
+      done(null, origin === APP)
+    },
+    allows: [APP],
+  },
   { ours: '*', theirs: '*', allows: '*' },
 ]
 
@@ -38,8 +68,21 @@ function grid (): Pair[] {
         const maxAge = [0, 600, 86_400][pairs.length % 3] ?? 0
         pairs.push({
           source,
-          ours: { origins: source.ours, credentials, exposedHeaders: exposed, allowedHeaders: allowed, maxAgeSeconds: maxAge },
-          theirs: { origin: source.theirs, credentials, exposedHeaders: exposed.length === 0 ? null : exposed, allowedHeaders: allowed, maxAge, methods: ['GET', 'HEAD', 'POST', 'DELETE'] },
+          ours: {
+            origins: source.ours,
+            credentials,
+            exposedHeaders: exposed,
+            allowedHeaders: allowed,
+            maxAgeSeconds: maxAge,
+          },
+          theirs: {
+            origin: source.theirs,
+            credentials,
+            exposedHeaders: exposed.length === 0 ? null : exposed,
+            allowedHeaders: allowed,
+            maxAge,
+            methods: ['GET', 'HEAD', 'POST', 'DELETE'],
+          },
         })
       }
     }
@@ -48,9 +91,15 @@ function grid (): Pair[] {
 }
 
 type Headers = Readonly<Record<string, string | number | string[] | undefined>>
-interface Question { readonly origin: string | undefined, readonly method: string, readonly names: string | undefined, readonly credentialed: boolean }
+interface Question {
+  readonly origin: string | undefined
+  readonly method: string
+  readonly names: string | undefined
+  readonly credentialed: boolean
+}
 
-const set = (value: Headers[string]): string[] => String(value ?? '').split(',').map((name) => name.trim().toLowerCase()).filter((name) => name !== '').sort()
+const set = (value: Headers[string]): string[] =>
+  String(value ?? '').split(',').map((name) => name.trim().toLowerCase()).filter((name) => name !== '').sort()
 
 /** Fetch, sections 4.9 and 4.10: what a browser makes of an answer to a preflight. */
 function browserGoesOn (status: number, sent: Headers, { origin, method, names, credentialed }: Question): boolean {
@@ -65,13 +114,24 @@ function browserGoesOn (status: number, sent: Headers, { origin, method, names, 
 function browserReads (sent: Headers, origin: string | undefined, credentialed: boolean): boolean {
   const allowed = sent['access-control-allow-origin']
   if (!credentialed && allowed === '*') return true
-  return allowed !== undefined && allowed === origin && (!credentialed || sent['access-control-allow-credentials'] === 'true')
+  return allowed !== undefined && allowed === origin &&
+    (!credentialed || sent['access-control-allow-credentials'] === 'true')
 }
 
 /** What a CORS answer says, whatever its spelling. */
 function meaning (sent: Headers): object {
-  const { 'access-control-allow-origin': origin, 'access-control-allow-credentials': credentials, 'access-control-max-age': maxAge } = sent
-  return { origin, credentials, maxAge, exposed: set(sent['access-control-expose-headers']), allowed: set(sent['access-control-allow-headers']) }
+  const {
+    'access-control-allow-origin': origin,
+    'access-control-allow-credentials': credentials,
+    'access-control-max-age': maxAge,
+  } = sent
+  return {
+    origin,
+    credentials,
+    maxAge,
+    exposed: set(sent['access-control-expose-headers']),
+    allowed: set(sent['access-control-allow-headers']),
+  }
 }
 
 function corsHeaders (sent: Headers): string[] {
@@ -86,7 +146,8 @@ async function service (app: FastifyInstance, plugin: typeof theirCors, options:
   return app
 }
 
-const isAllowed = ({ allows }: Source, origin: string | undefined): boolean => allows === '*' || (origin !== undefined && allows.includes(origin))
+const isAllowed = ({ allows }: Source, origin: string | undefined): boolean =>
+  allows === '*' || (origin !== undefined && allows.includes(origin))
 const originOf = (origin: string | undefined): Record<string, string> => origin === undefined ? {} : { origin }
 
 test('over a grid of options an allowed origin reads the same grant, and any other gets nothing at all', async (t) => {
@@ -99,9 +160,13 @@ test('over a grid of options an allowed origin reads the same grant, and any oth
       for (const method of ['GET', 'POST'] as const) {
         const request = { method, url: '/items', headers: originOf(origin) }
         const [a, b] = [(await own.inject(request)).headers, (await other.inject(request)).headers]
-        const agree = isAllowed(source, origin) ? JSON.stringify(meaning(a)) === JSON.stringify(meaning(b)) : corsHeaders(a).length === 0
+        const agree = isAllowed(source, origin)
+          ? JSON.stringify(meaning(a)) === JSON.stringify(meaning(b))
+          : corsHeaders(a).length === 0
         const varies = set(a.vary).includes('origin') === set(b.vary).includes('origin')
-        const reads = [false, true].every((credentialed) => browserReads(a, origin, credentialed) === browserReads(b, origin, credentialed))
+        const reads = [false, true].every((credentialed) =>
+          browserReads(a, origin, credentialed) === browserReads(b, origin, credentialed)
+        )
         if (!agree || !varies || (!reads && origin !== undefined)) wrong.push({ origin, method, a, b })
       }
     }
@@ -117,14 +182,30 @@ test('over the same grid a browser comes to the same verdict on every preflight'
     for (const origin of ASKING.filter((text) => text !== undefined && text !== '')) {
       for (const [method, url] of [['POST', '/items'], ['DELETE', '/items/7']] as const) {
         for (const names of [undefined, 'content-type,x-thing', 'content-type, x-evil']) {
-          const request = { method: 'OPTIONS' as const, url, headers: { origin, 'access-control-request-method': method, ...(names !== undefined && { 'access-control-request-headers': names }) } }
+          const request = {
+            method: 'OPTIONS' as const,
+            url,
+            headers: {
+              origin,
+              'access-control-request-method': method,
+              ...(names !== undefined && { 'access-control-request-headers': names }),
+            },
+          }
           const [a, b] = [await own.inject(request), await other.inject(request)]
-          const verdicts = [false, true].map((credentialed) => [a, b].map((answer) => browserGoesOn(answer.statusCode, answer.headers, { origin, method, names, credentialed })))
+          const verdicts = [false, true].map((credentialed) =>
+            [a, b].map((answer) =>
+              browserGoesOn(answer.statusCode, answer.headers, { origin, method, names, credentialed })
+            )
+          )
           const agree = verdicts.every(([first, second]) => first === second)
           const same = a.statusCode === 204
-            ? isAllowed(source, origin) && JSON.stringify(meaning({ ...a.headers, 'access-control-expose-headers': '' })) === JSON.stringify(meaning({ ...b.headers, 'access-control-expose-headers': '' })) && set(a.headers.vary).includes('origin')
+            ? isAllowed(source, origin) &&
+              JSON.stringify(meaning({ ...a.headers, 'access-control-expose-headers': '' })) ===
+                JSON.stringify(meaning({ ...b.headers, 'access-control-expose-headers': '' })) &&
+              set(a.headers.vary).includes('origin')
             : a.statusCode === 403 && corsHeaders(a.headers).length === 0
-          if (!agree || !same) wrong.push({ origin, method, names, verdicts, a: [a.statusCode, a.headers], b: [b.statusCode, b.headers] })
+          if (!agree || !same)
+            {wrong.push({ origin, method, names, verdicts, a: [a.statusCode, a.headers], b: [b.statusCode, b.headers] })}
           asked++
           if (verdicts.some(([first]) => first)) granted++
         }

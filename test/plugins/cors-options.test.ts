@@ -2,17 +2,39 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test } from 'tap'
 import { createServer, defineSecurity, type RouteSecurityOptions } from '../../index.js'
 import { cors, CorsOptionsSchema, type CorsOptions } from '../../plugins/cors.js'
-import { answersTo, checkHarmless, checkMisspelt, checkRefusals, checkRows, type Door, type Row } from '../helpers/option-table.js'
+import { answersTo, checkHarmless, checkMisspelt, checkRefusals, checkRows, type Door,
+  type Row } from '../helpers/option-table.js'
 
 const APP = 'https://app.example.com'
 
-const names = (...good: [string[], ...string[][]]): Row => ({ good, fine: ['list'], bad: [[''], ['a b'], ['a\r\nb: c'], ['a:b'], ['é'], [5], [null], 'X-A'] })
+const names = (...good: [string[], ...string[][]]): Row => ({
+  good,
+  fine: ['list'],
+  bad: [[''], ['a b'], ['a\r\nb: c'], ['a:b'], ['é'], [5], [null], 'X-A'],
+})
 
 const ROWS: Readonly<Record<string, Row>> = {
   origins: {
     good: [[APP], [], [APP, /^https:\/\/[a-z0-9-]+\.example\.com$/], '*', (origin: string) => origin === APP],
     fine: ['list'],
-    bad: ['', APP, ['*'], ['null'], [''], [`${APP}/`], [`${APP}\r\n`], [`${APP}:443`], [`${APP}.`, 5], [/example/], [/^https:\/\/.*$/], [`https://${'a'.repeat(10_000)}`, null], () => { throw new Error('x') }, async () => true],
+    bad: [
+      '',
+      APP,
+      ['*'],
+      ['null'],
+      [''],
+      [`${APP}/`],
+      [`${APP}\r\n`],
+      [`${APP}:443`],
+      [`${APP}.`, 5],
+      [/example/],
+      [/^https:\/\/.*$/],
+      [`https://${'a'.repeat(10_000)}`, null],
+      () => {
+        throw new Error('x')
+      },
+      async () => true,
+    ],
   },
   credentials: { good: [true, false], fine: ['true', 'false'] },
   allowedHeaders: names(['X-A'], []),
@@ -24,12 +46,24 @@ const ROWS: Readonly<Record<string, Row>> = {
 const withOrigins = (options: unknown): CorsOptions => options as CorsOptions
 
 const DOORS: readonly Door[] = [
-  { name: 'plugin', where: 'cors', thorough: true, build: async (options) => ready(async (app) => app.register(cors, withOrigins(options))) },
-  { name: 'route', where: 'GET / security.cors', build: async (options) => ready(async (app) => app.register(cors), { cors: withOrigins(options) }) },
+  {
+    name: 'plugin',
+    where: 'cors',
+    thorough: true,
+    build: async (options) => ready(async (app) => app.register(cors, withOrigins(options))),
+  },
+  {
+    name: 'route',
+    where: 'GET / security.cors',
+    build: async (options) => ready(async (app) => app.register(cors), { cors: withOrigins(options) }),
+  },
   { name: 'umbrella', where: 'cors', build: async (options) => umbrella(options) },
 ]
 
-async function ready (load: (app: FastifyInstance) => PromiseLike<unknown>, security: RouteSecurityOptions = {}): Promise<FastifyInstance> {
+async function ready (
+  load: (app: FastifyInstance) => PromiseLike<unknown>,
+  security: RouteSecurityOptions = {},
+): Promise<FastifyInstance> {
   const app = Fastify()
   await load(app)
   app.get('/', { security }, async () => 1)
@@ -43,16 +77,30 @@ async function umbrella (options: unknown): Promise<FastifyInstance> {
   return app
 }
 
-const ask = (app: FastifyInstance): Promise<unknown> => answersTo(app, [
-  { headers: { origin: APP } },
-  { method: 'OPTIONS', headers: { origin: APP, 'access-control-request-method': 'GET', 'access-control-request-headers': 'x-a' } },
-  { method: 'OPTIONS', headers: { origin: APP, 'access-control-request-method': 'GET', 'access-control-request-private-network': 'true' } },
-])
+const ask = (app: FastifyInstance): Promise<unknown> =>
+  answersTo(app, [
+    { headers: { origin: APP } },
+    {
+      method: 'OPTIONS',
+      headers: { origin: APP, 'access-control-request-method': 'GET', 'access-control-request-headers': 'x-a' },
+    },
+    {
+      method: 'OPTIONS',
+      headers: {
+        origin: APP,
+        'access-control-request-method': 'GET',
+        'access-control-request-private-network': 'true',
+      },
+    },
+  ])
 
-test('every option of the cors plugin has a row here', async (t) => { checkRows(t, CorsOptionsSchema, ROWS) })
+test('every option of the cors plugin has a row here', async (t) => {
+  checkRows(t, CorsOptionsSchema, ROWS)
+})
 
 for (const door of DOORS) {
   test(`${door.name}: wrong types and values are refused by name`, async (t) => checkRefusals(t, door, ROWS))
   test(`${door.name}: a misspelt option is refused with the right name`, async (t) => checkMisspelt(t, door, ROWS))
-  test(`${door.name}: undefined is absent, and options are left as they were`, async (t) => checkHarmless(t, door, ROWS, ask))
+  test(`${door.name}: undefined is absent, and options are left as they were`, async (t) =>
+    checkHarmless(t, door, ROWS, ask))
 }

@@ -6,9 +6,17 @@ import { assertHeaders } from '../helpers/headers.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'
 
 const TENANTS = /^https:\/\/[a-z0-9-]+\.example\.com$/
-const NOTHING = { 'access-control-allow-origin': null, 'access-control-allow-credentials': null, 'access-control-expose-headers': null, vary: 'Origin' }
+const NOTHING = {
+  'access-control-allow-origin': null,
+  'access-control-allow-credentials': null,
+  'access-control-expose-headers': null,
+  vary: 'Origin',
+}
 
-async function build (t: Test, options: CorsOptions): Promise<{ readonly app: FastifyInstance, readonly lines: LogLine[] }> {
+async function build (
+  t: Test,
+  options: CorsOptions,
+): Promise<{ readonly app: FastifyInstance, readonly lines: LogLine[] }> {
   const { logger, lines } = captureLogs()
   const app = Fastify({ logger })
   t.teardown(() => app.close())
@@ -17,19 +25,43 @@ async function build (t: Test, options: CorsOptions): Promise<{ readonly app: Fa
   return { app, lines }
 }
 
-function preflight (origin: string, headers: Record<string, string> = {}): { method: 'OPTIONS', url: string, headers: Record<string, string> } {
+function preflight (
+  origin: string,
+  headers: Record<string, string> = {},
+): { method: 'OPTIONS', url: string, headers: Record<string, string> } {
   return { method: 'OPTIONS', url: '/', headers: { origin, 'access-control-request-method': 'GET', ...headers } }
 }
 
 test('a pattern grants its origins by name, beside exact ones, and varies', async (t) => {
   const { app } = await build(t, { origins: ['https://partner.example', TENANTS], credentials: true })
-  for (const origin of ['https://a.example.com', 'https://b.example.com', 'https://partner.example', 'https://a.example.com']) {
-    assertHeaders(t, (await app.inject({ url: '/', headers: { origin } })).headers, { 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true', vary: 'Origin' })
+  for (
+    const origin of [
+      'https://a.example.com',
+      'https://b.example.com',
+      'https://partner.example',
+      'https://a.example.com',
+    ]
+  ) {
+    assertHeaders(t, (await app.inject({ url: '/', headers: { origin } })).headers, {
+      'access-control-allow-origin': origin,
+      'access-control-allow-credentials': 'true',
+      vary: 'Origin',
+    })
     const granted = await app.inject(preflight(origin))
     t.equal(granted.statusCode, 204)
     assertHeaders(t, granted.headers, { 'access-control-allow-origin': origin, vary: /^Origin, / })
   }
-  for (const origin of ['https://a.example.com.evil.example', 'https://evil.example', 'null', 'http://a.example.com', 'https://a.example.com:444', 'https://a.example.com, https://evil.example', `https://${'a'.repeat(250)}.example.com`]) {
+  for (
+    const origin of [
+      'https://a.example.com.evil.example',
+      'https://evil.example',
+      'null',
+      'http://a.example.com',
+      'https://a.example.com:444',
+      'https://a.example.com, https://evil.example',
+      `https://${'a'.repeat(250)}.example.com`,
+    ]
+  ) {
     assertHeaders(t, (await app.inject({ url: '/', headers: { origin } })).headers, NOTHING)
     t.equal((await app.inject(preflight(origin))).statusCode, 403, origin)
   }
@@ -57,13 +89,32 @@ test('a function decides by origin and request, and is never asked for null or n
     },
     credentials: true,
   })
-  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://a.example.com' } })).headers, { 'access-control-allow-origin': 'https://a.example.com', 'access-control-allow-credentials': 'true', vary: 'Origin' })
-  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://a.example.com', 'x-deny': '1' } })).headers, NOTHING)
+  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://a.example.com' } })).headers, {
+    'access-control-allow-origin': 'https://a.example.com',
+    'access-control-allow-credentials': 'true',
+    vary: 'Origin',
+  })
+  assertHeaders(
+    t,
+    (await app.inject({ url: '/', headers: { origin: 'https://a.example.com', 'x-deny': '1' } })).headers,
+    NOTHING,
+  )
   t.equal((await app.inject(preflight('https://a.example.com'))).statusCode, 204)
   t.equal((await app.inject(preflight('https://b.example.com'))).statusCode, 403)
   t.same(asked, ['https://a.example.com', 'https://a.example.com', 'https://a.example.com', 'https://b.example.com'])
   asked.length = 0
-  for (const origin of ['null', '', 'x', 'https://a.example.com/', 'HTTPS://a.example.com', 'file://', 'https://a.example.com,https://a.example.com', `https://${'a'.repeat(250)}.example.com`]) {
+  for (
+    const origin of [
+      'null',
+      '',
+      'x',
+      'https://a.example.com/',
+      'HTTPS://a.example.com',
+      'file://',
+      'https://a.example.com,https://a.example.com',
+      `https://${'a'.repeat(250)}.example.com`,
+    ]
+  ) {
     assertHeaders(t, (await app.inject({ url: '/', headers: { origin } })).headers, NOTHING)
     t.equal((await app.inject(preflight(origin))).statusCode, 403, origin)
   }
@@ -79,7 +130,10 @@ test('a function that throws or answers no boolean has refused, which the log sa
     ['rejected promise', async () => { throw new Error('late') }, /did not return/],
   ]
   for (const [name, answer, message] of table) {
-    const { app, lines } = await build(t, { origins: ((_origin: string, request: unknown) => request === null ? false : answer()) as unknown as () => boolean, credentials: true })
+    const { app, lines } = await build(t, {
+      origins: ((_origin: string, request: unknown) => request === null ? false : answer()) as unknown as () => boolean,
+      credentials: true,
+    })
     const res = await app.inject({ url: '/', headers: { origin: 'https://a.example.com' } })
     t.equal(res.statusCode, 200, name)
     assertHeaders(t, res.headers, NOTHING)
@@ -88,20 +142,42 @@ test('a function that throws or answers no boolean has refused, which the log sa
 })
 
 test('a function that allows everybody stops the boot with credentials, and works without', async (t) => {
-  await t.rejects(async () => Fastify().register(cors, { origins: () => true, credentials: true }), { code: 'BULWARK_CONFIG', problems: [{ path: 'cors.credentials' }] })
+  await t.rejects(async () => Fastify().register(cors, { origins: () => true, credentials: true }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'cors.credentials' }],
+  })
   const { app } = await build(t, { origins: () => true })
-  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://any.example' } })).headers, { 'access-control-allow-origin': 'https://any.example', 'access-control-allow-credentials': null, vary: 'Origin' })
-  for (const [name, origins] of [['async', async () => false], ['rejecting', async () => { throw new Error('x') }], ['throwing', () => { throw new Error('x') }], ['silent', () => {}]] as const) {
-    await t.rejects(async () => Fastify().register(cors, { origins: origins as unknown as () => boolean }), { code: 'BULWARK_CONFIG', problems: [{ path: 'cors.origins' }] }, name)
+  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://any.example' } })).headers, {
+    'access-control-allow-origin': 'https://any.example',
+    'access-control-allow-credentials': null,
+    vary: 'Origin',
+  })
+  for (
+    const [name, origins] of [['async', async () => false], ['rejecting', async () => {
+      throw new Error('x')
+    }], ['throwing', () => {
+      throw new Error('x')
+    }], ['silent', () => {}]] as const
+  ) {
+    await t.rejects(async () => Fastify().register(cors, { origins: origins as unknown as () => boolean }), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: 'cors.origins' }],
+    }, name)
   }
 })
 
 test('a hostile pattern stops the boot wherever it is written', async (t) => {
-  await t.rejects(async () => Fastify().register(cors, { origins: ['https://a.example.com', /example\.com/] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'cors.origins[1]' }] })
+  await t.rejects(async () => Fastify().register(cors, { origins: ['https://a.example.com', /example\.com/] }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'cors.origins[1]' }],
+  })
   const { app } = await build(t, {})
   app.get('/x', { security: { cors: { origins: [/^https:\/\/.*$/] } } }, async () => 1)
   app.get('/y', { security: { cors: { origins: () => true, credentials: true } } }, async () => 1)
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.cors.origins[0]' }, { path: 'GET /y security.cors.credentials' }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'GET /x security.cors.origins[0]' }, { path: 'GET /y security.cors.credentials' }],
+  })
 })
 
 test('a preflight from the public internet into a private network needs a yes of its own', async (t) => {
@@ -127,5 +203,10 @@ test('a preflight from the public internet into a private network needs a yes of
   const { app } = await build(t, { origins: [TENANTS], privateNetwork: true })
   t.equal((await app.inject(preflight('https://a.example.com'))).headers[allowed], undefined, 'not asked, not said')
   const { app: closed } = await build(t, { origins: [TENANTS] })
-  t.equal((await closed.inject(preflight('https://a.example.com', { 'access-control-request-private-network': '1' }))).statusCode, 403, 'whatever the value')
+  t.equal(
+    (await closed.inject(preflight('https://a.example.com', { 'access-control-request-private-network': '1' })))
+      .statusCode,
+    403,
+    'whatever the value',
+  )
 })

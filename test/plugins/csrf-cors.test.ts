@@ -26,7 +26,12 @@ async function statuses (app: FastifyInstance, url: string, origin: string): Pro
 }
 
 function declare (app: FastifyInstance, url: string, policy?: CorsOptions | false): void {
-  app.route({ method: ['GET', 'POST'], url, ...(policy !== undefined && { security: { cors: policy } }), handler: async () => 1 })
+  app.route({
+    method: ['GET', 'POST'],
+    url,
+    ...(policy !== undefined && { security: { cors: policy } }),
+    handler: async () => 1,
+  })
 }
 
 const PASSES = [204, 200, 200, 200]
@@ -47,14 +52,23 @@ test('what a preflight grants with credentials, the CSRF check lets through; wha
     declare(scope, '/off', false)
   })
   const table: [string, string, number[]][] = [
-    ['/inherited', PARTNER, PASSES], ['/inherited', OTHER, REFUSED], ['/inherited', 'null', REFUSED], ['/inherited', '', REFUSED],
+    ['/inherited', PARTNER, PASSES],
+    ['/inherited', OTHER, REFUSED],
+    ['/inherited', 'null', REFUSED],
+    ['/inherited', '', REFUSED],
     ['/off', PARTNER, REFUSED],
     ['/other', PARTNER, REFUSED], ['/other', OTHER, PASSES],
     ['/uncredentialed', PARTNER, [204, 403, 403, 403]],
-    ['/open', PARTNER, [204, 403, 403, 403]], ['/open', 'null', [204, 403, 403, 403]],
-    ['/function', OTHER, PASSES], ['/function', PARTNER, REFUSED],
-    ['/pattern', 'https://a.other.example', PASSES], ['/pattern', 'https://a.other.example.evil.example', REFUSED], ['/pattern', `https://a.other.example, ${PARTNER}`, REFUSED],
-    ['/scope/inherited', OTHER, PASSES], ['/scope/inherited', PARTNER, REFUSED], ['/scope/off', OTHER, REFUSED],
+    ['/open', PARTNER, [204, 403, 403, 403]],
+    ['/open', 'null', [204, 403, 403, 403]],
+    ['/function', OTHER, PASSES],
+    ['/function', PARTNER, REFUSED],
+    ['/pattern', 'https://a.other.example', PASSES],
+    ['/pattern', 'https://a.other.example.evil.example', REFUSED],
+    ['/pattern', `https://a.other.example, ${PARTNER}`, REFUSED],
+    ['/scope/inherited', OTHER, PASSES],
+    ['/scope/inherited', PARTNER, REFUSED],
+    ['/scope/off', OTHER, REFUSED],
   ]
   for (const [url, origin, expected] of table) t.same(await statuses(app, url, origin), expected, `${url} ${origin}`)
 })
@@ -89,14 +103,28 @@ test('without the cors plugin nobody else is trusted', async (t) => {
 test('a function is asked by the check with well-formed origins only, for what would be refused, and fails closed', async (t) => {
   const asked: string[] = []
   let answer: () => unknown = () => true
-  const origins = (origin: string, request: unknown): boolean => { if (request === null) return false; asked.push(origin); return answer() as boolean }
+  const origins = (origin: string, request: unknown): boolean => {
+    if (request === null) return false
+    asked.push(origin)
+    return answer() as boolean
+  }
   const app = await build(t, { origins, credentials: true })
-  const post = async (headers: Record<string, string>): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, ...headers } })).statusCode
+  const post = async (headers: Record<string, string>): Promise<number> =>
+    (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, ...headers } })).statusCode
   t.equal(await post({ origin: OTHER, 'sec-fetch-site': 'cross-site' }), 200)
   t.same(asked.splice(0), [OTHER, OTHER], 'once for the headers of the answer, once by the check')
   t.equal(await post({ origin: OWN, 'sec-fetch-site': 'same-origin' }), 200)
   t.same(asked.splice(0), [OWN], 'the check had no reason to ask')
-  for (const origin of ['null', '', 'https://other.example/', 'https://*.example', `https://${'a'.repeat(250)}.example`, `${OTHER}, ${OTHER}`]) t.equal(await post({ origin }), 403, origin)
+  for (
+    const origin of [
+      'null',
+      '',
+      'https://other.example/',
+      'https://*.example',
+      `https://${'a'.repeat(250)}.example`,
+      `${OTHER}, ${OTHER}`,
+    ]
+  ) t.equal(await post({ origin }), 403, origin)
   t.same(asked, [])
   for (const wrong of [() => { throw new Error('x') }, () => 'yes', async () => true, () => 1, () => undefined]) {
     answer = wrong
@@ -117,7 +145,12 @@ test('login, which is always checked, and a WebSocket upgrade follow the same po
   const app = await build(t, GRANTED)
   app.post('/login', { security: { csrf: 'always' } }, async () => 1)
   app.get('/socket', async () => 1)
-  const status = async (method: 'GET' | 'POST', url: string, origin: string, headers: Record<string, string> = {}): Promise<number> => (await app.inject({ method, url, headers: { origin, ...headers } })).statusCode
+  const status = async (
+    method: 'GET' | 'POST',
+    url: string,
+    origin: string,
+    headers: Record<string, string> = {},
+  ): Promise<number> => (await app.inject({ method, url, headers: { origin, ...headers } })).statusCode
   t.equal(await status('POST', '/login', PARTNER), 200)
   t.equal(await status('POST', '/login', OTHER), 403)
   const upgrade = { ...cookie, connection: 'Upgrade', upgrade: 'websocket' }
@@ -126,15 +159,28 @@ test('login, which is always checked, and a WebSocket upgrade follow the same po
 })
 
 test("an undefined public origin leaves the transport's in place", async (t) => {
-  const app = await createServer(defineSecurity({ transport: { publicOrigin: OWN }, csrf: { publicOrigin: undefined } as never }), { logger: false })
+  const app = await createServer(
+    defineSecurity({ transport: { publicOrigin: OWN }, csrf: { publicOrigin: undefined } as never }),
+    { logger: false },
+  )
   t.teardown(() => app.close())
   app.post('/x', async () => 1)
-  const post = async (origin: string): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, origin, host: 'evil.example' } })).statusCode
+  const post = async (origin: string): Promise<number> =>
+    (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, origin, host: 'evil.example' } })).statusCode
   t.equal(await post(OWN), 200)
   t.equal(await post('http://evil.example'), 403)
   for (const wrong of ['api.example.com', `${OWN}/`, 5]) {
-    const error: unknown = await createServer(defineSecurity({ transport: { publicOrigin: wrong } } as never), { logger: false }).then(() => null, (reason: unknown) => reason)
-    t.same((error as { problems?: { path: string }[] } | null)?.problems?.map(({ path }) => path), ['transport.publicOrigin'], `${wrong}: told once`)
+    const error: unknown = await createServer(defineSecurity({ transport: { publicOrigin: wrong } } as never), {
+      logger: false,
+    }).then(() => null, (reason: unknown) => reason)
+    t.same((error as { problems?: { path: string }[] } | null)?.problems?.map(({ path }) => path), [
+      'transport.publicOrigin',
+    ], `${wrong}: told once`)
   }
-  await t.rejects(createServer(defineSecurity({ transport: { publicOrigin: OWN }, csrf: { publicOrigin: null } as never }), { logger: false }), { code: 'BULWARK_CONFIG', problems: [{ path: 'csrf.publicOrigin' }] })
+  await t.rejects(
+    createServer(defineSecurity({ transport: { publicOrigin: OWN }, csrf: { publicOrigin: null } as never }), {
+      logger: false,
+    }),
+    { code: 'BULWARK_CONFIG', problems: [{ path: 'csrf.publicOrigin' }] },
+  )
 })

@@ -11,7 +11,10 @@ const OWN = 'https://api.example.com'
 const TRUSTED = 'https://app.example.com'
 const EVIL = 'https://evil.example'
 
-async function build (t: Test, options: CsrfOptions = { publicOrigin: OWN, trustedOrigins: [TRUSTED] }): Promise<{ readonly app: FastifyInstance, readonly reasons: string[] }> {
+async function build (
+  t: Test,
+  options: CsrfOptions = { publicOrigin: OWN, trustedOrigins: [TRUSTED] },
+): Promise<{ readonly app: FastifyInstance, readonly reasons: string[] }> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(csrf, options)
@@ -20,10 +23,21 @@ async function build (t: Test, options: CsrfOptions = { publicOrigin: OWN, trust
   return { app, reasons }
 }
 
-const ANONYMOUS_FETCH = { origin: EVIL, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }
+const ANONYMOUS_FETCH = {
+  origin: EVIL,
+  'sec-fetch-site': 'cross-site',
+  'sec-fetch-mode': 'cors',
+  'sec-fetch-dest': 'empty',
+}
 const FETCH = { cookie: 'a=b', ...ANONYMOUS_FETCH }
 const IMAGE = { cookie: 'a=b', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }
-const VISIT = { cookie: 'a=b', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-user': '?1' }
+const VISIT = {
+  cookie: 'a=b',
+  'sec-fetch-site': 'cross-site',
+  'sec-fetch-mode': 'navigate',
+  'sec-fetch-dest': 'document',
+  'sec-fetch-user': '?1',
+}
 
 test('with cookies another site may lead here, but neither embed nor fetch', async (t) => {
   const { app, reasons } = await build(t)
@@ -38,13 +52,23 @@ test('with cookies another site may lead here, but neither embed nor fetch', asy
     ['a script', 'GET', { ...IMAGE, 'sec-fetch-dest': 'script' }, 403],
     ['a fetch', 'GET', FETCH, 403],
     ['a fetch of a trusted origin', 'GET', { ...FETCH, origin: TRUSTED }, 200],
-    ['a fetch of a sibling', 'GET', { ...FETCH, 'sec-fetch-site': 'same-site', origin: 'https://other.example.com' }, 200],
+    [
+      'a fetch of a sibling',
+      'GET',
+      { ...FETCH, 'sec-fetch-site': 'same-site', origin: 'https://other.example.com' },
+      200,
+    ],
     ['our own page', 'GET', { ...FETCH, 'sec-fetch-site': 'same-origin', origin: OWN }, 200],
     ['an old browser', 'GET', { cookie: 'a=b', origin: EVIL }, 200],
     ['a program', 'GET', { cookie: 'a=b' }, 200],
-    ['an image without cookies', 'GET', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 200],
+    ['an image without cookies', 'GET', {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'no-cors',
+      'sec-fetch-dest': 'image',
+    }, 200],
   ]
-  for (const [name, method, headers, status] of table) t.equal((await app.inject({ method, url: '/x', headers })).statusCode, status, name)
+  for (const [name, method, headers, status] of table)
+    {t.equal((await app.inject({ method, url: '/x', headers })).statusCode, status, name)}
   t.same(reasons, ['isolation', 'isolation', 'isolation', 'isolation', 'isolation'])
   t.equal(ran.length, table.filter(([,,, status]) => status === 200).length, 'no handler ran for what was refused')
   t.match((await app.inject({ url: '/x', headers: FETCH })).json(), { code: 'CSRF_REJECTED' })
@@ -56,12 +80,24 @@ test('unknown paths and preflights are left alone', async (t) => {
   await app.register(cors, { origins: [TRUSTED], credentials: true })
   app.get('/x', async () => 1)
   t.equal((await app.inject({ url: '/nope', headers: FETCH })).statusCode, 404)
-  const preflight = { origin: TRUSTED, 'access-control-request-method': 'GET', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' }
+  const preflight = {
+    origin: TRUSTED,
+    'access-control-request-method': 'GET',
+    'sec-fetch-site': 'cross-site',
+    'sec-fetch-mode': 'cors',
+  }
   t.equal((await app.inject({ method: 'OPTIONS', url: '/x', headers: preflight })).statusCode, 204)
-  t.equal((await app.inject({ method: 'OPTIONS', url: '/own', headers: FETCH })).statusCode, 403, 'any other OPTIONS is a request like others')
+  t.equal(
+    (await app.inject({ method: 'OPTIONS', url: '/own', headers: FETCH })).statusCode,
+    403,
+    'any other OPTIONS is a request like others',
+  )
   const { app: alone } = await build(t)
   alone.options('/own', async () => 'own')
-  t.equal((await alone.inject({ method: 'OPTIONS', url: '/own', headers: { ...preflight, cookie: 'a=b' } })).statusCode, 200)
+  t.equal(
+    (await alone.inject({ method: 'OPTIONS', url: '/own', headers: { ...preflight, cookie: 'a=b' } })).statusCode,
+    200,
+  )
 })
 
 test('open data is reached without cookies, so isolation never meets it', async (t) => {
@@ -86,7 +122,13 @@ test('the route key replaces leaf by leaf, a mode alone keeps the isolation, fal
     ['/neither', { mode: false, isolation: false }, { image: 200, post: 200, anonymousPost: 200 }],
   ]
   const { app } = await build(t)
-  for (const [url, input] of routes) app.route({ method: ['GET', 'POST'], url, security: inputOf(input), handler: async () => 1 })
+  for (const [url, input] of routes)
+    {app.route({
+      method: ['GET', 'POST'],
+      url,
+      security: inputOf(input),
+      handler: async () => 1,
+    })}
   for (const [url, , expected] of routes) {
     t.same({
       image: (await app.inject({ url, headers: IMAGE })).statusCode,
@@ -94,10 +136,16 @@ test('the route key replaces leaf by leaf, a mode alone keeps the isolation, fal
       anonymousPost: (await app.inject({ method: 'POST', url, headers: ANONYMOUS_FETCH })).statusCode,
     }, expected, url)
   }
-  t.equal((await app.inject({ method: 'POST', url: '/isolated-only', headers: { cookie: 'a=b', origin: EVIL } })).statusCode, 200, 'without Fetch Metadata isolation says nothing')
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/isolated-only', headers: { cookie: 'a=b', origin: EVIL } })).statusCode,
+    200,
+    'without Fetch Metadata isolation says nothing',
+  )
 })
 
-function inputOf (csrfInput: 'cookie' | 'always' | false | { mode?: 'cookie' | 'always' | false, isolation?: boolean } | undefined): { csrf?: NonNullable<typeof csrfInput> } {
+function inputOf (
+  csrfInput: 'cookie' | 'always' | false | { mode?: 'cookie' | 'always' | false, isolation?: boolean } | undefined,
+): { csrf?: NonNullable<typeof csrfInput> } {
   return csrfInput === undefined ? {} : { csrf: csrfInput }
 }
 
@@ -125,8 +173,18 @@ test('a WebSocket upgrade with cookies is checked like an unsafe request', async
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const open = async (headers: Record<string, string>, url = '/socket', upgrade = 'websocket'): Promise<number> => {
-    const lines = Object.entries({ host: 'api.example.com', connection: 'Upgrade', upgrade, 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', ...headers })
-    return (await rawResponse(port, `GET ${url} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)).status
+    const lines = Object.entries({
+      host: 'api.example.com',
+      connection: 'Upgrade',
+      upgrade,
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+      ...headers,
+    })
+    return (await rawResponse(
+      port,
+      `GET ${url} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
+    )).status
   }
   const cookie = { cookie: 'a=b' }
   t.equal(await open({ ...cookie, origin: OWN }), 200)
@@ -139,12 +197,31 @@ test('a WebSocket upgrade with cookies is checked like an unsafe request', async
   t.equal(await open({ ...cookie, origin: 'null' }), 403)
   t.equal(await open(cookie), 403)
   t.equal(await open({ ...cookie, origin: 'https://sibling.example.com', 'sec-fetch-site': 'same-site' }), 403)
-  t.equal(await open({ ...cookie, origin: EVIL, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }), 403)
+  t.equal(
+    await open({
+      ...cookie,
+      origin: EVIL,
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+    }),
+    403,
+  )
   t.equal(await open({ ...cookie, origin: EVIL }, '/socket', 'WebSocket'), 403)
   t.equal(await open({ ...cookie, origin: EVIL }, '/socket', 'h2c, websocket'), 403)
   t.equal(await open({ ...cookie, origin: EVIL }, '/embeddable'), 403)
   t.equal(await open({ origin: EVIL }, '/strict'), 403)
-  t.same(reasons, ['origin-mismatch', 'origin-mismatch', 'no-evidence', 'cross-site', 'cross-site', 'origin-mismatch', 'origin-mismatch', 'origin-mismatch', 'origin-mismatch'])
+  t.same(reasons, [
+    'origin-mismatch',
+    'origin-mismatch',
+    'no-evidence',
+    'cross-site',
+    'cross-site',
+    'origin-mismatch',
+    'origin-mismatch',
+    'origin-mismatch',
+    'origin-mismatch',
+  ])
 })
 
 test('below a scope that turned the checks off, a route turns them on again with all their defaults', async (t) => {
@@ -167,10 +244,33 @@ test('whom the credentialed CORS of the definition grants is trusted, by list, p
     app.get('/x', async () => 1)
     return (await app.inject({ url: '/x', headers: { ...FETCH, origin } })).statusCode
   }
-  t.equal(await send(defineSecurity({ cors: { origins: [/^https:\/\/[a-z]+\.example\.com$/], credentials: true } }), 'https://a.example.com'), 200)
-  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), TRUSTED), 200)
-  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), EVIL), 403)
-  t.equal(await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED } }), TRUSTED), 403, 'without credentials nobody is')
+  t.equal(
+    await send(
+      defineSecurity({ cors: { origins: [/^https:\/\/[a-z]+\.example\.com$/], credentials: true } }),
+      'https://a.example.com',
+    ),
+    200,
+  )
+  t.equal(
+    await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), TRUSTED),
+    200,
+  )
+  t.equal(
+    await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED, credentials: true } }), EVIL),
+    403,
+  )
+  t.equal(
+    await send(defineSecurity({ cors: { origins: (origin) => origin === TRUSTED } }), TRUSTED),
+    403,
+    'without credentials nobody is',
+  )
   t.equal(await send(defineSecurity({ cors: false }), TRUSTED), 403)
-  t.equal(await send(defineSecurity({ cors: { origins: [EVIL], credentials: true }, csrf: { trustedOrigins: [TRUSTED] } }), TRUSTED), 200, 'the list is added')
+  t.equal(
+    await send(
+      defineSecurity({ cors: { origins: [EVIL], credentials: true }, csrf: { trustedOrigins: [TRUSTED] } }),
+      TRUSTED,
+    ),
+    200,
+    'the list is added',
+  )
 })

@@ -19,7 +19,8 @@ test('an unsafe request with a cookie passes only from our own pages', async (t)
   const methods = ['POST', 'PUT', 'PATCH', 'DELETE'] as const
   for (const method of methods) app.route({ method, url: '/x', handler: async () => { ran.push(method); return 1 } })
   for (const method of methods) {
-    const send = async (headers: Record<string, string>): Promise<number> => (await app.inject({ method, url: '/x', headers: { cookie: 'a=b', ...headers } })).statusCode
+    const send = async (headers: Record<string, string>): Promise<number> =>
+      (await app.inject({ method, url: '/x', headers: { cookie: 'a=b', ...headers } })).statusCode
     t.equal(await send({ 'sec-fetch-site': 'same-origin' }), 200, method)
     t.equal(await send({ origin: OWN }), 200, method)
     t.equal(await send({ 'sec-fetch-site': 'cross-site', origin: EVIL }), 403, method)
@@ -32,8 +33,22 @@ test('an unsafe request with a cookie passes only from our own pages', async (t)
 test('the check covers every content type, the simple form types included', async (t) => {
   const app = await build(t)
   app.post('/x', async () => 1)
-  for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/json; charset=utf-7', '']) {
-    const res = await app.inject({ method: 'POST', url: '/x', headers: { cookie: 'a=b', origin: EVIL, ...(type !== '' && { 'content-type': type }) }, payload: '{}' })
+  for (
+    const type of [
+      'application/json',
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'application/json; charset=utf-7',
+      '',
+    ]
+  ) {
+    const res = await app.inject({
+      method: 'POST',
+      url: '/x',
+      headers: { cookie: 'a=b', origin: EVIL, ...(type !== '' && { 'content-type': type }) },
+      payload: '{}',
+    })
     t.equal(res.statusCode, 403, type)
   }
 })
@@ -43,7 +58,8 @@ test('without a cookie a request passes unless its route is always checked', asy
   app.post('/open', async () => 1)
   app.post('/login', { security: { csrf: 'always' } }, async () => 1)
   app.post('/ignored', { security: { csrf: false } }, async () => 1)
-  const send = async (url: string, headers: Record<string, string>): Promise<number> => (await app.inject({ method: 'POST', url, headers })).statusCode
+  const send = async (url: string, headers: Record<string, string>): Promise<number> =>
+    (await app.inject({ method: 'POST', url, headers })).statusCode
   t.equal(await send('/open', { origin: EVIL, 'sec-fetch-site': 'cross-site' }), 200)
   t.equal(await send('/login', { origin: EVIL, 'sec-fetch-site': 'cross-site' }), 403)
   t.equal(await send('/login', { origin: EVIL }), 403)
@@ -67,13 +83,18 @@ test('a route declared before the plugin is checked too', async (t) => {
   t.teardown(() => app.close())
   app.post('/early', async () => { t.fail('served'); return 1 })
   await app.register(csrf)
-  t.equal((await app.inject({ method: 'POST', url: '/early', headers: { cookie: 'a=b', origin: EVIL } })).statusCode, 403)
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/early', headers: { cookie: 'a=b', origin: EVIL } })).statusCode,
+    403,
+  )
 })
 
 test("trusted origins pass, and without a public origin the request's own host is it", async (t) => {
   const app = await build(t, { trustedOrigins: ['https://app.example.com'] })
   app.post('/x', async () => 1)
-  const send = async (headers: Record<string, string>): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { cookie: 'a=b', host: 'api.test:3000', ...headers } })).statusCode
+  const send = async (headers: Record<string, string>): Promise<number> =>
+    (await app.inject({ method: 'POST', url: '/x', headers: { cookie: 'a=b', host: 'api.test:3000', ...headers } }))
+      .statusCode
   t.equal(await send({ origin: 'https://app.example.com', 'sec-fetch-site': 'same-site' }), 200)
   t.equal(await send({ origin: 'http://api.test:3000' }), 200)
   t.equal(await send({ origin: 'https://api.test:3000' }), 403)
@@ -83,9 +104,22 @@ test("trusted origins pass, and without a public origin the request's own host i
 test('trusted origins may be anchored patterns, and then pass with whatever they match', async (t) => {
   const app = await build(t, { publicOrigin: OWN, trustedOrigins: [/^https:\/\/[a-z]+\.preview\.example\.com$/] })
   app.post('/x', async () => 1)
-  const send = async (origin: string): Promise<number> => (await app.inject({ method: 'POST', url: '/x', headers: { cookie: 'a=b', origin, 'sec-fetch-site': 'cross-site' } })).statusCode
+  const send = async (origin: string): Promise<number> =>
+    (await app.inject({
+      method: 'POST',
+      url: '/x',
+      headers: { cookie: 'a=b', origin, 'sec-fetch-site': 'cross-site' },
+    })).statusCode
   t.equal(await send('https://one.preview.example.com'), 200)
-  for (const origin of ['https://preview.example.com', 'https://one.preview.example.com.evil.example', 'http://one.preview.example.com', 'null', EVIL]) t.equal(await send(origin), 403, origin)
+  for (
+    const origin of [
+      'https://preview.example.com',
+      'https://one.preview.example.com.evil.example',
+      'http://one.preview.example.com',
+      'null',
+      EVIL,
+    ]
+  ) t.equal(await send(origin), 403, origin)
 })
 
 test('wrong options and modes stop the boot and say where', async (t) => {
@@ -108,21 +142,38 @@ test('wrong options and modes stop the boot and say where', async (t) => {
     [{ isolaton: true }, 'csrf.isolaton'],
   ]
   for (const [options, path] of table) {
-    await t.rejects(async () => Fastify().register(csrf, options as CsrfOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, path)
+    await t.rejects(async () => Fastify().register(csrf, options as CsrfOptions), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path }],
+    }, path)
   }
   const routes: [unknown, string][] = [
-    [true, ''], ['never', ''], [null, ''], [5, ''], [[], ''],
-    [{ mode: 'never' }, '.mode'], [{ mode: true }, '.mode'], [{ isolation: 'no' }, '.isolation'], [{ isolated: false }, '.isolated'], [{ mod: 'always' }, '.mod'],
+    [true, ''],
+    ['never', ''],
+    [null, ''],
+    [5, ''],
+    [[], ''],
+    [{ mode: 'never' }, '.mode'],
+    [{ mode: true }, '.mode'],
+    [{ isolation: 'no' }, '.isolation'],
+    [{ isolated: false }, '.isolated'],
+    [{ mod: 'always' }, '.mod'],
   ]
   for (const [input, where] of routes) {
     const app = await build(t)
     app.post('/x', { security: { csrf: input as 'always' } }, async () => 1)
-    await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: `POST /x security.csrf${where}` }] }, JSON.stringify(input))
+    await t.rejects(async () => app.ready(), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: `POST /x security.csrf${where}` }],
+    }, JSON.stringify(input))
   }
 })
 
 test('undefined options count as absent', async (t) => {
-  const app = await build(t, { publicOrigin: undefined, trustedOrigins: undefined, isolation: undefined } as unknown as CsrfOptions)
+  const app = await build(
+    t,
+    { publicOrigin: undefined, trustedOrigins: undefined, isolation: undefined } as unknown as CsrfOptions,
+  )
   app.get('/x', { security: { csrf: { mode: undefined, isolation: undefined } as unknown as 'always' } }, async () => 1)
   t.equal((await app.inject({ url: '/x', headers: { cookie: 'a=b', 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
 })

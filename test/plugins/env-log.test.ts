@@ -26,5 +26,8 @@ test('a secret of the environment stands in no log line of the server, wherever 
   await app.close()
   const before = text.length
   app.log.info(`after the end: ${key}`)
-  t.ok(text.slice(before).includes(key), 'a server that is closed is watched no longer, so that tests and restarts leave nothing behind')
+  t.ok(
+    text.slice(before).includes(key),
+    'a server that is closed is watched no longer, so that tests and restarts leave nothing behind',
+  )
 })

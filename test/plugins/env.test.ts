@@ -7,15 +7,31 @@ import { securityOf } from '../../lib/policy/install.js'
 import { checkEnv, env, generatedSecrets, loadEnv, readEnv, resolveEnv, type EnvInput } from '../../plugins/env.js'
 
 const STRONG = 'Zk3vQ9xTf7Lw2Rb8Yc5Nh1Jd6Gs4Mp0Ua-Xe'
-const schema = Type.Object({ PORT: Type.Integer({ default: 3000 }), SECRET: Type.String({ secret: true, generate: true }) })
+const schema = Type.Object({
+  PORT: Type.Integer({ default: 3000 }),
+  SECRET: Type.String({ secret: true, generate: true }),
+})
 
 interface Built { readonly app: FastifyInstance, readonly lines: () => Record<string, unknown>[] }
 
 function build (t: Test): Built {
   let text = ''
-  const app = Fastify({ logger: { stream: new Writable({ write (chunk: Buffer, _encoding, done) { text += chunk.toString(); done() } }) } })
+  const app = Fastify({
+    logger: {
+      stream: new Writable({
+        write (chunk: Buffer, _encoding, done) {
+          text += chunk.toString()
+          done()
+        },
+      }),
+    },
+  })
   t.teardown(() => app.close())
-  return { app, lines: () => text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>) }
+  return {
+    app,
+    lines: () =>
+      text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>),
+  }
 }
 
 test('app.config is the checked environment, for this scope and all others', async (t) => {
@@ -48,7 +64,12 @@ test('the plugin takes a schema, a schema with options, and what loadEnv returne
 })
 
 test('NODE_ENV of the source decides whether this is production', async (t) => {
-  for (const [NODE_ENV, production] of [[undefined, false], ['', false], ['test', false], ['development', false], ['production', true], ['prod', true]] as const) {
+  for (
+    const [NODE_ENV, production] of [[undefined, false], ['', false], ['test', false], ['development', false], [
+      'production',
+      true,
+    ], ['prod', true]] as const
+  ) {
     const { app } = build(t)
     await app.register(env, { schema, source: { NODE_ENV, SECRET: STRONG } })
     t.equal(securityOf(app).root.production, production, NODE_ENV ?? 'absent')
@@ -87,7 +108,16 @@ test('it is registered once, on the root, where nobody else owns app.config', as
 
 test('anything else than a schema or a loaded configuration is refused', async (t) => {
   const loaded = loadEnv(schema, { source: { SECRET: STRONG } })
-  const cases: unknown[] = [{}, { source: {} }, { schema: Type.String() }, { schema: {} }, { ...loaded }, { schema, surce: {} }, { schema, source: 1 }, Type.String()]
+  const cases: unknown[] = [
+    {},
+    { source: {} },
+    { schema: Type.String() },
+    { schema: {} },
+    { ...loaded },
+    { schema, surce: {} },
+    { schema, source: 1 },
+    Type.String(),
+  ]
   for (const input of cases) {
     const problems: Problem[] = []
     checkEnv(input, problems)

@@ -15,8 +15,12 @@ async function build (t: Test, options: ErrorsOptions = {}): Promise<{ app: Fast
 
 test('a 5xx says nothing of its cause; the log has it under the same id', async (t) => {
   const { app, lines } = await build(t)
-  const cause = Object.assign(new Error('connection to 10.0.0.5 refused'), { config: { headers: { authorization: 'Bearer hidden' } } })
-  app.get('/', async () => { throw new Error('query failed: SELECT secret', { cause }) })
+  const cause = Object.assign(new Error('connection to 10.0.0.5 refused'), {
+    config: { headers: { authorization: 'Bearer hidden' } },
+  })
+  app.get('/', async () => {
+    throw new Error('query failed: SELECT secret', { cause })
+  })
   const res = await app.inject('/')
   t.equal(res.statusCode, 500)
   assertHeaders(t, res.headers, { 'content-type': 'application/problem+json; charset=utf-8' })
@@ -24,18 +28,34 @@ test('a 5xx says nothing of its cause; the log has it under the same id', async 
   t.equal(body.code, 'INTERNAL_ERROR')
   t.notMatch(res.body, /secret|10\.0\.0\.5|stack/)
   const line = lines.find(({ reqId, ['code']: code }) => reqId === body.instance && code === 'INTERNAL_ERROR')
-  t.match(line, { err: { message: 'query failed: SELECT secret', cause: { message: 'connection to 10.0.0.5 refused' } } })
+  t.match(line, {
+    err: { message: 'query failed: SELECT secret', cause: { message: 'connection to 10.0.0.5 refused' } },
+  })
   t.notMatch(JSON.stringify(lines), /hidden/)
 })
 
 test('every way to fail becomes a problem document without library text', async (t) => {
   const { app } = await build(t)
   app.post('/echo', { bodyLimit: 20 }, async (request) => request.body)
-  app.get('/refused', async () => { throw new SecurityError('CONFLICT') })
-  app.get('/status', async (_request, reply) => { reply.code(409); throw new Error('mine') })
-  app.get('/string', async () => { throw 'a string' as unknown as Error })
-  app.get('/null', async () => { throw null as unknown as Error })
-  const post = (payload: string, type = 'application/json'): object => ({ method: 'POST', url: '/echo', payload, headers: { 'content-type': type } })
+  app.get('/refused', async () => {
+    throw new SecurityError('CONFLICT')
+  })
+  app.get('/status', async (_request, reply) => {
+    reply.code(409)
+    throw new Error('mine')
+  })
+  app.get('/string', async () => {
+    throw 'a string' as unknown as Error
+  })
+  app.get('/null', async () => {
+    throw null as unknown as Error
+  })
+  const post = (payload: string, type = 'application/json'): object => ({
+    method: 'POST',
+    url: '/echo',
+    payload,
+    headers: { 'content-type': type },
+  })
   const table: [object | string, number, string][] = [
     ['/nope', 404, 'NOT_FOUND'],
     [post('{'), 400, 'BAD_REQUEST'],
@@ -58,7 +78,12 @@ test('every way to fail becomes a problem document without library text', async 
 test('an unknown path is refused before its body is read, and a scope keeps a 404 handler of its own', async (t) => {
   const { app } = await build(t)
   let parsed = 0
-  app.addContentTypeParser('text/xml', (_request, payload, done) => { parsed++; payload.resume().on('end', () => { done(null) }) })
+  app.addContentTypeParser('text/xml', (_request, payload, done) => {
+    parsed++
+    payload.resume().on('end', () => {
+      done(null)
+    })
+  })
   await app.register(async (scope) => {
     scope.setNotFoundHandler((_request, reply) => reply.code(404).send('mine'))
   }, { prefix: '/own' })
@@ -93,6 +118,10 @@ test('a type base makes types that can be looked up', async (t) => {
 
 test('wrong options stop the boot', async (t) => {
   for (const options of [{ typeBase: 'docs' }, { typeBase: 5 }, { typebase: 'https://x' }]) {
-    await t.rejects(async () => Fastify().register(errors, options as ErrorsOptions), { code: 'BULWARK_CONFIG' }, JSON.stringify(options))
+    await t.rejects(
+      async () => Fastify().register(errors, options as ErrorsOptions),
+      { code: 'BULWARK_CONFIG' },
+      JSON.stringify(options),
+    )
   }
 })

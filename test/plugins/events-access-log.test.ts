@@ -12,8 +12,13 @@ import { build, listen, open, SECRET } from './events-service.js'
 test('each request leaves one line that names the route, never the URL', async (t) => {
   const { app, lines, requests } = await build(t)
   app.get('/users/:id', open, async () => ({ ok: true }))
-  app.get('/throws', open, async () => { throw new Error('broken') })
-  app.get('/stream', open, async (_request, reply) => { reply.raw.on('x', () => {}); return reply.send((await import('node:stream')).Readable.from(['a'])) })
+  app.get('/throws', open, async () => {
+    throw new Error('broken')
+  })
+  app.get('/stream', open, async (_request, reply) => {
+    reply.raw.on('x', () => {})
+    return reply.send((await import('node:stream')).Readable.from(['a']))
+  })
   const headers = { 'user-agent': 'probe/1', cookie: `a=${SECRET}`, authorization: `Bearer ${SECRET}` }
   const { headers: sent } = await app.inject({ url: `/users/7?token=${SECRET}`, headers })
   await app.inject({ url: `/nowhere/${SECRET}?token=${SECRET}`, headers })
@@ -22,7 +27,16 @@ test('each request leaves one line that names the route, never the URL', async (
   await app.inject({ url: '/stream', headers })
   await app.inject({ method: 'HEAD', url: '/users/7' })
   t.match(requests(), [
-    { level: 30, reqId: sent['x-request-id'], method: 'GET', route: '/users/:id', status: 200, ip: '127.0.0.1', bytes: 11, userAgent: 'probe/1' },
+    {
+      level: 30,
+      reqId: sent['x-request-id'],
+      method: 'GET',
+      route: '/users/:id',
+      status: 200,
+      ip: '127.0.0.1',
+      bytes: 11,
+      userAgent: 'probe/1',
+    },
     { method: 'GET', route: null, status: 404 },
     { method: 'POST', route: null, status: 405 },
     { method: 'GET', route: '/throws', status: 500 },
@@ -30,7 +44,11 @@ test('each request leaves one line that names the route, never the URL', async (
     { method: 'HEAD', route: '/users/:id', status: 200 },
   ])
   t.equal(requests().length, 6)
-  for (const line of requests()) t.ok(typeof line['ms'] === 'number' && line['ms'] >= 0 && line['ms'] < 60_000 && /^\d+(?:\.\d)?$/.test(String(line['ms'])))
+  for (const line of requests())
+    {t.ok(
+      typeof line['ms'] === 'number' && line['ms'] >= 0 && line['ms'] < 60_000 &&
+        /^\d+(?:\.\d)?$/.test(String(line['ms'])),
+    )}
   t.notOk('bytes' in (requests()[4] ?? {}), 'a stream has no known length')
   t.notOk('userId' in (requests()[0] ?? {}))
   t.same(lines.filter(({ msg }) => /incoming|completed|not found/i.test(msg ?? '')), [], 'and none of Fastify\'s own')
@@ -72,15 +90,33 @@ test('the line of a client that has gone names its address, also where nothing e
 })
 
 test('what never reached a hook leaves a line with its status and without a byte of it', async (t) => {
-  const { app, lines } = await build(t, {}, { requestTimeout: 300, http: { headersTimeout: 200, connectionsCheckingInterval: 40 } } as never)
+  const { app, lines } = await build(
+    t,
+    {},
+    { requestTimeout: 300, http: { headersTimeout: 200, connectionsCheckingInterval: 40 } } as never,
+  )
   const port = await listen(app)
   await rawResponse(port, `GET /%zz${SECRET}?token=${SECRET} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
   await rawResponse(port, `${SECRET} / HTTP/1.1\r\n\r\n`)
   await rawResponse(port, `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`)
   await rawResponse(port, 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ')
   t.match(lines.filter(({ msg }) => msg?.includes('refused')), [
-    { msg: 'request refused by the router', method: 'GET', route: null, status: 400, ip: '127.0.0.1', code: 'FST_ERR_BAD_URL' },
-    { msg: 'malformed request refused', reqId: /^[0-9a-f]{32}$/, method: null, route: null, status: 400, ip: '127.0.0.1' },
+    {
+      msg: 'request refused by the router',
+      method: 'GET',
+      route: null,
+      status: 400,
+      ip: '127.0.0.1',
+      code: 'FST_ERR_BAD_URL',
+    },
+    {
+      msg: 'malformed request refused',
+      reqId: /^[0-9a-f]{32}$/,
+      method: null,
+      route: null,
+      status: 400,
+      ip: '127.0.0.1',
+    },
     { msg: 'malformed request refused', status: 431 },
     { msg: 'malformed request refused', status: 408 },
   ])
@@ -120,24 +156,39 @@ test('no client and no user forges a line or steers a terminal', async (t) => {
   const written = text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine)
   t.notOk(written.some(({ msg, level }) => msg === 'forged' || level === 60))
   t.notMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202e]/u)
-  t.notMatch(written.map((line) => Object.values(line).join(' ')).join(' '), /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202e]|lovelace/u)
+  t.notMatch(
+    written.map((line) => Object.values(line).join(' ')).join(' '),
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202e]|lovelace/u,
+  )
   t.ok(text.length < 4000)
-  t.match(written.find(({ msg }) => msg === 'request'), { userId: /^u\\u000d\\u000a.* a\*\*\*@example\.com$/ }, 'the user is named')
+  t.match(
+    written.find(({ msg }) => msg === 'request'),
+    { userId: /^u\\u000d\\u000a.* a\*\*\*@example\.com$/ },
+    'the user is named',
+  )
 })
 
 test('a length counts as a number and as text, and what is none is left out', async (t) => {
   const { app, requests } = await build(t)
-  for (const [path, length] of [['number', 1], ['text', '1'], ['none', ['1', '2']]] as const) app.head(`/${path}`, open, async (_request, reply) => reply.header('content-length', length).send())
+  for (const [path, length] of [['number', 1], ['text', '1'], ['none', ['1', '2']]] as const)
+    {app.head(`/${path}`, open, async (_request, reply) =>
+      reply.header('content-length', length).send())}
   for (const path of ['number', 'text', 'none']) await app.inject({ method: 'HEAD', url: `/${path}` })
   t.same(requests().map(({ ['bytes']: bytes }) => bytes), [1, 1, undefined])
 })
 
-test('Fastify\'s own lines: that of a stream\'s error stays beside the access log, that of a 404 comes back without its URL\'s query', async (t) => {
+test("Fastify's own lines: that of a stream's error stays beside the access log, that of a 404 comes back without its URL's query", async (t) => {
   const controller = (accessLog: boolean): LogLine[] => {
     const { logger, lines } = captureLogs()
     const app = Fastify({ logger, logController: new SafeLogController(accessLog) })
     t.teardown(() => app.close())
-    const request = { log: app.log, url: `/nowhere?token=${SECRET}`, method: 'GET', host: 'x', ip: '192.0.2.1' } as unknown as FastifyRequest
+    const request = {
+      log: app.log,
+      url: `/nowhere?token=${SECRET}`,
+      method: 'GET',
+      host: 'x',
+      ip: '192.0.2.1',
+    } as unknown as FastifyRequest
     const reply = { log: app.log, request, elapsedTime: 1, statusCode: 200 } as unknown as FastifyReply
     const own = new SafeLogController(accessLog)
     own.requestCompleted(new Error('stream broke'), request, reply)
@@ -147,7 +198,10 @@ test('Fastify\'s own lines: that of a stream\'s error stays beside the access lo
   }
   t.match(controller(true), [{ level: 50, err: { message: 'stream broke' } }])
   t.equal(controller(true).length, 1)
-  t.match(controller(false), [{ err: { message: 'stream broke' } }, { msg: 'request completed' }, { msg: 'route not found', req: { path: '/nowhere' } }])
+  t.match(controller(false), [{ err: { message: 'stream broke' } }, { msg: 'request completed' }, {
+    msg: 'route not found',
+    req: { path: '/nowhere' },
+  }])
   t.notMatch(JSON.stringify(controller(false)), SECRET)
 })
 
@@ -168,14 +222,28 @@ test('it can be turned off, and then Fastify\'s own lines are back, without quer
 
 test('every form of the option is checked', async (t) => {
   const table: [unknown, string[]][] = [
-    [{}, []], [{ accessLog: undefined }, []], [{ accessLog: true }, []], [{ accessLog: false }, []], [{ accessLog: {} }, []], [{ accessLog: { userAgent: undefined } }, []],
-    [{ accessLog: 'yes' }, ['events.accessLog']], [{ accessLog: { userAgents: true } }, ['events.accessLog']], [{ accesslog: true }, ['events.accesslog']],
-    [{ callerLogLimit: 0 }, []], [{ callerLogLimit: 100_000 }, []], [{ callerLogLimit: undefined }, []], [{ callerLogLimit: -1 }, ['events.callerLogLimit']], [{ callerLogLimit: '1' }, ['events.callerLogLimit']], [{ callerLoglimit: 1 }, ['events.callerLoglimit']],
+    [{}, []],
+    [{ accessLog: undefined }, []],
+    [{ accessLog: true }, []],
+    [{ accessLog: false }, []],
+    [{ accessLog: {} }, []],
+    [{ accessLog: { userAgent: undefined } }, []],
+    [{ accessLog: 'yes' }, ['events.accessLog']],
+    [{ accessLog: { userAgents: true } }, ['events.accessLog']],
+    [{ accesslog: true }, ['events.accesslog']],
+    [{ callerLogLimit: 0 }, []],
+    [{ callerLogLimit: 100_000 }, []],
+    [{ callerLogLimit: undefined }, []],
+    [{ callerLogLimit: -1 }, ['events.callerLogLimit']],
+    [{ callerLogLimit: '1' }, ['events.callerLogLimit']],
+    [{ callerLoglimit: 1 }, ['events.callerLoglimit']],
   ]
   for (const [options, paths] of table) {
     const problems: Problem[] = []
     checkEvents(options, problems)
     t.same(problems.map(({ path }) => path), paths, JSON.stringify(options))
   }
-  await t.rejects(Promise.resolve(Fastify().register(events, { accessLog: 'yes' } as unknown as EventsOptions)), { code: 'BULWARK_CONFIG' })
+  await t.rejects(Promise.resolve(Fastify().register(events, { accessLog: 'yes' } as unknown as EventsOptions)), {
+    code: 'BULWARK_CONFIG',
+  })
 })

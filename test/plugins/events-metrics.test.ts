@@ -9,12 +9,21 @@ import { otel } from '../../otel.js'
 import { events } from '../../plugins/events.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
 
-async function build (t: Test, register: (app: FastifyInstance) => Promise<unknown>, limits = true): Promise<FastifyInstance> {
+async function build (
+  t: Test,
+  register: (app: FastifyInstance) => Promise<unknown>,
+  limits = true,
+): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(events)
   await register(app)
-  if (limits) await app.register(rateLimit, { redis: false, keySecret: 'k'.repeat(32), policies: { two: { limit: 2, window: '1m', by: 'ip' } } })
+  if (limits)
+    {await app.register(rateLimit, {
+      redis: false,
+      keySecret: 'k'.repeat(32),
+      policies: { two: { limit: 2, window: '1m', by: 'ip' } },
+    })}
   app.get('/users/:id', limits ? { security: { rateLimit: { only: ['two'] } } } : {}, async () => ({}))
   return app
 }
@@ -45,7 +54,8 @@ test('prom-client gets events, requests by bounded labels and the limiter\'s num
 
 /** Labels have no order. */
 function sameLine (found: string, line: string): boolean {
-  const normal = (one: string): string => one.replace(/\{(.*)\}/, (_all, labels: string) => `{${labels.split(',').sort().join(',')}}`)
+  const normal = (one: string): string =>
+    one.replace(/\{(.*)\}/, (_all, labels: string) => `{${labels.split(',').sort().join(',')}}`)
   return found.split('\n').map(normal).includes(normal(line))
 }
 
@@ -73,18 +83,42 @@ test('durations are in seconds', async (t) => {
 
 test('the numbers of a store that fails are read anew each time, in their units', async (t) => {
   const observed: number[] = []
-  const observable = (name: string): object => ({ addCallback: (callback: (result: object) => void) => { if (name.endsWith('open')) callback({ observe: (value: number) => { observed.push(value) } }) }, removeCallback: () => {} })
-  const meter = { createCounter: () => ({}), createObservableCounter: observable, createObservableGauge: observable } as unknown as Meter
+  const observable = (name: string): object => ({
+    addCallback: (callback: (result: object) => void) => {
+      if (name.endsWith('open'))
+        {callback({
+          observe: (value: number) => {
+            observed.push(value)
+          },
+        })}
+    },
+    removeCallback: () => {},
+  })
+  const meter = {
+    createCounter: () => ({}),
+    createObservableCounter: observable,
+    createObservableGauge: observable,
+  } as unknown as Meter
   const app = Fastify()
   t.teardown(() => app.close())
-  const counters = (): object => ({ policies: {}, store: { breaker: 'half-open', failures: 3, latency: { p99Ms: 250 } } })
+  const counters = (): object => ({
+    policies: {},
+    store: { breaker: 'half-open', failures: 3, latency: { p99Ms: 250 } },
+  })
   app.decorate('security', { events: { on: () => {} }, limits: { counters } } as never)
   await app.register(metrics)
   await app.register(otel, { meter })
   await app.ready()
   for (const round of [1, 2]) {
     const found = await text(app)
-    for (const line of ['store_failures_total 3', 'store_p99_seconds 0.25', 'store_breaker{state="half-open"} 1', 'store_breaker{state="closed"} 0']) t.ok(sameLine(found, `bulwark_rate_limit_${line}`), `${line}, reading ${round}`)
+    for (
+      const line of [
+        'store_failures_total 3',
+        'store_p99_seconds 0.25',
+        'store_breaker{state="half-open"} 1',
+        'store_breaker{state="closed"} 0',
+      ]
+    ) t.ok(sameLine(found, `bulwark_rate_limit_${line}`), `${line}, reading ${round}`)
   }
   t.same(observed, [1])
 })
@@ -108,7 +142,14 @@ test('OpenTelemetry gets a counter, an event on the active span and the limiter\
   const observable = (name: string): object => {
     const own: ((result: ObservableResult) => void)[] = []
     callbacks.set(name, own)
-    return { addCallback: (callback: never) => { own.push(callback) }, removeCallback: (callback: never) => { own.splice(own.indexOf(callback), 1) } }
+    return {
+      addCallback: (callback: never) => {
+        own.push(callback)
+      },
+      removeCallback: (callback: never) => {
+        own.splice(own.indexOf(callback), 1)
+      },
+    }
   }
   const meter = {
     createCounter: () => ({ add: (value: number, attributes: object) => { added.push([value, attributes]) } }),
@@ -116,21 +157,37 @@ test('OpenTelemetry gets a counter, an event on the active span and the limiter\
     createObservableGauge: observable,
   } as unknown as Meter
   const onSpan: unknown[] = []
-  const span = { addEvent: (name: string, attributes: object) => { onSpan.push([name, attributes]) } } as unknown as Span
+  const span = {
+    addEvent: (name: string, attributes: object) => {
+      onSpan.push([name, attributes])
+    },
+  } as unknown as Span
   const active = trace.getActiveSpan
   t.teardown(() => { trace.getActiveSpan = active })
   trace.getActiveSpan = () => span
   const app = await build(t, async (one) => one.register(otel, { meter }))
   for (let index = 0; index < 3; index++) await app.inject('/users/1?token=hunter2')
   t.same(added, [[1, { 'event.name': 'excess_rate_limit_exceeded' }]])
-  t.match(onSpan, [['excess_rate_limit_exceeded', { 'bulwark.policies': ['two'], 'bulwark.route': '/users/:id', 'bulwark.method': 'GET', 'bulwark.ip': '127.0.0.1' }]])
+  t.match(onSpan, [['excess_rate_limit_exceeded', {
+    'bulwark.policies': ['two'],
+    'bulwark.route': '/users/:id',
+    'bulwark.method': 'GET',
+    'bulwark.ip': '127.0.0.1',
+  }]])
   t.notMatch(JSON.stringify(onSpan), /hunter2/)
   app.security.events.emit('authn_password_change', { userId: 'u1' }, null)
   t.same(onSpan.at(-1), ['authn_password_change', { 'bulwark.userId': 'u1' }], 'what is null says nothing')
   const observed: unknown[] = []
-  const result = { observe: (value: number, attributes?: object) => { observed.push([value, attributes]) } } as unknown as ObservableResult
+  const result = {
+    observe: (value: number, attributes?: object) => {
+      observed.push([value, attributes])
+    },
+  } as unknown as ObservableResult
   for (const own of callbacks.values()) for (const callback of own) callback(result)
-  t.match(observed.filter((one) => JSON.stringify(one).includes('"two"') && JSON.stringify(one).includes('denied')), [[1, { policy: 'two', outcome: 'denied' }]])
+  t.match(observed.filter((one) => JSON.stringify(one).includes('"two"') && JSON.stringify(one).includes('denied')), [[
+    1,
+    { policy: 'two', outcome: 'denied' },
+  ]])
   t.same(observed.at(-1), [0, undefined])
   await app.close()
   t.same([...callbacks.values()].map(({ length }) => length), [0, 0])
@@ -155,5 +212,11 @@ test('neither is loaded by the suite', async (t) => {
     await import(${JSON.stringify(new URL('../../index.js', import.meta.url).href)})
     const { createRequire } = await import('node:module')
     process.stdout.write(String(Object.keys(createRequire(import.meta.url).cache).filter((path) => /prom-client|opentelemetry/.test(path)).length))`
-  t.equal(execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', cwd: new URL('../../..', import.meta.url).pathname }), '0')
+  t.equal(
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      cwd: new URL('../../..', import.meta.url).pathname,
+    }),
+    '0',
+  )
 })

@@ -15,7 +15,17 @@ interface Line { readonly level: number, readonly msg: string, readonly [field: 
 
 async function build (t: Test, options: EventsOptions = {}): Promise<{ app: FastifyInstance, lines: () => Line[] }> {
   let text = ''
-  const app = Fastify({ logger: { level: 'warn', stream: new Writable({ write (chunk: Buffer, _encoding, done) { text += chunk.toString(); done() } }) } })
+  const app = Fastify({
+    logger: {
+      level: 'warn',
+      stream: new Writable({
+        write (chunk: Buffer, _encoding, done) {
+          text += chunk.toString()
+          done()
+        },
+      }),
+    },
+  })
   t.teardown(() => app.close())
   await app.register(events, options)
   return { app, lines: () => text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Line) }
@@ -35,17 +45,37 @@ test('an event of a request carries its id, address, method and route, never its
   app.security.events.on('authz_fail', (event) => { seen.push(event) })
   failing(app)
   await app.inject('/users/7?token=hunter2')
-  t.match(seen, [{ name: 'authz_fail', userId: 'u1', reason: 'INSUFFICIENT_ROLE', requestId: 'req-1', ip: '127.0.0.1', method: 'GET', route: '/users/:id' }])
+  t.match(seen, [{
+    name: 'authz_fail',
+    userId: 'u1',
+    reason: 'INSUFFICIENT_ROLE',
+    requestId: 'req-1',
+    ip: '127.0.0.1',
+    method: 'GET',
+    route: '/users/:id',
+  }])
   t.ok(Math.abs((seen[0]?.time ?? 0) - Date.now()) < 60_000)
-  t.match(lines(), [{ level: 40, msg: 'authz_fail', event: 'authz_fail', userId: 'u1', reqId: 'req-1', ip: '127.0.0.1', route: '/users/:id' }])
+  t.match(lines(), [{
+    level: 40,
+    msg: 'authz_fail',
+    event: 'authz_fail',
+    userId: 'u1',
+    reqId: 'req-1',
+    ip: '127.0.0.1',
+    route: '/users/:id',
+  }])
   t.notMatch(JSON.stringify([seen, lines()]), /hunter2/)
 })
 
 test('an event of a 404 has no route', async (t) => {
   const { app } = await build(t)
   const seen: SecurityEventRecord[] = []
-  app.security.events.on('*', (event) => { seen.push(event) })
-  app.addHook('onRequest', async (request) => { securityOf(app).root.emit({ name: 'malicious_cors', reason: 'origin' }, request) })
+  app.security.events.on('*', (event) => {
+    seen.push(event)
+  })
+  app.addHook('onRequest', async (request) => {
+    securityOf(app).root.emit({ name: 'malicious_cors', reason: 'origin' }, request)
+  })
   await app.inject({ method: 'POST', url: '/nowhere?x=hunter2' })
   t.match(seen, [{ name: 'malicious_cors', method: 'POST', route: null }])
 })
@@ -94,7 +124,10 @@ test('an attack that stops is reported by a timer, which keeps no process alive'
     const started = performance.now()
     process.on('exit', () => { process.stdout.write(String(performance.now() - started)) })
   `
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 50_000 })
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    timeout: 50_000,
+  })
   t.equal(status, 0, stderr)
   t.ok(Number(stdout) < 9_000, 'it did not wait for the ten seconds')
 })
@@ -109,7 +142,9 @@ test('it is registered once, on the root', async (t) => {
 })
 
 test('every option is checked', async (t) => {
-  const wrong: [unknown, string][] = [[{ logLimit: -1 }, 'events.logLimit'], [{ logLimit: '5' }, 'events.logLimit'], [{ logLimit: 100_001 }, 'events.logLimit'], [{ loglimit: 5 }, 'events.loglimit']]
+  const wrong: [unknown, string][] = [[{ logLimit: -1 }, 'events.logLimit'], [{ logLimit: '5' }, 'events.logLimit'], [{
+    logLimit: 100_001,
+  }, 'events.logLimit'], [{ loglimit: 5 }, 'events.loglimit']]
   for (const [options, path] of wrong) {
     const problems: Problem[] = []
     checkEvents(options, problems)
@@ -124,7 +159,11 @@ test('every option is checked', async (t) => {
 })
 
 test('docs/events.md lists every event with its level and its fields', async (t) => {
-  const rows = [...readFileSync(join(ROOT, 'docs', 'events.md'), 'utf8').matchAll(/^\| `([a-z_]+)` \| (info|warn|error) \| (.*) \|$/gm)]
+  const rows = [
+    ...readFileSync(join(ROOT, 'docs', 'events.md'), 'utf8').matchAll(
+      /^\| `([a-z_]+)` \| (info|warn|error) \| (.*) \|$/gm,
+    ),
+  ]
     .map(([, name, level, fields]) => [name, level, fields?.replaceAll('`', '').split(', ')])
   t.same(rows, EVENT_NAMES.map((name) => [name, EVENTS[name].level, EVENTS[name].fields]))
 })

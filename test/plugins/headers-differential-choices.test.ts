@@ -7,7 +7,13 @@ import { instance, official, OVER_HTTPS } from '../helpers/differential.js'
 
 /** Counted from before either plugin is loaded, because both keep the functions that they found then. */
 let draws = 0
-const counted = <F extends (...args: never[]) => unknown>(draw: F): F => new Proxy(draw, { apply (target, self, args) { draws++; return Reflect.apply(target, self, args) as unknown } })
+const counted = <F extends (...args: never[]) => unknown>(draw: F): F =>
+  new Proxy(draw, {
+    apply (target, self, args) {
+      draws++
+      return Reflect.apply(target, self, args) as unknown
+    },
+  })
 crypto.randomBytes = counted(crypto.randomBytes)
 crypto.randomFillSync = counted(crypto.randomFillSync)
 syncBuiltinESMExports()
@@ -19,7 +25,11 @@ const NONE = "default-src 'none';base-uri 'none';form-action 'none';frame-ancest
 const CSP = 'content-security-policy'
 
 /** Header values of one request; absent ones are undefined. */
-async function sent (app: FastifyInstance, names: readonly string[], request: { url?: string, headers?: Record<string, string> } = {}): Promise<unknown[]> {
+async function sent (
+  app: FastifyInstance,
+  names: readonly string[],
+  request: { url?: string, headers?: Record<string, string> } = {},
+): Promise<unknown[]> {
   const { headers: all } = await app.inject({ url: '/', ...request })
   return names.map((name) => all[name])
 }
@@ -33,7 +43,12 @@ interface Choice {
   readonly expectOurs: unknown
 }
 
-const page = async (app: FastifyInstance, plugin: typeof helmet, options: object, route: object = {}): Promise<void> => {
+const page = async (
+  app: FastifyInstance,
+  plugin: typeof helmet,
+  options: object,
+  route: object = {},
+): Promise<void> => {
   await app.register(plugin, options)
   app.route({ method: 'GET', url: '/', handler: async () => '', ...route })
 }
@@ -51,15 +66,28 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: "a route's HSTS changes the leaves that it names and keeps the others",
-    theirs: async (app) => { await page(app, helmet, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, { helmet: { strictTransportSecurity: { maxAge: 120 } } }); return sent(app, ['strict-transport-security'], { headers: OVER_HTTPS }) },
+    theirs: async (app) => {
+      await page(app, helmet, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, {
+        helmet: { strictTransportSecurity: { maxAge: 120 } },
+      })
+      return sent(app, ['strict-transport-security'], { headers: OVER_HTTPS })
+    },
     expectTheirs: ['max-age=120; includeSubDomains'],
-    ours: async (app) => { await page(app, headers, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, { security: { headers: { strictTransportSecurity: { maxAge: 120 } } } }); return sent(app, ['strict-transport-security'], { headers: OVER_HTTPS }) },
+    ours: async (app) => {
+      await page(app, headers, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false } }, {
+        security: { headers: { strictTransportSecurity: { maxAge: 120 } } },
+      })
+      return sent(app, ['strict-transport-security'], { headers: OVER_HTTPS })
+    },
     expectOurs: ['max-age=120'],
   },
   {
     name: "the nonce stands beside 'self', however the sources were written; text instead of a list is refused",
     theirs: async (app) => {
-      await page(app, helmet, { enableCSPNonces: true, contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], scriptSrc: "'self'" } } })
+      await page(app, helmet, {
+        enableCSPNonces: true,
+        contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], scriptSrc: "'self'" } },
+      })
       return (await sent(app, [CSP])).map((value) => String(value).replaceAll(/nonce-[0-9a-f]+/g, 'nonce-N'))
     },
     expectTheirs: ["default-src 'none';script-src 'nonce-N';style-src 'nonce-N'"],
@@ -67,7 +95,9 @@ const CHOICES: readonly Choice[] = [
       await app.register(headers, { contentSecurityPolicy: { directives: { 'script-src': ["'self'", "'nonce'"] } } })
       app.get('/', async (_request, reply) => reply.cspNonce)
       const { headers: all, body } = await app.inject('/')
-      const refused = await instanceError(Fastify(), { contentSecurityPolicy: { directives: { 'script-src': "'self'" } } })
+      const refused = await instanceError(Fastify(), {
+        contentSecurityPolicy: { directives: { 'script-src': "'self'" } },
+      })
       return [String(all[CSP]).replaceAll(body, 'N'), refused]
     },
     expectOurs: [`${NONE};script-src 'self' 'nonce-N'`, 'BULWARK_CONFIG'],
@@ -83,13 +113,17 @@ const CHOICES: readonly Choice[] = [
     name: 'a child scope can remove a header',
     theirs: async (app) => {
       await app.register(helmet)
-      await app.register(async (scope) => { await page(scope, helmet, { xFrameOptions: false, referrerPolicy: false }) })
+      await app.register(async (scope) => {
+        await page(scope, helmet, { xFrameOptions: false, referrerPolicy: false })
+      })
       return sent(app, ['x-frame-options', 'referrer-policy'])
     },
     expectTheirs: ['SAMEORIGIN', 'no-referrer'],
     ours: async (app) => {
       await app.register(headers)
-      await app.register(async (scope) => { await page(scope, headers, { xFrameOptions: false, referrerPolicy: false }) })
+      await app.register(async (scope) => {
+        await page(scope, headers, { xFrameOptions: false, referrerPolicy: false })
+      })
       return sent(app, ['x-frame-options', 'referrer-policy'])
     },
     expectOurs: [undefined, undefined],
@@ -105,14 +139,27 @@ const CHOICES: readonly Choice[] = [
     name: 'powerful features are denied by Permissions-Policy',
     theirs: async (app) => { await page(app, helmet, {}); return sent(app, ['permissions-policy']) },
     expectTheirs: [undefined],
-    ours: async (app) => { await page(app, headers, {}); return (await sent(app, ['permissions-policy'])).map((value) => /camera=\(\), .*geolocation=\(\)/.test(String(value))) },
+    ours: async (app) => {
+      await page(app, headers, {})
+      return (await sent(app, ['permissions-policy'])).map((value) =>
+        /camera=\(\), .*geolocation=\(\)/.test(String(value))
+      )
+    },
     expectOurs: [true],
   },
   {
     name: 'an answer by a hook that ran before the plugin carries the headers',
-    theirs: async (app) => { app.addHook('onRequest', async (_request, reply) => reply.code(503).send('')); await page(app, helmet, {}); return sent(app, [CSP, 'x-frame-options']) },
+    theirs: async (app) => {
+      app.addHook('onRequest', async (_request, reply) => reply.code(503).send(''))
+      await page(app, helmet, {})
+      return sent(app, [CSP, 'x-frame-options'])
+    },
     expectTheirs: [undefined, undefined],
-    ours: async (app) => { app.addHook('onRequest', async (_request, reply) => reply.code(503).send('')); await page(app, headers, {}); return sent(app, [CSP, 'x-frame-options']) },
+    ours: async (app) => {
+      app.addHook('onRequest', async (_request, reply) => reply.code(503).send(''))
+      await page(app, headers, {})
+      return sent(app, [CSP, 'x-frame-options'])
+    },
     expectOurs: [NONE, 'DENY'],
   },
   {
@@ -124,16 +171,32 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'registered twice in one scope it is refused, instead of working twice with the last one winning',
-    theirs: async (app) => { await page(app, helmet, { xFrameOptions: { action: 'deny' } }); await app.register(helmet, DEFAULTS); return sent(app, ['x-frame-options', 'referrer-policy']) },
+    theirs: async (app) => {
+      await page(app, helmet, { xFrameOptions: { action: 'deny' } })
+      await app.register(helmet, DEFAULTS)
+      return sent(app, ['x-frame-options', 'referrer-policy'])
+    },
     expectTheirs: ['SAMEORIGIN', 'no-referrer'],
     ours: async (app) => { await app.register(headers); return instanceError(app, {}) },
     expectOurs: 'BULWARK_CONFIG',
   },
   {
     name: 'answers with a credential or an error are not stored',
-    theirs: async (app) => { await page(app, helmet, {}); return [...await sent(app, ['cache-control'], { headers: { cookie: 'a=b' } }), ...await sent(app, ['cache-control'], { url: '/nope' })] },
+    theirs: async (app) => {
+      await page(app, helmet, {})
+      return [
+        ...await sent(app, ['cache-control'], { headers: { cookie: 'a=b' } }),
+        ...await sent(app, ['cache-control'], { url: '/nope' }),
+      ]
+    },
     expectTheirs: [undefined, undefined],
-    ours: async (app) => { await page(app, headers, {}); return [...await sent(app, ['cache-control'], { headers: { cookie: 'a=b' } }), ...await sent(app, ['cache-control'], { url: '/nope' })] },
+    ours: async (app) => {
+      await page(app, headers, {})
+      return [
+        ...await sent(app, ['cache-control'], { headers: { cookie: 'a=b' } }),
+        ...await sent(app, ['cache-control'], { url: '/nope' }),
+      ]
+    },
     expectOurs: ['no-store', 'no-store'],
   },
   {
@@ -145,21 +208,39 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'headers that have one safe value have no option',
-    theirs: async (app) => { await page(app, helmet, { xDnsPrefetchControl: { allow: true }, xXssProtection: false, xPermittedCrossDomainPolicies: { permittedPolicies: 'all' } }); return sent(app, ['x-dns-prefetch-control', 'x-xss-protection', 'x-permitted-cross-domain-policies']) },
+    theirs: async (app) => {
+      await page(app, helmet, {
+        xDnsPrefetchControl: { allow: true },
+        xXssProtection: false,
+        xPermittedCrossDomainPolicies: { permittedPolicies: 'all' },
+      })
+      return sent(app, ['x-dns-prefetch-control', 'x-xss-protection', 'x-permitted-cross-domain-policies'])
+    },
     expectTheirs: ['on', undefined, 'all'],
-    ours: async (app) => { await page(app, headers, {}); return sent(app, ['x-dns-prefetch-control', 'x-xss-protection', 'x-permitted-cross-domain-policies']) },
+    ours: async (app) => {
+      await page(app, headers, {})
+      return sent(app, ['x-dns-prefetch-control', 'x-xss-protection', 'x-permitted-cross-domain-policies'])
+    },
     expectOurs: ['off', '0', 'none'],
   },
   {
     name: 'a preload that the list would not take stops the boot',
-    theirs: async (app) => { await page(app, helmet, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false, preload: true } }); return sent(app, ['strict-transport-security']) },
+    theirs: async (app) => {
+      await page(app, helmet, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false, preload: true } })
+      return sent(app, ['strict-transport-security'])
+    },
     expectTheirs: ['max-age=60; preload'],
-    ours: async (app) => instanceError(app, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false, preload: true } }),
+    ours: async (app) =>
+      instanceError(app, { strictTransportSecurity: { maxAge: 60, includeSubDomains: false, preload: true } }),
     expectOurs: 'BULWARK_CONFIG',
   },
   {
     name: 'a hijacked reply hands its headers over to whoever writes it, also those set on the reply',
-    theirs: async (app) => { await app.register(helmet); hijacks(app); return sent(app, ['x-frame-options', 'x-mine']) },
+    theirs: async (app) => {
+      await app.register(helmet)
+      hijacks(app)
+      return sent(app, ['x-frame-options', 'x-mine'])
+    },
     expectTheirs: ['SAMEORIGIN', undefined],
     ours: async (app) => { await app.register(headers); hijacks(app); return sent(app, ['x-frame-options', 'x-mine']) },
     expectOurs: ['DENY', '1'],

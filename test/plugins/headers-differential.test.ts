@@ -13,10 +13,18 @@ type Answer = Readonly<Record<string, unknown>>
 interface Asked { readonly app: HeadersOptions, readonly route?: HeadersOptions | false }
 
 /** What our plugin answers on one route, and the nonce that it made. */
-async function ask (t: Test, { app: options, route }: Asked, nonce: boolean): Promise<{ headers: Answer, nonce: string }> {
+async function ask (
+  t: Test,
+  { app: options, route }: Asked,
+  nonce: boolean,
+): Promise<{ headers: Answer, nonce: string }> {
   const app = instance(t)
   await app.register(headers, options)
-  app.get('/', route === undefined ? {} : { security: { headers: route } }, async (_request, reply) => reply.send(nonce ? reply.cspNonce : ''))
+  app.get(
+    '/',
+    route === undefined ? {} : { security: { headers: route } },
+    async (_request, reply) => reply.send(nonce ? reply.cspNonce : ''),
+  )
   const { headers: sent, body } = await app.inject({ url: '/', headers: OVER_HTTPS })
   return { headers: compared(sent), nonce: body }
 }
@@ -25,15 +33,26 @@ async function ask (t: Test, { app: options, route }: Asked, nonce: boolean): Pr
 async function askHelmet (t: Test, options: object, route: object | false | undefined, nonce: string): Promise<Answer> {
   const app = instance(t)
   await app.register(fastifyHelmet, options)
-  app.route({ method: 'GET', url: '/', handler: async (_request, reply) => reply.send(''), ...(route !== undefined && { helmet: route }) })
+  app.route({
+    method: 'GET',
+    url: '/',
+    handler: async (_request, reply) => reply.send(''),
+    ...(route !== undefined && { helmet: route }),
+  })
   return compared((await app.inject({ url: '/', headers: { ...OVER_HTTPS, 'x-nonce': nonce } })).headers)
 }
 
 /** helmet itself, as middleware on a socket. */
-async function middleware (t: Test, wishes: readonly Wish[]): Promise<(at: number, nonce: string) => Promise<IncomingHttpHeaders>> {
+async function middleware (
+  t: Test,
+  wishes: readonly Wish[],
+): Promise<(at: number, nonce: string) => Promise<IncomingHttpHeaders>> {
   const middlewares = wishes.map(({ theirs }) => helmet(theirs))
   const server: Server = createServer((request, response) => {
-    middlewares[Number(request.headers['x-case'])]?.(request, response, (error?: unknown) => { response.statusCode = error === undefined ? 200 : 500; response.end() })
+    middlewares[Number(request.headers['x-case'])]?.(request, response, (error?: unknown) => {
+      response.statusCode = error === undefined ? 200 : 500
+      response.end()
+    })
   })
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { server.closeAllConnections(); server.close() })
@@ -55,7 +74,11 @@ test('over a grid of route options the compiled headers are those that helmet an
   await ours.register(headers)
   await theirs.register(fastifyHelmet)
   for (const [at, wish] of wishes.entries()) {
-    ours.get(`/${at}`, { security: { headers: wish.ours } }, async (_request, reply) => reply.send(wish.nonce === true ? reply.cspNonce : ''))
+    ours.get(
+      `/${at}`,
+      { security: { headers: wish.ours } },
+      async (_request, reply) => reply.send(wish.nonce === true ? reply.cspNonce : ''),
+    )
     theirs.route({ method: 'GET', url: `/${at}`, handler: async () => '', ...{ helmet: wish.theirs } })
   }
   const fromHelmet = await middleware(t, wishes)
@@ -78,7 +101,9 @@ test('a route changes one header of its app and keeps the others, as there', asy
   const apps = single().filter(({ nonce }) => nonce !== true).filter((_wish, at) => at % 3 === 0)
   // A CSP is merged by directive here and replaced there, HSTS by leaf: a whole one says the same in both.
   const routes = single().filter(({ ours: { contentSecurityPolicy, profile, strictTransportSecurity: hsts } }) =>
-    (contentSecurityPolicy === undefined || contentSecurityPolicy === false) && profile === undefined && (hsts === undefined || hsts === false))
+    (contentSecurityPolicy === undefined || contentSecurityPolicy === false) && profile === undefined &&
+    (hsts === undefined || hsts === false)
+  )
   let pairs = 0
   for (const [at, app] of apps.entries()) {
     const [ours, theirs] = [instance(t), instance(t)]
@@ -93,7 +118,11 @@ test('a route changes one header of its app and keeps the others, as there', asy
     }
     for (const [index, route] of own.entries()) {
       const request = { url: `/${index}`, headers: OVER_HTTPS }
-      t.strictSame(compared((await ours.inject(request)).headers), compared((await theirs.inject(request)).headers), JSON.stringify([app.ours, route.ours]))
+      t.strictSame(
+        compared((await ours.inject(request)).headers),
+        compared((await theirs.inject(request)).headers),
+        JSON.stringify([app.ours, route.ours]),
+      )
       pairs++
     }
   }
@@ -115,26 +144,61 @@ test('the policy that only reports is the one that helmet sends with reportOnly'
   ]
   for (const directives of table) {
     const { headers: sent } = await ask(t, { app: { contentSecurityPolicy: { reportOnly: { directives } } } }, false)
-    const enforced = { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] }
-    const theirs = await askHelmet(t, { ...BASE, contentSecurityPolicy: { useDefaults: false, reportOnly: true, directives: { ...enforced, ...directives } } }, undefined, '')
+    const enforced = {
+      'default-src': ["'none'"],
+      'base-uri': ["'none'"],
+      'form-action': ["'none'"],
+      'frame-ancestors': ["'none'"],
+    }
+    const theirs = await askHelmet(
+      t,
+      {
+        ...BASE,
+        contentSecurityPolicy: { useDefaults: false, reportOnly: true, directives: { ...enforced, ...directives } },
+      },
+      undefined,
+      '',
+    )
     t.equal(typeof theirs['content-security-policy-report-only'], 'string')
-    t.equal(sent['content-security-policy-report-only'], theirs['content-security-policy-report-only'], JSON.stringify(directives))
+    t.equal(
+      sent['content-security-policy-report-only'],
+      theirs['content-security-policy-report-only'],
+      JSON.stringify(directives),
+    )
   }
 })
 
 test('whatever helmet refuses is refused here, and at boot', async (t) => {
-  const csp = (directives: object): object => ({ contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], ...directives } } })
+  const csp = (directives: object): object => ({
+    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], ...directives } },
+  })
   const ours = (directives: object): object => ({ contentSecurityPolicy: { directives } })
   const both = (options: object): [object, object] => [options, options]
   const table: [name: string, theirs: object, ours: object][] = [
     ['an unquoted keyword', csp({ 'script-src': ['self'] }), ours({ 'script-src': ['self'] })],
-    ['a source that ends its directive', csp({ 'script-src': ["'self'; img-src *"] }), ours({ 'script-src': ["'self'; img-src *"] })],
-    ['a source that ends its header', csp({ 'script-src': ["'self', img-src *"] }), ours({ 'script-src': ["'self', img-src *"] })],
+    [
+      'a source that ends its directive',
+      csp({ 'script-src': ["'self'; img-src *"] }),
+      ours({ 'script-src': ["'self'; img-src *"] }),
+    ],
+    [
+      'a source that ends its header',
+      csp({ 'script-src': ["'self', img-src *"] }),
+      ours({ 'script-src': ["'self', img-src *"] }),
+    ],
     ['a directive that is no name', csp({ 'bad name': ["'self'"] }), ours({ 'bad name': ["'self'"] })],
     ['a directive without a name', csp({ '': ["'self'"] }), ours({ '': ["'self'"] })],
-    ['no directive at all', { contentSecurityPolicy: { useDefaults: false, directives: {} } }, ours({ 'default-src': false, 'base-uri': false, 'form-action': false, 'frame-ancestors': false })],
+    [
+      'no directive at all',
+      { contentSecurityPolicy: { useDefaults: false, directives: {} } },
+      ours({ 'default-src': false, 'base-uri': false, 'form-action': false, 'frame-ancestors': false }),
+    ],
     ['a list that is none', csp({ 'script-src': 5 }), ours({ 'script-src': 5 })],
-    ['a directive twice', csp({ 'img-src': ["'self'"], imgSrc: ["'self'"] }), ours({ 'img-src': ["'self'"], imgSrc: ["'self'"] })],
+    [
+      'a directive twice',
+      csp({ 'img-src': ["'self'"], imgSrc: ["'self'"] }),
+      ours({ 'img-src': ["'self'"], imgSrc: ["'self'"] }),
+    ],
     ['a negative age', ...both({ strictTransportSecurity: { maxAge: -1 } })],
     ['an age that is no number', ...both({ strictTransportSecurity: { maxAge: '60' } })],
     ['an endless age', ...both({ strictTransportSecurity: { maxAge: Infinity } })],
@@ -157,10 +221,17 @@ test('whatever helmet refuses is refused here, and at boot', async (t) => {
     await app.register(fastifyHelmet, theirs)
     app.get('/', async () => 1)
     t.equal((await app.inject('/')).statusCode, 500, `@fastify/helmet: ${name}`)
-    await t.rejects(async () => instance(t).register(headers, options as HeadersOptions), { code: 'BULWARK_CONFIG' }, name)
+    await t.rejects(
+      async () => instance(t).register(headers, options as HeadersOptions),
+      { code: 'BULWARK_CONFIG' },
+      name,
+    )
     const route = instance(t)
     await route.register(headers)
     route.get('/', { security: { headers: options } }, async () => 1)
-    await t.rejects(async () => route.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: /^GET \/ security\.headers\./ }] }, `on a route: ${name}`)
+    await t.rejects(async () => route.ready(), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: /^GET \/ security\.headers\./ }],
+    }, `on a route: ${name}`)
   }
 })

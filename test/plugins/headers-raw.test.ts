@@ -16,7 +16,10 @@ async function build (t: Test, options: HeadersOptions = {}): Promise<FastifyIns
 /** Over a socket: what a hijacked response sends is decided by Node, not by inject. */
 async function get (app: FastifyInstance, path: string, own = ''): Promise<RawResponse> {
   if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
-  return rawResponse((app.server.address() as AddressInfo).port, `GET ${path} HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n${own}\r\n`)
+  return rawResponse(
+    (app.server.address() as AddressInfo).port,
+    `GET ${path} HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n${own}\r\n`,
+  )
 }
 
 test('Server and X-Powered-By never leave, whoever sets them and whatever the policy', async (t) => {
@@ -49,7 +52,11 @@ test('a hijacked response carries the block, and what it writes itself wins', as
   t.equal(plain.status, 200)
   assertHeaders(t, plain.headers, { ...API_HEADERS, 'cache-control': null })
   const sse = await get(app, '/sse')
-  assertHeaders(t, sse.headers, { ...API_HEADERS, 'x-frame-options': 'SAMEORIGIN', 'content-type': 'text/event-stream' })
+  assertHeaders(t, sse.headers, {
+    ...API_HEADERS,
+    'x-frame-options': 'SAMEORIGIN',
+    'content-type': 'text/event-stream',
+  })
 })
 
 test('a hijacked response carries the nonce, CORS and cookies, is not stored, and has no length of a body that is gone', async (t) => {
@@ -57,12 +64,21 @@ test('a hijacked response carries the nonce, CORS and cookies, is not stored, an
   await app.register(cors, { origins: ['https://app.example.com'], credentials: true })
   app.get('/', (_request, reply) => {
     const nonce = reply.cspNonce
-    reply.header('set-cookie', 'a=b').header('content-length', '5').header('content-type', 'image/png').header('server', 'x')
+    reply.header('set-cookie', 'a=b').header('content-length', '5').header('content-type', 'image/png').header(
+      'server',
+      'x',
+    )
     reply.hijack()
     reply.raw.end(nonce)
   })
   const res = await get(app, '/', 'Origin: https://app.example.com\r\n')
-  assertHeaders(t, res.headers, { 'access-control-allow-origin': 'https://app.example.com', 'set-cookie': 'a=b', 'cache-control': 'no-store', 'content-type': null, server: null })
+  assertHeaders(t, res.headers, {
+    'access-control-allow-origin': 'https://app.example.com',
+    'set-cookie': 'a=b',
+    'cache-control': 'no-store',
+    'content-type': null,
+    server: null,
+  })
   t.match(res.headers['content-security-policy'], /'nonce-[A-Za-z0-9+/]{24}'/)
   t.notMatch(res.headers, { 'content-length': '5' })
 })
@@ -89,5 +105,9 @@ test('hijacking stays what it was: Fastify sends nothing, in child scopes and on
   t.match(deep.body, /mine/)
   assertHeaders(t, deep.headers, { 'x-frame-options': null, 'x-content-type-options': 'nosniff' })
   assertHeaders(t, (await get(app, '/off')).headers, { 'x-content-type-options': null })
-  t.match((await get(app, '/late')).body, /first[^]*last/, 'after the first byte nothing can be added, and nothing breaks')
+  t.match(
+    (await get(app, '/late')).body,
+    /first[^]*last/,
+    'after the first byte nothing can be added, and nothing breaks',
+  )
 })

@@ -10,7 +10,10 @@ import { API_HEADERS, assertHeaders } from '../helpers/headers.js'
 const PATH = '/reports/csp'
 const reporting = { endpoint: PATH }
 
-async function build (t: Test, options: HeadersOptions = { reporting }): Promise<{ app: FastifyInstance, seen: SecurityEventRecord[] }> {
+async function build (
+  t: Test,
+  options: HeadersOptions = { reporting },
+): Promise<{ app: FastifyInstance, seen: SecurityEventRecord[] }> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(events)
@@ -24,12 +27,33 @@ function record (app: FastifyInstance): SecurityEventRecord[] {
   return seen
 }
 
-const classic = (own: Record<string, unknown> = {}): string => JSON.stringify({ 'csp-report': { 'effective-directive': 'img-src', 'blocked-uri': 'https://evil.example/a?secret', disposition: 'enforce', ...own } })
-const modern = (count: number): string => JSON.stringify(Array<unknown>(count).fill({ type: 'csp-violation', age: 0, url: 'https://x.example/', body: { effectiveDirective: 'script-src-elem', blockedURL: 'inline', disposition: 'report' } }))
+const classic = (own: Record<string, unknown> = {}): string =>
+  JSON.stringify({
+    'csp-report': {
+      'effective-directive': 'img-src',
+      'blocked-uri': 'https://evil.example/a?secret',
+      disposition: 'enforce',
+      ...own,
+    },
+  })
+const modern = (count: number): string =>
+  JSON.stringify(
+    Array<unknown>(count).fill({
+      type: 'csp-violation',
+      age: 0,
+      url: 'https://x.example/',
+      body: { effectiveDirective: 'script-src-elem', blockedURL: 'inline', disposition: 'report' },
+    }),
+  )
 const CSP_REPORT = 'application/csp-report'
 const REPORTS = 'application/reports+json'
 
-async function report (app: FastifyInstance, payload: string, type = CSP_REPORT, own: Record<string, string> = {}): Promise<{ statusCode: number, headers: Record<string, unknown> }> {
+async function report (
+  app: FastifyInstance,
+  payload: string,
+  type = CSP_REPORT,
+  own: Record<string, string> = {},
+): Promise<{ statusCode: number, headers: Record<string, unknown> }> {
   return app.inject({ method: 'POST', url: PATH, payload, headers: { 'content-type': type, ...own } })
 }
 
@@ -48,7 +72,11 @@ test('both policies name the endpoint in both ways', async (t) => {
   const table: [NonNullable<HeadersOptions['reporting']> & object, string, string][] = [
     [{ endpoint: PATH }, `csp="${PATH}"`, `;report-uri ${PATH};report-to csp`],
     [{ endpoint: '/r', group: 'default' }, 'default="/r"', ';report-uri /r;report-to default'],
-    [{ endpoint: 'https://reports.example.com/csp?site=1' }, 'csp="https://reports.example.com/csp?site=1"', ';report-uri https://reports.example.com/csp?site=1;report-to csp'],
+    [
+      { endpoint: 'https://reports.example.com/csp?site=1' },
+      'csp="https://reports.example.com/csp?site=1"',
+      ';report-uri https://reports.example.com/csp?site=1;report-to csp',
+    ],
   ]
   for (const [own, endpoints, end] of table) {
     const { app } = await build(t, { profile: 'document', reporting: own, contentSecurityPolicy: { reportOnly: {} } })
@@ -64,7 +92,8 @@ test('both policies name the endpoint in both ways', async (t) => {
 
 test('a scope or a route inherits the endpoint, takes another, or drops it; a directive of its own stands', async (t) => {
   const { app } = await build(t)
-  const route = (url: string, own: HeadersOptions): unknown => app.get(url, { security: { headers: own } }, async () => 1)
+  const route = (url: string, own: HeadersOptions): unknown =>
+    app.get(url, { security: { headers: own } }, async () => 1)
   route('/page', { profile: 'document' })
   route('/again', { reporting: { endpoint: PATH, group: 'again' } })
   route('/other', { reporting: { endpoint: 'https://reports.example.com/' } })
@@ -90,14 +119,42 @@ test('an endpoint that could not work stops the boot', async (t) => {
     [{}, 'headers.reporting'],
     [{ endpoint: 5 }, 'headers.reporting'],
     [{ endpoint: '/r', grp: 'x' }, 'headers.reporting'],
-    ...['', '/', 'reports', '//evil.example', '/a//b', '/a/', '/:id', '/*', '/a?b', '/a;b', '/a b', '/a"b', '/a/../b', 'http://reports.example.com/', 'ftp://x.example/', 'https:/x.example', 'https://u:p@x.example/', 'https://x.example/a;b', 'https://x.example/a,b', 'https://x.example/"', 'https://x.example/\r\nX: y']
+    ...[
+      '',
+      '/',
+      'reports',
+      '//evil.example',
+      '/a//b',
+      '/a/',
+      '/:id',
+      '/*',
+      '/a?b',
+      '/a;b',
+      '/a b',
+      '/a"b',
+      '/a/../b',
+      'http://reports.example.com/',
+      'ftp://x.example/',
+      'https:/x.example',
+      'https://u:p@x.example/',
+      'https://x.example/a;b',
+      'https://x.example/a,b',
+      'https://x.example/"',
+      'https://x.example/\r\nX: y',
+    ]
       .map((endpoint): [unknown, string] => [{ endpoint }, 'headers.reporting.endpoint']),
-    ...['', 'CSP', '1', 'a b', 'a"', 'x'.repeat(65)].map((group): [unknown, string] => [{ endpoint: '/r', group }, 'headers.reporting.group']),
+    ...['', 'CSP', '1', 'a b', 'a"', 'x'.repeat(65)].map((
+      group,
+    ): [unknown, string] => [{ endpoint: '/r', group }, 'headers.reporting.group']),
   ]
   for (const [own, path] of table) {
     const app = Fastify()
     const options = { reporting: own } as HeadersOptions
-    await t.rejects(async () => app.register(headers, options), { code: 'BULWARK_CONFIG', problems: [{ path }] }, JSON.stringify(own))
+    await t.rejects(
+      async () => app.register(headers, options),
+      { code: 'BULWARK_CONFIG', problems: [{ path }] },
+      JSON.stringify(own),
+    )
   }
 })
 
@@ -131,7 +188,13 @@ test('reports of both formats become one event each, and are answered with 204',
   const res = await report(app, classic())
   t.equal(res.statusCode, 204)
   assertHeaders(t, res.headers as Record<string, string>, { 'x-frame-options': 'DENY' })
-  t.match(seen, [{ name: 'csp_violation', directive: 'img-src', blocked: 'https://evil.example', disposition: 'enforce', route: PATH }])
+  t.match(seen, [{
+    name: 'csp_violation',
+    directive: 'img-src',
+    blocked: 'https://evil.example',
+    disposition: 'enforce',
+    route: PATH,
+  }])
   t.notMatch(JSON.stringify(seen), /secret/)
   t.equal((await report(app, modern(3), `${REPORTS}; charset=utf-8`)).statusCode, 204)
   t.equal(seen.length, 4)
@@ -167,8 +230,20 @@ test('what is no report is refused without an event', async (t) => {
 test('no other route starts to accept reports', async (t) => {
   const { app } = await build(t)
   app.post('/json', async (request) => request.body)
-  t.equal((await app.inject({ method: 'POST', url: '/json', payload: classic(), headers: { 'content-type': CSP_REPORT } })).statusCode, 415)
-  t.equal((await app.inject({ method: 'POST', url: '/json', payload: '{"a":1}', headers: { 'content-type': 'application/json' } })).statusCode, 200)
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/json', payload: classic(), headers: { 'content-type': CSP_REPORT } }))
+      .statusCode,
+    415,
+  )
+  t.equal(
+    (await app.inject({
+      method: 'POST',
+      url: '/json',
+      payload: '{"a":1}',
+      headers: { 'content-type': 'application/json' },
+    })).statusCode,
+    200,
+  )
 })
 
 test('alone, without the events plugin, reports are taken and nothing breaks', async (t) => {
@@ -178,9 +253,15 @@ test('alone, without the events plugin, reports are taken and nothing breaks', a
   t.equal((await report(app, classic())).statusCode, 204)
 })
 
-const secret = Type.Object({ JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true }), JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true }) })
+const secret = Type.Object({
+  JWT_ACCESS_SECRET: Type.String({ secret: true, generate: true }),
+  JWT_REFRESH_SECRET: Type.String({ secret: true, generate: true }),
+})
 
-async function suite (t: Test, definition: SecurityDefinition): Promise<{ app: FastifyInstance, seen: SecurityEventRecord[] }> {
+async function suite (
+  t: Test,
+  definition: SecurityDefinition,
+): Promise<{ app: FastifyInstance, seen: SecurityEventRecord[] }> {
   const app = await createServer(definition, { logger: false })
   t.teardown(() => app.close())
   return { app: app as unknown as FastifyInstance, seen: record(app) }
@@ -195,7 +276,10 @@ test('under the suite the endpoint is public, takes no cookie for a signature, a
     defaults: { auth: { roles: ['user'] }, csrf: 'always' },
   }))
   app.get('/private', async () => 1)
-  t.equal((await report(app, classic(), CSP_REPORT, { 'sec-fetch-site': 'cross-site', cookie: 'access=a.b.c' })).statusCode, 204)
+  t.equal(
+    (await report(app, classic(), CSP_REPORT, { 'sec-fetch-site': 'cross-site', cookie: 'access=a.b.c' })).statusCode,
+    204,
+  )
   t.equal(seen.length, 1)
   t.equal((await app.inject('/private')).statusCode, 401, 'other routes stay closed')
   t.equal((await report(app, '{')).statusCode, 400)
@@ -204,11 +288,18 @@ test('under the suite the endpoint is public, takes no cookie for a signature, a
   assertHeaders(t, limited.headers as Record<string, string>, { 'x-frame-options': 'DENY' })
   t.equal(seen.length, 1)
   const posture = app.security.posture().routes.find(({ url }) => url === PATH)
-  t.match(posture?.security, { auth: { access: 'public', why: String, roles: [] }, csrf: false, rateLimit: ['reports'] })
+  t.match(posture?.security, {
+    auth: { access: 'public', why: String, roles: [] },
+    csrf: false,
+    rateLimit: ['reports'],
+  })
 })
 
 test('with the other plugins turned off, or roles required everywhere, the endpoint still works', async (t) => {
-  const { app, seen } = await suite(t, defineSecurity({ headers: { reporting }, auth: false, csrf: false, rateLimit: false, cors: false }))
+  const { app, seen } = await suite(
+    t,
+    defineSecurity({ headers: { reporting }, auth: false, csrf: false, rateLimit: false, cors: false }),
+  )
   app.get('/', { security: { auth: publicRoute('a page') } }, async () => 1)
   t.equal((await report(app, classic())).statusCode, 204)
   t.equal(seen.length, 1)
@@ -220,5 +311,8 @@ test('with the other plugins turned off, or roles required everywhere, the endpo
 test('an endpoint in the defaults is a path that nobody serves, so the boot stops', async (t) => {
   const definition = defineSecurity({ auth: false, defaults: { headers: { reporting } } })
   const app = await createServer(definition, { logger: false })
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'defaults.headers.reporting.endpoint' }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'defaults.headers.reporting.endpoint' }],
+  })
 })

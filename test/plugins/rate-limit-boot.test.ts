@@ -13,10 +13,24 @@ test('boot names every route whose policies cannot work', async (t) => {
   app.get('/typo', { security: { rateLimit: ['tinny'] } }, async () => 'ok')
   app.get('/unknown', { security: { rateLimit: { only: ['zzzzzzzz'] } } }, async () => 'ok')
   app.get('/bodyless', { security: { rateLimit: ['login'] } }, async () => 'ok')
-  app.post('/no-email', { schema: { body: Type.Object({ name: Type.String() }) }, security: { rateLimit: ['login'] } }, async () => 'ok')
-  app.post('/not-text', { schema: { body: Type.Object({ email: Type.Integer() }) }, security: { rateLimit: ['login'] } }, async () => 'ok')
-  app.post('/fine', { schema: { body: Type.Object({ email: Type.String() }) }, security: { rateLimit: ['login'] } }, async () => 'ok')
-  for (const [index, wrong] of ['global', true, null, 7, {}, { only: 'global' }, { only: ['global'], also: 1 }, [7]].entries()) {
+  app.post(
+    '/no-email',
+    { schema: { body: Type.Object({ name: Type.String() }) }, security: { rateLimit: ['login'] } },
+    async () => 'ok',
+  )
+  app.post('/not-text', {
+    schema: { body: Type.Object({ email: Type.Integer() }) },
+    security: { rateLimit: ['login'] },
+  }, async () => 'ok')
+  app.post(
+    '/fine',
+    { schema: { body: Type.Object({ email: Type.String() }) }, security: { rateLimit: ['login'] } },
+    async () => 'ok',
+  )
+  for (
+    const [index, wrong] of ['global', true, null, 7, {}, { only: 'global' }, { only: ['global'], also: 1 }, [7]]
+      .entries()
+  ) {
     app.get(`/shape${index}`, { security: { rateLimit: wrong as never } }, async () => 'ok')
   }
   const problems = await bootProblems(() => app.ready())
@@ -31,7 +45,9 @@ test('boot names every route whose policies cannot work', async (t) => {
 })
 
 test('a limit by user without an auth plugin stops the boot', async (t) => {
-  const { app } = await build(t, { policies: { mine: { limit: 2, window: '1h', by: ['user', { header: 'x-tenant' }] } } })
+  const { app } = await build(t, {
+    policies: { mine: { limit: 2, window: '1h', by: ['user', { header: 'x-tenant' }] } },
+  })
   t.match(await bootProblems(() => app.ready()), [{ path: 'rateLimit.policies.mine', fix: /auth plugin/ }])
 })
 
@@ -59,9 +75,19 @@ test('every option is checked, in all its forms', (t) => {
     ['redis', { redis: '' }, /redis:\/\//],
     ['redis', { redis: true }, /or false/],
     ['redis', { redis: {} }, /ioredis/],
-    ['redis', { redis: { evalsha () {}, eval () {}, status: 'ready', options: {}, isCluster: true }, keySecret: secret }, /ioredis/],
-    ['redis', { redis: { evalsha () {}, eval () {}, status: 'ready', options: {} }, keySecret: secret }, /enableOfflineQueue: false/],
-    ['redis', { redis: { evalsha () {}, eval () {}, status: 'ready', options: { enableOfflineQueue: true } }, keySecret: secret }, /enableOfflineQueue: false/],
+    ['redis', {
+      redis: { evalsha () {}, eval () {}, status: 'ready', options: {}, isCluster: true },
+      keySecret: secret,
+    }, /ioredis/],
+    [
+      'redis',
+      { redis: { evalsha () {}, eval () {}, status: 'ready', options: {} }, keySecret: secret },
+      /enableOfflineQueue: false/,
+    ],
+    ['redis', {
+      redis: { evalsha () {}, eval () {}, status: 'ready', options: { enableOfflineQueue: true } },
+      keySecret: secret,
+    }, /enableOfflineQueue: false/],
     ['allowMemoryStore', { allowMemoryStore: 'true' }, /one process/],
     ['keySecret', { keySecret: 'never shown' }, /32/],
     ['keySecret', { keySecret: 7 }, /32/],
@@ -86,14 +112,35 @@ test('every option is checked, in all its forms', (t) => {
     ['allow[0]', { allow: [7] }, /2001:db8::\/32/],
     ['deny[0]', { deny: [null] }, /2001:db8::\/32/],
     ['alow', { alow: [] }, /Did you mean "allow"/],
-    ...['', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8/8', '10.0.0/8', '10.0.0.0/08', 'example.com', '2001:db8::/129', 'fe80::1%eth0', '::ffff:10.0.0.0/95', ' 10.0.0.1', '10.0.0.0/8 '].flatMap((entry) => [
-      ['allow[0]', { allow: [entry] }, /2001:db8::\/32/], ['deny[1]', { deny: ['192.0.2.1', entry] }, /2001:db8::\/32/],
-    ] as const),
+    ...[
+      '',
+      '10.0.0.0/33',
+      '10.0.0.0/',
+      '10.0.0.0/-1',
+      '10.0.0.0/8/8',
+      '10.0.0/8',
+      '10.0.0.0/08',
+      'example.com',
+      '2001:db8::/129',
+      'fe80::1%eth0',
+      '::ffff:10.0.0.0/95',
+      ' 10.0.0.1',
+      '10.0.0.0/8 ',
+    ].flatMap((entry) =>
+      [
+        ['allow[0]', { allow: [entry] }, /2001:db8::\/32/],
+        ['deny[1]', { deny: ['192.0.2.1', entry] }, /2001:db8::\/32/],
+      ] as const
+    ),
     ['allow[0]', { allow: ['0.0.0.0/0'] }, /rateLimit: false/],
     ['allow[0]', { allow: ['::/0'] }, /rateLimit: false/],
     ['allow[0]', { allow: ['::ffff:0.0.0.0/96'] }, /rateLimit: false/],
     ['deny[0]', { allow: ['10.0.0.0/8'], deny: ['::ffff:10.0.0.0/104'] }, /one of the two/],
-    ['policies.a.expose', { policies: { a: { limit: 1, window: '1m', by: { body: 'email' }, expose: true } } }, /stays hidden/],
+    [
+      'policies.a.expose',
+      { policies: { a: { limit: 1, window: '1m', by: { body: 'email' }, expose: true } } },
+      /stays hidden/,
+    ],
   ]
   for (const [path, options, fix] of wrong) {
     const problems: Problem[] = []
@@ -104,12 +151,16 @@ test('every option is checked, in all its forms', (t) => {
   }
   const shared = { redis: 'redis://127.0.0.1:6379' as const }
   const right: readonly (readonly [unknown, typeof production])[] = [
-    [undefined, development], [{}, development], [{ redis: undefined, keySecret: undefined, policies: undefined }, development],
-    [{ allowMemoryStore: true }, production], [{ ...shared, keySecret: secret }, production],
+    [undefined, development],
+    [{}, development],
+    [{ redis: undefined, keySecret: undefined, policies: undefined }, development],
+    [{ allowMemoryStore: true }, production],
+    [{ ...shared, keySecret: secret }, production],
     [{}, { production: true, config: { REDIS_URL: 'rediss://a:b@c:1/2', JWT_ACCESS_SECRET: secret } }],
     [{}, { production: false, config: { REDIS_URL: '' } }],
     [{ redis: false }, { production: false, config: { REDIS_URL: 'not read' } }],
-    [{ allow: [], deny: [], apiKeyHeader: undefined }, development], [{ apiKeyHeader: 'X-Client-Key', allow: ['10.0.0.0/8', '::1'], deny: ['0.0.0.0/0', '2001:db8::/32'] }, development],
+    [{ allow: [], deny: [], apiKeyHeader: undefined }, development],
+    [{ apiKeyHeader: 'X-Client-Key', allow: ['10.0.0.0/8', '::1'], deny: ['0.0.0.0/0', '2001:db8::/32'] }, development],
     [{ deadline: '10s', keyPrefix: '!', failureStatuses: [200, 599], policies: {} }, development],
   ]
   for (const [options, boot] of right) {
@@ -118,8 +169,11 @@ test('every option is checked, in all its forms', (t) => {
     t.same(problems, [], JSON.stringify(options))
   }
   const inService: readonly (readonly [string, unknown, Record<string, unknown>])[] = [
-    ['rateLimit.redis', {}, {}], ['rateLimit.redis', { redis: false }, { REDIS_URL: 'redis://a' }], ['rateLimit.redis', {}, { REDIS_URL: 'never shown' }],
-    ['rateLimit.redis', {}, { REDIS_URL: 7 }], ['rateLimit.keySecret', {}, { REDIS_URL: 'redis://a', JWT_ACCESS_SECRET: 'never shown' }],
+    ['rateLimit.redis', {}, {}],
+    ['rateLimit.redis', { redis: false }, { REDIS_URL: 'redis://a' }],
+    ['rateLimit.redis', {}, { REDIS_URL: 'never shown' }],
+    ['rateLimit.redis', {}, { REDIS_URL: 7 }],
+    ['rateLimit.keySecret', {}, { REDIS_URL: 'redis://a', JWT_ACCESS_SECRET: 'never shown' }],
   ]
   for (const [path, options, config] of inService) {
     const problems: Problem[] = []
@@ -133,12 +187,27 @@ test('every option is checked, in all its forms', (t) => {
 test('all problems are reported as one', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close().catch(() => {}))
-  const problems = await bootProblems(() => app.register(rateLimit, { deadline: 5 as never, redis: 'nowhere', policies: { a: { limit: 0, window: 'x' as never, by: 'ip' } } }))
-  t.same(problems.map(({ path }) => path).sort(), ['rateLimit.deadline', 'rateLimit.policies.a.limit', 'rateLimit.policies.a.window', 'rateLimit.redis'])
+  const problems = await bootProblems(() =>
+    app.register(rateLimit, {
+      deadline: 5 as never,
+      redis: 'nowhere',
+      policies: { a: { limit: 0, window: 'x' as never, by: 'ip' } },
+    })
+  )
+  t.same(problems.map(({ path }) => path).sort(), [
+    'rateLimit.deadline',
+    'rateLimit.policies.a.limit',
+    'rateLimit.policies.a.window',
+    'rateLimit.redis',
+  ])
 })
 
 test('nothing that the app wrote is changed', async (t) => {
-  const options = Object.freeze({ policies: Object.freeze({ a: Object.freeze([Object.freeze({ limit: 1, window: '1m', by: Object.freeze(['ip'] as const) } as const)]) }) })
+  const options = Object.freeze({
+    policies: Object.freeze({
+      a: Object.freeze([Object.freeze({ limit: 1, window: '1m', by: Object.freeze(['ip'] as const) } as const)]),
+    }),
+  })
   const { app } = await build(t, options)
   t.same(await bootProblems(() => app.ready()), [])
 })

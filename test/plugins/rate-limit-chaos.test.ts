@@ -23,18 +23,29 @@ const NOISE_MS = 400
 const LIMIT = 20
 const WORKERS = 8
 
-interface Answer { readonly status: number, readonly headers: IncomingHttpHeaders, readonly body: string, readonly ms: number, readonly key: string }
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+  readonly ms: number
+  readonly key: string
+}
 
 interface Service { readonly get: (key: string) => Promise<Answer>, readonly events: readonly SecurityEvent[] }
 
-function client (t: Test, origin: string): (path: string, headers: Record<string, string>, body?: string) => Promise<Omit<Answer, 'key'>> {
+function client (
+  t: Test,
+  origin: string,
+): (path: string, headers: Record<string, string>, body?: string) => Promise<Omit<Answer, 'key'>> {
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => { agent.destroy() })
   return async function send (path, headers, body) {
     const start = performance.now()
     const sent = httpRequest(`${origin}${path}`, { agent, method: body === undefined ? 'GET' : 'POST', headers })
     sent.end(body)
-    const [answer] = await once(sent, 'response') as [NodeJS.ReadableStream & { statusCode: number, headers: IncomingHttpHeaders }]
+    const [answer] = await once(sent, 'response') as [
+      NodeJS.ReadableStream & { statusCode: number, headers: IncomingHttpHeaders },
+    ]
     let text = ''
     for await (const chunk of answer) text += String(chunk)
     return { status: answer.statusCode, headers: answer.headers, body: text, ms: performance.now() - start }
@@ -44,7 +55,11 @@ function client (t: Test, origin: string): (path: string, headers: Record<string
 /** A service on a real socket that tells callers apart by a header, because they all come from one address. */
 async function serve (t: Test, redis: string, options: RateLimitOptions = {}): Promise<Service> {
   const { app, events } = await build(t, {
-    redis, keySecret, deadline: `${DEADLINE_MS}ms`, policies: { chaos: { limit: LIMIT, window: '1h', by: { header: 'x-key' } } }, ...options,
+    redis,
+    keySecret,
+    deadline: `${DEADLINE_MS}ms`,
+    policies: { chaos: { limit: LIMIT, window: '1h', by: { header: 'x-key' } } },
+    ...options,
   })
   app.get('/', { security: { rateLimit: { only: ['chaos'] } } }, async () => 'ok')
   const send = client(t, await app.listen({ host: '127.0.0.1', port: 0 }))
@@ -66,14 +81,20 @@ async function load ({ get }: Service, durationMs: number): Promise<Answer[]> {
   return answers
 }
 
-const quantile = (answers: readonly Answer[], share: number): number => answers.map(({ ms }) => ms).sort((a, b) => a - b)[Math.floor((answers.length - 1) * share)] ?? NaN
-const admitted = (answers: readonly Answer[], key: string): number => answers.filter((answer) => answer.key === key && answer.status === 200).length
-const storeEvents = ({ events }: Service): string[] => events.map(({ name }) => name).filter((name) => name.startsWith('store'))
+const quantile = (answers: readonly Answer[], share: number): number =>
+  answers.map(({ ms }) => ms).sort((a, b) => a - b)[Math.floor((answers.length - 1) * share)] ?? NaN
+const admitted = (answers: readonly Answer[], key: string): number =>
+  answers.filter((answer) => answer.key === key && answer.status === 200).length
+const storeEvents = ({ events }: Service): string[] =>
+  events.map(({ name }) => name).filter((name) => name.startsWith('store'))
 
 /** Only 200 and 429, nobody but the attacker refused, and no text of Redis or ioredis in an answer. */
 function isClean (t: Test, answers: readonly Answer[]): void {
   t.same(answers.filter(({ status }) => status !== 200 && status !== 429), [])
-  t.same(new Set(answers.filter(({ status }) => status === 429).map(({ key }) => key)), new Set(answers.some(({ status }) => status === 429) ? ['attacker'] : []))
+  t.same(
+    new Set(answers.filter(({ status }) => status === 429).map(({ key }) => key)),
+    new Set(answers.some(({ status }) => status === 429) ? ['attacker'] : []),
+  )
   t.notOk(answers.some(({ body }) => /redis|stream|econn|script|offline|deadline/i.test(body)))
 }
 
@@ -118,7 +139,11 @@ test('a Redis that stops under load costs a deadline at most, then nothing; it i
   server.resume()
   isClean(t, [...first, ...open, ...quiet])
   t.ok(admitted([...first, ...open], 'attacker') <= LIMIT, 'the attacker is held to the local limit')
-  t.comment(`first 300 ms: p99 ${quantile(first, 0.99).toFixed(1)} ms; open: p50 ${quantile(open, 0.5).toFixed(2)} ms, p99 ${quantile(open, 0.99).toFixed(1)} ms of ${open.length}`)
+  t.comment(
+    `first 300 ms: p99 ${quantile(first, 0.99).toFixed(1)} ms; open: p50 ${quantile(open, 0.5).toFixed(2)} ms, p99 ${
+      quantile(open, 0.99).toFixed(1)
+    } ms of ${open.length}`,
+  )
   t.ok(quantile([...first, ...open], 0.99) < DEADLINE_MS + NOISE_MS)
   t.ok(quantile(open, 0.5) < NOISE_MS, 'open, most wait for nobody')
   t.ok(process.memoryUsage().heapUsed - heapBefore < 60_000_000)
@@ -186,7 +211,9 @@ test('a slow way to Redis is no outage below the deadline, and one above it', as
   proxy.delayMs = 300
   const answers = await load(hasty, 900)
   isClean(t, answers)
-  t.comment(`p50 ${quantile(answers, 0.5).toFixed(2)} ms, p99 ${quantile(answers, 0.99).toFixed(1)} ms of ${answers.length}`)
+  t.comment(
+    `p50 ${quantile(answers, 0.5).toFixed(2)} ms, p99 ${quantile(answers, 0.99).toFixed(1)} ms of ${answers.length}`,
+  )
   t.ok(quantile(answers, 0.99) < DEADLINE_MS + NOISE_MS)
   t.ok(admitted(answers, 'attacker') <= 2 * LIMIT)
   t.same(storeEvents(hasty), ['store_unavailable'])
@@ -196,13 +223,19 @@ test('a slow way to Redis is no outage below the deadline, and one above it', as
 
 test('a blocked flood costs Redis no command, and is told how long to wait', async (t) => {
   const server = await ownRedis(t)
-  const service = await serve(t, server.url, { deadline: '5s', policies: { chaos: { limit: 3, window: '1h', by: { header: 'x-key' } } } })
+  const service = await serve(t, server.url, {
+    deadline: '5s',
+    policies: { chaos: { limit: 3, window: '1h', by: { header: 'x-key' } } },
+  })
   const info = await statistic(t, server.url)
   for (let count = 0; count < 4; count++) await service.get('attacker')
   const before = await info('commandstats', SCRIPT_CALLS)
   const answers = await load(service, 400)
   const calls = await info('commandstats', SCRIPT_CALLS) - before
-  const [others, flood] = [answers.filter(({ key }) => key !== 'attacker').length, answers.filter(({ key }) => key === 'attacker')]
+  const [others, flood] = [
+    answers.filter(({ key }) => key !== 'attacker').length,
+    answers.filter(({ key }) => key === 'attacker'),
+  ]
   t.ok(flood.length > 20)
   t.ok(calls > 0 && calls <= others, `${calls} commands for ${others} others and ${flood.length} of the flood`)
   t.same(new Set(flood.map(({ status }) => status)), new Set([429]))
@@ -222,7 +255,10 @@ for (const instances of [1, 4]) {
       return { seen: addLogin(app), send: client(t, await app.listen({ host: '127.0.0.1', port: 0 })) }
     }))
     const body = JSON.stringify({ email: 'victim@example.com', password: 'wrong' })
-    const answers = await Promise.all(Array.from({ length: 200 }, async (_, index) => await services[index % instances]?.send('/login', { 'content-type': 'application/json' }, body)))
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, index) =>
+        await services[index % instances]?.send('/login', { 'content-type': 'application/json' }, body)),
+    )
     const checks = services.reduce((sum, { seen }) => sum + seen.guesses, 0)
     t.comment(`${checks} checks`)
     t.ok(checks > 0 && checks <= 5)

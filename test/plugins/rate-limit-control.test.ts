@@ -24,13 +24,18 @@ test('inspect tells how each limit stands to a caller, and counts nothing', asyn
       { item: 'login:3', limit: 100, used: 5, remaining: 95, waitMs: 3_600_000, blocked: false, banned: false },
     ])
   }
-  t.match(await limits.inspect('login:3', { body: { email: 'user@example.com' } }), [{ item: 'login:3', used: 5 }], 'one limit asks for its own parts only')
+  t.match(
+    await limits.inspect('login:3', { body: { email: 'user@example.com' } }),
+    [{ item: 'login:3', used: 5 }],
+    'one limit asks for its own parts only',
+  )
 })
 
 test('reset frees a caller, and only that one', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), { policies: { global: tiny.tiny } })
   app.get('/', async () => 'ok')
-  for (const remoteAddress of [REMOTE, '203.0.113.1']) t.same(await statuses(app, 3, { url: '/', remoteAddress }), [200, 200, 429])
+  for (const remoteAddress of [REMOTE, '203.0.113.1'])
+    {t.same(await statuses(app, 3, { url: '/', remoteAddress }), [200, 200, 429])}
   await app.security.limits.reset('global', { ip: `::ffff:${REMOTE}` })
   t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
   t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [429])
@@ -57,7 +62,11 @@ test('a ban refuses whatever the counts, ends by itself, and unban keeps the cou
 })
 
 test('who goes on after refusals is banned, for longer each time, and Retry-After names the end of the ban', async (t) => {
-  const { app, store } = await buildOn(t, new ClockedStore(), { policies: { global: { limit: 1, window: '1m', by: 'ip', penalty: { after: 2, within: '10m', bans: ['5m', '1h'] } } } })
+  const { app, store } = await buildOn(t, new ClockedStore(), {
+    policies: {
+      global: { limit: 1, window: '1m', by: 'ip', penalty: { after: 2, within: '10m', bans: ['5m', '1h'] } },
+    },
+  })
   app.get('/', async () => 'ok')
   for (const seconds of [300, 3600, 3600]) {
     t.same(await statuses(app, 2, { url: '/' }), [200, 429])
@@ -73,7 +82,9 @@ test('who goes on after refusals is banned, for longer each time, and Retry-Afte
 
 test('a caller is named by the policy\'s own parts, or the error says which is missing', async (t) => {
   const by: Limit['by'][] = ['ip', 'apiKey', { header: 'X-Tenant' }, { body: 'email' }, ['ip', { body: 'email' }]]
-  const { app } = await buildOn(t, new ClockedStore(), { policies: Object.fromEntries(by.map((parts, index) => [`p${index}`, { limit: 5, window: '1m', by: parts }])) })
+  const { app } = await buildOn(t, new ClockedStore(), {
+    policies: Object.fromEntries(by.map((parts, index) => [`p${index}`, { limit: 5, window: '1m', by: parts }])),
+  })
   const { limits } = app.security
   const secret = 'never shown'
   const wrong: readonly (readonly [string, unknown, RegExp])[] = [
@@ -103,21 +114,40 @@ test('a caller is named by the policy\'s own parts, or the error says which is m
       t.notMatch((error as Error).message, secret)
     }
   }
-  for (const [policy, caller] of [['p1', { apiKey: null, ip: REMOTE }], ['p2', { header: { 'X-TENANT': 'a' } }], ['p3', { body: { email: undefined, other: 1 } }], ['p4', { ip: '2001:db8::1', body: { email: 7 } }]] as const) {
-    const found: unknown = await limits.inspect(policy, caller).then(() => null, (reason: unknown) => (reason as Error).message)
-    t.equal(found, policy === 'p3' ? 'caller.body.email: Missing: "p3" counts by it. Name every part of the policy.' : null, JSON.stringify(caller))
+  for (
+    const [policy, caller] of [['p1', { apiKey: null, ip: REMOTE }], ['p2', { header: { 'X-TENANT': 'a' } }], ['p3', {
+      body: { email: undefined, other: 1 },
+    }], ['p4', { ip: '2001:db8::1', body: { email: 7 } }]] as const
+  ) {
+    const found: unknown = await limits.inspect(policy, caller).then(
+      () => null,
+      (reason: unknown) => (reason as Error).message,
+    )
+    t.equal(
+      found,
+      policy === 'p3' ? 'caller.body.email: Missing: "p3" counts by it. Name every part of the policy.' : null,
+      JSON.stringify(caller),
+    )
   }
   await t.rejects(limits.inspect('p9', {}), RangeError)
   await t.rejects(limits.inspect('p9', {}), { message: /Did you mean "p/ })
   await t.rejects(limits.inspect('__proto__', {}), RangeError)
-  for (const duration of ['', '10', '0s', '10 m', 600, null, undefined, '367d']) await t.rejects(limits.ban('p0', { ip: REMOTE }, duration as Duration), TypeError)
+  for (const duration of ['', '10', '0s', '10 m', 600, null, undefined, '367d'])
+    {await t.rejects(limits.ban('p0', { ip: REMOTE }, duration as Duration), TypeError)}
 })
 
 test('an administrator learns that the store did not hear, and nothing of its text', async (t) => {
   const { app, store } = await buildOn(t, new ClockedStore())
   store.down = true
   const { limits } = app.security
-  for (const attempt of [limits.inspect('global', { ip: REMOTE }), limits.reset('global', { ip: REMOTE }), limits.ban('global', { ip: REMOTE }, '1m'), limits.unban('global', { ip: REMOTE })]) {
+  for (
+    const attempt of [
+      limits.inspect('global', { ip: REMOTE }),
+      limits.reset('global', { ip: REMOTE }),
+      limits.ban('global', { ip: REMOTE }, '1m'),
+      limits.unban('global', { ip: REMOTE }),
+    ]
+  ) {
     const error: unknown = await attempt.then(() => null, (reason: unknown) => reason)
     t.match(error, { code: 'STORE_UNAVAILABLE', statusCode: 503 })
     t.notMatch((error as Error).message, /secret/)
@@ -125,9 +155,13 @@ test('an administrator learns that the store did not hear, and nothing of its te
 })
 
 test('reload puts new numbers in force without a restart, with the counts there are', async (t) => {
-  const { app, store } = await buildOn(t, new ClockedStore(), { policies: { global: tiny.tiny, login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } })
+  const { app, store } = await buildOn(t, new ClockedStore(), {
+    policies: { global: tiny.tiny, login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } },
+  })
   app.get('/', async () => 'ok')
-  await app.register(async (child) => { child.get('/nested', { security: { rateLimit: ['login'] } }, async () => 'ok') })
+  await app.register(async (child) => {
+    child.get('/nested', { security: { rateLimit: ['login'] } }, async () => 'ok')
+  })
   t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
   const { limits } = app.security
   const same = { login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } as const
@@ -140,7 +174,19 @@ test('reload puts new numbers in force without a restart, with the counts there 
   t.same(await statuses(app, 2, { url: '/nested' }), [200, 200])
   limits.reload({ global: { limit: 1, window: '2h', by: 'ip' }, ...same })
   t.same(await statuses(app, 2, { url: '/' }), [200, 429], 'another window starts at zero')
-  limits.reload({ global: { limit: 1, window: '2h', by: 'ip', skip: () => true, cost: 1, onOutage: 'open', penalty: { after: 1, within: '1m', bans: ['1m'] } }, ...same, fresh: tiny.tiny })
+  limits.reload({
+    global: {
+      limit: 1,
+      window: '2h',
+      by: 'ip',
+      skip: () => true,
+      cost: 1,
+      onOutage: 'open',
+      penalty: { after: 1, within: '1m', bans: ['1m'] },
+    },
+    ...same,
+    fresh: tiny.tiny,
+  })
   t.same(await statuses(app, 2, { url: '/' }), [200, 200])
   t.same(limits.policies, ['global', 'auth', 'login', 'reports', 'fresh'])
   t.match(await limits.inspect('fresh', { ip: REMOTE }), [{ used: 0 }])
@@ -150,11 +196,16 @@ test('reload puts new numbers in force without a restart, with the counts there 
 })
 
 test('a reload with anything wrong in it throws all of it and changes nothing', async (t) => {
-  const { app } = await buildOn(t, new ClockedStore(), { policies: { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] } })
+  const { app } = await buildOn(t, new ClockedStore(), {
+    policies: { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] },
+  })
   app.get('/', { security: { rateLimit: ['own', 'pair'] } }, async () => 'ok')
   const good = { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] } as const
   const table: readonly (readonly [string, unknown])[] = [
-    ['rateLimit.policies', null], ['rateLimit.policies', []], ['rateLimit.policies', 'own'], ['rateLimit.policies', undefined],
+    ['rateLimit.policies', null],
+    ['rateLimit.policies', []],
+    ['rateLimit.policies', 'own'],
+    ['rateLimit.policies', undefined],
     ['rateLimit.policies.own.limit', { ...good, own: { ...good.own, limit: 0 } }],
     ['rateLimit.policies.own.windw', { ...good, own: { ...good.own, windw: '1m' } }],
     ['rateLimit.policies.own', { global: tiny.tiny, pair: good.pair }],
@@ -169,16 +220,30 @@ test('a reload with anything wrong in it throws all of it and changes nothing', 
     t.same(found.map((problem) => problem.path), [path], JSON.stringify(policies))
     t.ok(found.every(({ fix }) => fix.length > 0))
   }
-  t.throws(() => { app.security.limits.reload({ ...good, own: { ...good.own, limit: -1 }, pair: [] }) }, BulwarkConfigError)
-  t.equal((await bootProblems(async () => { app.security.limits.reload({ own: { limit: 0, window: 'x' as never, by: 'ip' } }) })).length, 2)
-  t.equal((await app.inject('/')).headers['ratelimit-policy'], '"global";q=2;w=3600, "own";q=5;w=60, "pair";q=2;w=3600, "pair:2";q=2;w=3600')
+  t.throws(() => {
+    app.security.limits.reload({ ...good, own: { ...good.own, limit: -1 }, pair: [] })
+  }, BulwarkConfigError)
+  t.equal(
+    (await bootProblems(async () => {
+      app.security.limits.reload({ own: { limit: 0, window: 'x' as never, by: 'ip' } })
+    })).length,
+    2,
+  )
+  t.equal(
+    (await app.inject('/')).headers['ratelimit-policy'],
+    '"global";q=2;w=3600, "own";q=5;w=60, "pair";q=2;w=3600, "pair:2";q=2;w=3600',
+  )
 })
 
 test('a reload in the middle of a request settles it where it was counted', async (t) => {
   const store = new ClockedStore()
-  const { app } = await buildOn(t, store, { policies: { global: { limit: 3, window: '1h', by: 'ip', count: 'failures' } } })
+  const { app } = await buildOn(t, store, {
+    policies: { global: { limit: 3, window: '1h', by: 'ip', count: 'failures' } },
+  })
   app.get('/', async () => {
-    app.security.limits.reload({ global: { limit: 3, window: '2h', by: 'ip', count: 'failures', algorithm: 'sliding' } })
+    app.security.limits.reload({
+      global: { limit: 3, window: '2h', by: 'ip', count: 'failures', algorithm: 'sliding' },
+    })
     return 'ok'
   })
   t.same(await statuses(app, 1, { url: '/' }), [200])
@@ -187,11 +252,14 @@ test('a reload in the middle of a request settles it where it was counted', asyn
 })
 
 test('consume decides for the handler, reward gives back once, penalize counts without asking', async (t) => {
-  const { app, store, events } = await buildOn(t, new ClockedStore(), { policies: { quota: { limit: 10, window: '1h', by: 'ip' } } })
+  const { app, store, events } = await buildOn(t, new ClockedStore(), {
+    policies: { quota: { limit: 10, window: '1h', by: 'ip' } },
+  })
   const answers: unknown[] = []
   app.get('/:verb/:cost', { security: { rateLimit: false } }, async (request) => {
     const { verb, cost } = request.params as { verb: 'consume' | 'reward' | 'penalize', cost: string }
-    if (verb === 'consume') answers.push(await request.rateLimit.consume('quota', cost === '-' ? {} : { cost: Number(cost) }))
+    if (verb === 'consume')
+      {answers.push(await request.rateLimit.consume('quota', cost === '-' ? {} : { cost: Number(cost) }))}
     if (verb === 'penalize') await request.rateLimit.penalize('quota', Number(cost))
     if (verb === 'reward') {
       await request.rateLimit.consume('quota', { cost: Number(cost) })
@@ -200,10 +268,15 @@ test('consume decides for the handler, reward gives back once, penalize counts w
     return 'ok'
   })
   const ask = (path: string): Promise<unknown> => app.inject({ url: path, remoteAddress: REMOTE })
-  const used = async (): Promise<number | undefined> => (await app.security.limits.inspect('quota', { ip: REMOTE }))[0]?.used
+  const used = async (): Promise<number | undefined> =>
+    (await app.security.limits.inspect('quota', { ip: REMOTE }))[0]?.used
   await ask('/consume/-')
   await ask('/consume/7')
-  t.same(answers, [{ admitted: true, remaining: 9, retryAfterSeconds: 0 }, { admitted: true, remaining: 2, retryAfterSeconds: 0 }])
+  t.same(answers, [{ admitted: true, remaining: 9, retryAfterSeconds: 0 }, {
+    admitted: true,
+    remaining: 2,
+    retryAfterSeconds: 0,
+  }])
   await ask('/consume/3')
   t.same(answers[2], { admitted: false, remaining: 2, retryAfterSeconds: 3600 }, 'all or nothing')
   t.same(events, [{ name: 'excess_rate_limit_exceeded', policies: ['quota'] }])
@@ -213,7 +286,12 @@ test('consume decides for the handler, reward gives back once, penalize counts w
   t.equal(await used(), 9)
   await ask('/penalize/9')
   t.equal(await used(), 10, 'as many as there is room for')
-  for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x']) for (const verb of ['consume', 'penalize']) t.equal((await app.inject(`/${verb}/${cost}`)).statusCode, 500, `${verb} ${cost}`)
+  for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x'])
+    {for (const verb of ['consume', 'penalize']) {t.equal(
+        (await app.inject(`/${verb}/${cost}`)).statusCode,
+        500,
+        `${verb} ${cost}`,
+      )}}
   store.now += 3_600_000
   t.equal(await used(), 0)
 })
@@ -221,7 +299,15 @@ test('consume decides for the handler, reward gives back once, penalize counts w
 test('what handlers consume and penalize shows in the counters', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), {
     allow: ['192.0.2.0/24'],
-    policies: { quota: { limit: 5, window: '1h', by: 'ip' }, soft: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }, both: [{ limit: 2, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }, { limit: 1, window: '1h', by: { body: 'email' } }] },
+    policies: {
+      quota: { limit: 5, window: '1h', by: 'ip' },
+      soft: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' },
+      both: [{ limit: 2, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }, {
+        limit: 1,
+        window: '1h',
+        by: { body: 'email' },
+      }],
+    },
   })
   app.post('/:verb/:policy/:cost', { security: { rateLimit: false } }, async (request) => {
     const { verb, policy, cost } = request.params as { verb: 'consume' | 'penalize', policy: string, cost: string }
@@ -229,22 +315,43 @@ test('what handlers consume and penalize shows in the counters', async (t) => {
     await request.rateLimit.penalize(policy, Number(cost))
     return 'done'
   })
-  const ask = (path: string, remoteAddress = REMOTE): Promise<unknown> => app.inject({ method: 'POST', url: path, remoteAddress, payload: { email: 'a@b.c' } })
+  const ask = (path: string, remoteAddress = REMOTE): Promise<unknown> =>
+    app.inject({ method: 'POST', url: path, remoteAddress, payload: { email: 'a@b.c' } })
   const none = { allowed: 0, denied: 0, shadow: 0, nearLimit: 0, fallback: 0, denyCacheHits: 0, penalized: 0 }
   t.equal(app.security.limits.counters().policies['quota'], undefined, 'nobody used it yet')
   for (const path of ['/consume/quota/3', '/consume/quota/1', '/consume/quota/2']) await ask(path)
   t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1 })
   for (const path of ['/penalize/quota/1', '/penalize/quota/4']) await ask(path)
-  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'it lets nobody through')
+  t.same(app.security.limits.counters().policies['quota'], {
+    ...none,
+    allowed: 2,
+    denied: 1,
+    nearLimit: 1,
+    penalized: 2,
+  }, 'it lets nobody through')
   for (const path of ['/consume/quota/1', '/penalize/quota/1']) await ask(path, '192.0.2.1')
   for (const path of ['/consume/quota/6', '/penalize/quota/6']) await ask(path)
-  t.same(app.security.limits.counters().policies['quota'], { ...none, allowed: 2, denied: 1, nearLimit: 1, penalized: 2 }, 'neither whom no limit holds nor what threw')
+  t.same(app.security.limits.counters().policies['quota'], {
+    ...none,
+    allowed: 2,
+    denied: 1,
+    nearLimit: 1,
+    penalized: 2,
+  }, 'neither whom no limit holds nor what threw')
   for (let times = 0; times < 3; times++) await ask('/consume/soft/1')
   t.same(app.security.limits.counters().policies['soft'], { ...none, allowed: 3, shadow: 2 })
   for (let times = 0; times < 2; times++) await ask('/consume/both/1')
-  t.same(app.security.limits.counters().policies['both'], { ...none, allowed: 1, denied: 1, nearLimit: 2 }, 'let through or refused once, however many phases decide')
+  t.same(
+    app.security.limits.counters().policies['both'],
+    { ...none, allowed: 1, denied: 1, nearLimit: 2 },
+    'let through or refused once, however many phases decide',
+  )
   await ask('/penalize/both:2/1')
-  t.match(app.security.limits.counters().policies, { both: { penalized: 1 }, 'both:2': undefined }, 'one limit counts for its policy')
+  t.match(
+    app.security.limits.counters().policies,
+    { both: { penalized: 1 }, 'both:2': undefined },
+    'one limit counts for its policy',
+  )
 })
 
 test('what handlers consume and penalize while the store is lost counts as decided in its stead', async (t) => {
@@ -258,7 +365,9 @@ test('what handlers consume and penalize while the store is lost counts as decid
     ban: () => Promise.reject(new Error('lost')),
     close: () => { memory.close() },
   }
-  const { app } = await buildOn(t, lost, { policies: { quota: [{ limit: 9, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }] } })
+  const { app } = await buildOn(t, lost, {
+    policies: { quota: [{ limit: 9, window: '1h', by: 'ip' }, { limit: 9, window: '1h', by: { header: 'x-team' } }] },
+  })
   app.get('/:verb', { security: { rateLimit: false } }, async (request) => {
     const { verb } = request.params as { verb: string }
     if (verb === 'penalize') await request.rateLimit.penalize('quota')
@@ -271,8 +380,13 @@ test('what handlers consume and penalize while the store is lost counts as decid
   t.match(app.security.limits.counters().policies, { quota: { allowed: 1, penalized: 1, fallback: 2 } })
 })
 
-test('reward gives back what the route\'s own limits counted, and settling finds nothing left', async (t) => {
-  const { app } = await buildOn(t, new ClockedStore(), { policies: { search: { limit: 3, window: '1h', by: 'ip' }, guess: { limit: 3, window: '1h', by: 'ip', count: 'failures' } } })
+test("reward gives back what the route's own limits counted, and settling finds nothing left", async (t) => {
+  const { app } = await buildOn(t, new ClockedStore(), {
+    policies: {
+      search: { limit: 3, window: '1h', by: 'ip' },
+      guess: { limit: 3, window: '1h', by: 'ip', count: 'failures' },
+    },
+  })
   app.get('/:hit', { security: { rateLimit: { only: ['search', 'guess'] } } }, async (request) => {
     const { hit } = request.params as { hit: string }
     if (hit !== 'miss') for (const policy of ['search', 'guess', 'search']) await request.rateLimit.reward(policy)
@@ -285,13 +399,23 @@ test('reward gives back what the route\'s own limits counted, and settling finds
 test('consume may count another caller than the request\'s, all limits or none', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), {
     policies: {
-      code: [{ limit: 2, window: '1h', by: { body: 'phone' } }, { limit: 9, window: '1h', by: 'ip' }, { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }],
+      code: [{ limit: 2, window: '1h', by: { body: 'phone' } }, { limit: 9, window: '1h', by: 'ip' }, {
+        limit: 1,
+        window: '1h',
+        by: 'ip',
+        mode: 'shadow',
+      }],
     },
   })
   const answers: unknown[] = []
   app.post('/', { security: { rateLimit: false } }, async (request) => {
     const { phone } = request.body as { phone?: string }
-    answers.push((await request.rateLimit.consume('code', phone === undefined ? {} : { caller: { body: { phone: phone.replaceAll(' ', '') } } })).admitted)
+    answers.push(
+      (await request.rateLimit.consume(
+        'code',
+        phone === undefined ? {} : { caller: { body: { phone: phone.replaceAll(' ', '') } } },
+      )).admitted,
+    )
     return 'ok'
   })
   app.get('/wrong', async (request) => {
@@ -301,9 +425,14 @@ test('consume may count another caller than the request\'s, all limits or none',
     await t.rejects(request.rateLimit.consume('code', { caller: { ip: 'x' } }), TypeError)
     return 'ok'
   })
-  for (const phone of ['+49 1', '+491', '+4 91', '+492']) await app.inject({ method: 'POST', url: '/', payload: { phone }, remoteAddress: REMOTE })
+  for (const phone of ['+49 1', '+491', '+4 91', '+492'])
+    {await app.inject({ method: 'POST', url: '/', payload: { phone }, remoteAddress: REMOTE })}
   t.same(answers, [true, true, false, true])
-  t.match(await app.security.limits.inspect('code', { ip: REMOTE, body: { phone: '+491' } }), [{ used: 2 }, { used: 3 }, { used: 1, blocked: true }])
+  t.match(await app.security.limits.inspect('code', { ip: REMOTE, body: { phone: '+491' } }), [
+    { used: 2 },
+    { used: 3 },
+    { used: 1, blocked: true },
+  ])
   t.equal((await app.inject('/wrong')).statusCode, 200)
 })
 
@@ -311,12 +440,23 @@ test('a skip function that is not sure skips nothing, and says so once', async (
   const lines: string[] = []
   const logger = { stream: { write: (line: string) => { lines.push(line) } }, level: 'error' }
   const skips: readonly (readonly [boolean, unknown])[] = [
-    [true, () => true], [false, () => false], [false, () => 1], [false, () => undefined], [false, () => 'true'], [false, () => ({})],
-    [false, () => { throw new Error('skip failed') }], [false, () => Promise.resolve(true)], [false, () => Promise.reject(new Error('late'))],
+    [true, () => true],
+    [false, () => false],
+    [false, () => 1],
+    [false, () => undefined],
+    [false, () => 'true'],
+    [false, () => ({})],
+    [false, () => {
+      throw new Error('skip failed')
+    }],
+    [false, () => Promise.resolve(true)],
+    [false, () => Promise.reject(new Error('late'))],
   ]
   for (const [skipped, skip] of skips) {
     lines.length = 0
-    const { app } = await buildOn(t, new ClockedStore(), { policies: { global: { ...tiny.tiny, skip: skip as () => boolean } } }, { logger })
+    const { app } = await buildOn(t, new ClockedStore(), {
+      policies: { global: { ...tiny.tiny, skip: skip as () => boolean } },
+    }, { logger })
     app.get('/', async () => 'ok')
     t.same(await statuses(app, 3, { url: '/' }), skipped ? [200, 200, 200] : [200, 200, 429], String(skip))
     t.equal(lines.length, skip === skips[0]?.[1] || skip === skips[1]?.[1] ? 0 : 1, String(skip))
@@ -325,11 +465,21 @@ test('a skip function that is not sure skips nothing, and says so once', async (
 
 test('skip takes out its own limit alone, request by request', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), {
-    policies: { global: [{ limit: 2, window: '1h', by: 'ip', skip: ({ headers }: FastifyRequest) => headers['x-a'] !== undefined }, { limit: 4, window: '1h', by: 'ip', skip: ({ headers }: FastifyRequest) => headers['x-b'] !== undefined }] },
+    policies: {
+      global: [{
+        limit: 2,
+        window: '1h',
+        by: 'ip',
+        skip: ({ headers }: FastifyRequest) => headers['x-a'] !== undefined,
+      }, { limit: 4, window: '1h', by: 'ip', skip: ({ headers }: FastifyRequest) => headers['x-b'] !== undefined }],
+    },
   })
   app.get('/', async () => 'ok')
   const a = { 'x-a': '1' }
-  t.equal((await app.inject({ url: '/', headers: a, remoteAddress: REMOTE })).headers['ratelimit'], '"global:2";r=3;t=3600')
+  t.equal(
+    (await app.inject({ url: '/', headers: a, remoteAddress: REMOTE })).headers['ratelimit'],
+    '"global:2";r=3;t=3600',
+  )
   t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
   t.same(await statuses(app, 2, { url: '/', headers: a }), [200, 429])
   t.same(await statuses(app, 2, { url: '/', headers: { ...a, 'x-b': '1' } }), [200, 200], 'nothing is left to count')
@@ -337,7 +487,15 @@ test('skip takes out its own limit alone, request by request', async (t) => {
 })
 
 test('honouring Retry-After always succeeds, and a second less is refused', async (t) => {
-  const { app, store } = await buildOn(t, new ClockedStore(), { policies: { global: [{ limit: 3, window: '7s', by: 'ip', cost: 2, algorithm: 'gcra', burst: 3 }, { limit: 5, window: '61s', by: 'ip' }] } })
+  const { app, store } = await buildOn(t, new ClockedStore(), {
+    policies: {
+      global: [{ limit: 3, window: '7s', by: 'ip', cost: 2, algorithm: 'gcra', burst: 3 }, {
+        limit: 5,
+        window: '61s',
+        by: 'ip',
+      }],
+    },
+  })
   app.get('/', async () => 'ok')
   let refusals = 0
   for (let round = 0; round < 60; round++) {

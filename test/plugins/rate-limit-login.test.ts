@@ -6,7 +6,10 @@ import { overrideScope } from '../../lib/policy/install.js'
 import { addLogin, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { buildOn, ClockedStore } from '../lib/rate-limit/clocked-store.js'
 
-const BODY = Type.Object({ email: Type.String({ format: 'email', maxLength: 255 }), password: Type.String({ minLength: 5 }) })
+const BODY = Type.Object({
+  email: Type.String({ format: 'email', maxLength: 255 }),
+  password: Type.String({ minLength: 5 }),
+})
 
 /** A sign-in as the guides ask for it: validated, and with a handler that is expensive. */
 function addStrictLogin (app: FastifyInstance): { guesses: number } {
@@ -22,12 +25,23 @@ function addStrictLogin (app: FastifyInstance): { guesses: number } {
 test('one address on one account: five wrong passwords, however the e-mail is spelt', async (t) => {
   const { app } = await build(t)
   const seen = addLogin(app)
-  const spellings = ['user@example.com', 'User@Example.COM', '  user@example.com ', 'user@example.com\u00a0', '\uff55ser@example.com', '\tuser@EXAMPLE.com\n']
+  const spellings = [
+    'user@example.com',
+    'User@Example.COM',
+    '  user@example.com ',
+    'user@example.com\u00a0',
+    '\uff55ser@example.com',
+    '\tuser@EXAMPLE.com\n',
+  ]
   const answers = await Promise.all(Array.from({ length: 30 }, (_, index) => app.inject(login(spellings[index % 6]))))
   t.equal(seen.guesses, 5)
   t.equal(answers.filter(({ statusCode }) => statusCode === 429).length, 25)
   t.same(await statuses(app, 1, login('other@example.com')), [401], 'another account of the same address is open')
-  t.same(await statuses(app, 1, login('user@example.com', 'right', '203.0.113.1')), [200], 'the owner at another address gets in')
+  t.same(
+    await statuses(app, 1, login('user@example.com', 'right', '203.0.113.1')),
+    [200],
+    'the owner at another address gets in',
+  )
 })
 
 test('malformed and invalid sign-ins count, and open no way around', async (t) => {
@@ -55,14 +69,20 @@ test('malformed and invalid sign-ins count, and open no way around', async (t) =
 test('a spelling that the validator turns into the same e-mail is the same caller', async (t) => {
   const { app } = await build(t)
   const seen = addStrictLogin(app)
-  for (const email of ['a@b.co', ['a@b.co'], 'A@b.co', ['A@B.co'], 'a@b.co', ['a@b.co'], 'a@b.co']) await app.inject(login(email))
+  for (const email of ['a@b.co', ['a@b.co'], 'A@b.co', ['A@B.co'], 'a@b.co', ['a@b.co'], 'a@b.co'])
+    {await app.inject(login(email))}
   t.equal(seen.guesses, 5)
 })
 
 test('broken JSON counts as a failure by address: the thirty-first is refused unread', async (t) => {
   const { app } = await build(t)
   addStrictLogin(app)
-  const broken: InjectOptions = { method: 'POST', url: '/login', headers: { 'content-type': 'application/json' }, payload: '{"email":' }
+  const broken: InjectOptions = {
+    method: 'POST',
+    url: '/login',
+    headers: { 'content-type': 'application/json' },
+    payload: '{"email":',
+  }
   t.same((await statuses(app, 32, broken)).slice(28), [400, 400, 429, 429])
   t.same(await statuses(app, 1, login('a@b.co')), [429])
 })
@@ -71,23 +91,39 @@ test('a success gives back exactly its own place, in every limit', async (t) => 
   const { app } = await buildOn(t, new ClockedStore())
   addStrictLogin(app)
   const email = 'user@example.com'
-  const used = async (): Promise<number[]> => (await app.security.limits.inspect('login', { ip: REMOTE, body: { email } })).map((state) => state.used)
+  const used = async (): Promise<number[]> =>
+    (await app.security.limits.inspect('login', { ip: REMOTE, body: { email } })).map((state) => state.used)
   const steps: readonly (readonly [string, number, number[]])[] = [
-    ['right', 200, [0, 0, 0]], ['wrong', 401, [1, 1, 1]], ['right', 200, [1, 1, 1]], ['wrong', 401, [2, 2, 2]], ['x', 400, [3, 3, 3]], ['wrong', 401, [4, 4, 4]],
-    ['right', 200, [4, 4, 4]], ['wrong', 401, [5, 5, 5]], ['right', 429, [5, 5, 5]],
+    ['right', 200, [0, 0, 0]],
+    ['wrong', 401, [1, 1, 1]],
+    ['right', 200, [1, 1, 1]],
+    ['wrong', 401, [2, 2, 2]],
+    ['x', 400, [3, 3, 3]],
+    ['wrong', 401, [4, 4, 4]],
+    ['right', 200, [4, 4, 4]],
+    ['wrong', 401, [5, 5, 5]],
+    ['right', 429, [5, 5, 5]],
   ]
   for (const [password, status, expected] of steps) {
     t.same(await statuses(app, 1, login(email, password)), [status], password)
     t.same(await used(), expected, password)
   }
-  t.same((await Promise.all(Array.from({ length: 4 }, () => app.inject(login('b@b.co', 'right'))))).map(({ statusCode }) => statusCode), [200, 200, 200, 200])
+  t.same(
+    (await Promise.all(Array.from({ length: 4 }, () => app.inject(login('b@b.co', 'right'))))).map(({ statusCode }) =>
+      statusCode
+    ),
+    [200, 200, 200, 200],
+  )
   t.same(await used(), [5, 5, 5], 'parallel successes give back their own')
 })
 
 test('a password sprayed over many accounts ends at thirty, from a whole /64', async (t) => {
   const { app } = await build(t)
   const seen = addLogin(app)
-  await Promise.all(Array.from({ length: 90 }, (_, index) => app.inject(login(`user${index}@example.com`, 'wrong', `2001:db8::${index.toString(16)}`))))
+  await Promise.all(
+    Array.from({ length: 90 }, (_, index) =>
+      app.inject(login(`user${index}@example.com`, 'wrong', `2001:db8::${index.toString(16)}`))),
+  )
   t.equal(seen.guesses, 30)
 })
 
@@ -120,15 +156,21 @@ test('no answer of a sign-in tells how often an account was tried', async (t) =>
 })
 
 test('what is hidden by expose is nowhere, and the others are told as before', async (t) => {
-  const { app } = await build(t, { policies: { global: [{ limit: 5, window: '1h', by: 'ip', expose: false }, { limit: 3, window: '1h', by: 'ip', expose: true }] } })
+  const { app } = await build(t, {
+    policies: {
+      global: [{ limit: 5, window: '1h', by: 'ip', expose: false }, { limit: 3, window: '1h', by: 'ip', expose: true }],
+    },
+  })
   app.get('/', async () => 'ok')
   const { headers } = await app.inject('/')
   t.equal(headers['ratelimit-policy'], '"global:2";q=3;w=3600')
   t.equal(headers['ratelimit'], '"global:2";r=2;t=3600')
 })
 
-test('nested scopes, GET and HEAD, preflights and 404s of one caller share the scope\'s policies', async (t) => {
-  const { app } = await build(t, { policies: { global: { limit: 6, window: '1h', by: 'ip' }, inner: { limit: 2, window: '1h', by: 'ip' } } })
+test("nested scopes, GET and HEAD, preflights and 404s of one caller share the scope's policies", async (t) => {
+  const { app } = await build(t, {
+    policies: { global: { limit: 6, window: '1h', by: 'ip' }, inner: { limit: 2, window: '1h', by: 'ip' } },
+  })
   app.get('/', async () => 'ok')
   await app.register(async (outer) => {
     overrideScope(outer, { rateLimit: ['inner'] }, 'outer')
@@ -141,9 +183,20 @@ test('nested scopes, GET and HEAD, preflights and 404s of one caller share the s
     }, { prefix: '/own' })
   }, { prefix: '/outer' })
   const order: readonly (readonly [InjectOptions, number])[] = [
-    [{ url: '/' }, 200], [{ method: 'HEAD', url: '/' }, 200], [{ method: 'OPTIONS', url: '/', headers: { origin: 'https://a.example', 'access-control-request-method': 'GET' } }, 404],
-    [{ url: '/outer' }, 200], [{ method: 'HEAD', url: '/outer/deep' }, 200], [{ url: '/outer/deep' }, 429], [{ url: '/outer/own/free' }, 429],
-    [{ url: '/nowhere' }, 404], [{ url: '/' }, 429], [{ method: 'HEAD', url: '/' }, 429], [{ url: '/nowhere' }, 429],
+    [{ url: '/' }, 200],
+    [{ method: 'HEAD', url: '/' }, 200],
+    [
+      { method: 'OPTIONS', url: '/', headers: { origin: 'https://a.example', 'access-control-request-method': 'GET' } },
+      404,
+    ],
+    [{ url: '/outer' }, 200],
+    [{ method: 'HEAD', url: '/outer/deep' }, 200],
+    [{ url: '/outer/deep' }, 429],
+    [{ url: '/outer/own/free' }, 429],
+    [{ url: '/nowhere' }, 404],
+    [{ url: '/' }, 429],
+    [{ method: 'HEAD', url: '/' }, 429],
+    [{ url: '/nowhere' }, 429],
   ]
   for (const [request, status] of order) t.same(await statuses(app, 1, request), [status], JSON.stringify(request))
 })

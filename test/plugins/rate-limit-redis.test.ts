@@ -8,7 +8,10 @@ import { redisUrl, uniquePrefix } from '../helpers/redis.js'
 import { addLogin, bootProblems, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { startRedis, type OwnRedis } from '../lib/rate-limit/redis-server.js'
 
-/** Of three commands that waited in the socket of a stopped Redis, those that count when it wakes up. 0 once every command says until when it is valid. */
+/**
+ * Of three commands that waited in the socket of a stopped Redis, those that count when it wakes up. 0 once every
+ * command says until when it is valid.
+ */
 const LATE_COUNTS = 0
 
 const keySecret = 'the secret of the test, thirty-two characters or more'
@@ -41,7 +44,12 @@ test('200 parallel wrong passwords at two instances run the handler at most five
   const options = shared()
   const [first, second] = [await build(t, options), await build(t, options)]
   const [one, two] = [addLogin(first.app), addLogin(second.app)]
-  const answers = await Promise.all(Array.from({ length: 200 }, (_, index) => (index % 2 === 0 ? first : second).app.inject(login('victim@example.com'))))
+  const answers = await Promise.all(
+    Array.from(
+      { length: 200 },
+      (_, index) => (index % 2 === 0 ? first : second).app.inject(login('victim@example.com')),
+    ),
+  )
   t.equal(one.guesses + two.guesses, 5)
   t.equal(answers.filter(({ statusCode }) => statusCode === 429).length, 195)
   t.same(first.events.filter(({ name }) => name === 'store_unavailable'), [])
@@ -74,28 +82,46 @@ test('other secrets or prefixes mean other counts, and keys show nobody', async 
 
 test('a Redis that dies mid-way leaves a local engine that decides fast, and its return is noticed', async (t) => {
   const server = await ownRedis(t)
-  const { app, events } = await build(t, { redis: server.url, keySecret, policies: { global: { limit: 3, window: '1h', by: 'ip' } } })
+  const { app, events } = await build(t, {
+    redis: server.url,
+    keySecret,
+    policies: { global: { limit: 3, window: '1h', by: 'ip' } },
+  })
   app.get('/', async () => 'ok')
   t.same(await statuses(app, 1, { url: '/' }), [200])
-  const inFlight = Promise.all(Array.from({ length: 20 }, (_, index) => app.inject({ url: '/', remoteAddress: `203.0.113.${index}` })))
+  const inFlight = Promise.all(
+    Array.from({ length: 20 }, (_, index) => app.inject({ url: '/', remoteAddress: `203.0.113.${index}` })),
+  )
   await server.kill()
   t.same(new Set((await inFlight).map(({ statusCode }) => statusCode)), new Set([200]))
   const start = performance.now()
   t.same(await statuses(app, 5, { url: '/' }), [200, 200, 200, 429, 429])
   t.ok(performance.now() - start < 400, 'nobody waits for a Redis that is gone')
-  t.same(events.filter(({ name }) => name.startsWith('store')), [{ name: 'store_unavailable', store: 'rate-limit', fallback: 'local' }])
+  t.same(events.filter(({ name }) => name.startsWith('store')), [{
+    name: 'store_unavailable',
+    store: 'rate-limit',
+    fallback: 'local',
+  }])
 
   await server.start()
   for (let tries = 0; tries < 100 && !events.some(({ name }) => name === 'store_recovered'); tries++) {
     await wait(50)
     await app.inject({ url: '/', remoteAddress: '203.0.113.200' })
   }
-  t.same(events.filter(({ name }) => name.startsWith('store')).map(({ name }) => name), ['store_unavailable', 'store_recovered'])
+  t.same(events.filter(({ name }) => name.startsWith('store')).map(({ name }) => name), [
+    'store_unavailable',
+    'store_recovered',
+  ])
 })
 
 test('a Redis that hangs costs each request the deadline, and what it was asked then counts at most once', async (t) => {
   const server = await ownRedis(t)
-  const { app } = await build(t, { redis: server.url, keySecret, deadline: '40ms', policies: { global: { limit: 10, window: '1h', by: 'ip' } } })
+  const { app } = await build(t, {
+    redis: server.url,
+    keySecret,
+    deadline: '40ms',
+    policies: { global: { limit: 10, window: '1h', by: 'ip' } },
+  })
   addLogin(app)
   app.get('/', async () => 'ok')
   await statuses(app, 1, { url: '/' })
@@ -108,7 +134,10 @@ test('a Redis that hangs costs each request the deadline, and what it was asked 
   await wait(150)
   server.resume()
   await wait(50)
-  t.match((await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'], new RegExp(`"global";r=${8 - LATE_COUNTS};`))
+  t.match(
+    (await app.inject({ url: '/', remoteAddress: REMOTE })).headers['ratelimit'],
+    new RegExp(`"global";r=${8 - LATE_COUNTS};`),
+  )
 })
 
 test('closed limits answer 503 with Retry-After, open ones admit, and no text of Redis leaves the process', async (t) => {
@@ -122,7 +151,9 @@ test('closed limits answer 503 with Retry-After, open ones admit, and no text of
       guess: { limit: 1, window: '1h', by: { header: 'x-key' }, count: 'failures' },
     },
   })
-  for (const name of ['closed', 'open', 'guess']) app.get(`/${name}`, { security: { rateLimit: { only: [name] } } }, async () => 'ok')
+  for (const name of ['closed', 'open', 'guess'])
+    {app.get(`/${name}`, { security: { rateLimit: { only: [name] } } }, async () =>
+      'ok')}
   await app.ready()
   await server.kill()
   const refused = await app.inject('/closed')
@@ -137,7 +168,10 @@ test('closed limits answer 503 with Retry-After, open ones admit, and no text of
 
 test('a Redis that breaks every script is an outage, not a 500', async (t) => {
   const prefix = uniquePrefix()
-  const { app, events } = await build(t, shared({ keyPrefix: prefix, policies: { global: { limit: 2, window: '1h', by: 'ip' } } }))
+  const { app, events } = await build(
+    t,
+    shared({ keyPrefix: prefix, policies: { global: { limit: 2, window: '1h', by: 'ip' } } }),
+  )
   const client = new Redis(redisUrl())
   t.teardown(async () => {
     await client.del(...await client.keys(`${prefix}*`))
@@ -155,15 +189,31 @@ test('a Redis that breaks every script is an outage, not a 500', async (t) => {
 test('an unreachable Redis stops the boot without showing its URL', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close().catch(() => {}))
-  const problems = await bootProblems(() => app.register(rateLimit, { redis: 'redis://user:never-shown@127.0.0.1:1', keySecret }))
+  const problems = await bootProblems(() =>
+    app.register(rateLimit, { redis: 'redis://user:never-shown@127.0.0.1:1', keySecret })
+  )
   t.match(problems, [{ path: 'rateLimit.redis', message: /no connection/ }])
   t.notMatch(JSON.stringify(problems), /never-shown|127\.0\.0\.1/)
 })
 
-test('the app\'s own client is used in whatever state it comes, and stays open', async (t) => {
-  for (const [name, options] of Object.entries({ connecting: {}, lazy: { lazyConnect: true }, 'numbers as text': { stringNumbers: true }, 'pipelining by itself': { enableAutoPipelining: true }, 'a prefix of its own': { keyPrefix: 'app:' } })) {
-    const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, ...options })
-    t.teardown(() => { client.disconnect() })
+test("the app's own client is used in whatever state it comes, and stays open", async (t) => {
+  for (
+    const [name, options] of Object.entries({
+      connecting: {},
+      lazy: { lazyConnect: true },
+      'numbers as text': { stringNumbers: true },
+      'pipelining by itself': { enableAutoPipelining: true },
+      'a prefix of its own': { keyPrefix: 'app:' },
+    })
+  ) {
+    const client = new Redis(redisUrl(), {
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      ...options,
+    })
+    t.teardown(() => {
+      client.disconnect()
+    })
     const app = Fastify()
     await app.register(rateLimit, shared({ redis: client, policies: { global: { limit: 1, window: '1h', by: 'ip' } } }))
     t.same(await statuses(app, 2, { url: '/' }), [404, 429], name)
@@ -180,7 +230,8 @@ test('closing the server closes the connection that the plugin opened', async (t
   const app = Fastify()
   await app.register(rateLimit, { redis: server.url, keySecret })
   await app.ready()
-  const connections = async (): Promise<number> => (await watcher.client('LIST') as string).split('\n').filter((line) => line.includes('bulwark-rate-limit')).length
+  const connections = async (): Promise<number> =>
+    (await watcher.client('LIST') as string).split('\n').filter((line) => line.includes('bulwark-rate-limit')).length
   t.equal(await connections(), 1)
   await app.close()
   for (let tries = 0; tries < 50 && await connections() > 0; tries++) await wait(10)

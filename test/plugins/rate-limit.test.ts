@@ -48,10 +48,24 @@ test('a refusal says how long to wait and by which policy, and is reported', asy
 test('what reaches no handler counts too', async (t) => {
   const requests: Readonly<Record<string, InjectOptions>> = {
     'a 404': { url: '/nowhere' },
-    'a preflight of an unknown path': { method: 'OPTIONS', url: '/nowhere', headers: { origin: 'https://a.example', 'access-control-request-method': 'POST' } },
+    'a preflight of an unknown path': {
+      method: 'OPTIONS',
+      url: '/nowhere',
+      headers: { origin: 'https://a.example', 'access-control-request-method': 'POST' },
+    },
     'a method that the path does not have': { method: 'DELETE', url: '/items' },
-    'a malformed body': { method: 'POST', url: '/items', headers: { 'content-type': 'application/json' }, payload: '{"a":' },
-    'an unknown content type': { method: 'POST', url: '/items', headers: { 'content-type': 'text/x-unknown' }, payload: 'x' },
+    'a malformed body': {
+      method: 'POST',
+      url: '/items',
+      headers: { 'content-type': 'application/json' },
+      payload: '{"a":',
+    },
+    'an unknown content type': {
+      method: 'POST',
+      url: '/items',
+      headers: { 'content-type': 'text/x-unknown' },
+      payload: 'x',
+    },
     'a body that fails validation': { method: 'POST', url: '/items', payload: { a: 'x' } },
     'a refused sign-in': { method: 'POST', url: '/denied', payload: {} },
   }
@@ -62,7 +76,11 @@ test('what reaches no handler counts too', async (t) => {
     const found = await statuses(app, 5, request)
     t.ok(found.slice(0, 3).every((status) => status >= 400 && status < 429), `${name}: ${String(found)}`)
     t.same(found.slice(3), [429, 429], name)
-    t.same(await statuses(app, 1, { method: 'POST', url: '/items', payload: { a: 1 } }), [429], `${name} shares the bucket`)
+    t.same(
+      await statuses(app, 1, { method: 'POST', url: '/items', payload: { a: 1 } }),
+      [429],
+      `${name} shares the bucket`,
+    )
   }
 })
 
@@ -71,11 +89,21 @@ test('limits by address run before authentication, whatever was registered first
     const app = Fastify()
     t.teardown(() => app.close())
     const addAuth = (): void => {
-      addSection(app, defineSection<unknown, null>({
-        key: 'fakeAuth',
-        resolve: () => null,
-        compile: () => [{ hook: 'onRequest', phase: 'authenticate', run: function refuseAll () { return new SecurityError('TOKEN_INVALID') } }],
-      }), null)
+      addSection(
+        app,
+        defineSection<unknown, null>({
+          key: 'fakeAuth',
+          resolve: () => null,
+          compile: () => [{
+            hook: 'onRequest',
+            phase: 'authenticate',
+            run: function refuseAll () {
+              return new SecurityError('TOKEN_INVALID')
+            },
+          }],
+        }),
+        null,
+      )
     }
     if (authFirst) addAuth()
     await app.register(rateLimit, { policies: { global: { limit: 3, window: '1h', by: 'ip' } } })
@@ -139,11 +167,21 @@ test('200 parallel wrong passwords run the handler at most five times', async (t
 test('six spellings of one e-mail address and malformed ones share a bucket each', async (t) => {
   const { app } = await build(t)
   const seen = addLogin(app)
-  for (const email of ['user@example.com', 'User@Example.COM', ' user@example.com ', 'user@example.com\u00a0', '\uff55ser@example.com']) {
+  for (
+    const email of [
+      'user@example.com',
+      'User@Example.COM',
+      ' user@example.com ',
+      'user@example.com\u00a0',
+      '\uff55ser@example.com',
+    ]
+  ) {
     t.equal((await app.inject(login(email))).statusCode, 401)
   }
   t.equal((await app.inject(login('USER@example.com\n'))).statusCode, 429)
-  const malformed = await Promise.all([undefined, null, ['a', 'b'], [], {}, [[]]].map((email) => app.inject(login(email))))
+  const malformed = await Promise.all(
+    [undefined, null, ['a', 'b'], [], {}, [[]]].map((email) => app.inject(login(email))),
+  )
   t.equal(malformed.filter(({ statusCode }) => statusCode === 429).length, 1)
   t.equal(seen.guesses, 10)
 })
@@ -152,7 +190,11 @@ test('success gives back exactly its own reservation', async (t) => {
   const { app } = await build(t)
   addLogin(app)
   const email = 'user@example.com'
-  t.same(await statuses(app, 20, login(email, 'right')), Array.from({ length: 20 }, () => 200), 'signing in never uses the limit up')
+  t.same(
+    await statuses(app, 20, login(email, 'right')),
+    Array.from({ length: 20 }, () => 200),
+    'signing in never uses the limit up',
+  )
   t.same(await statuses(app, 4, login(email)), [401, 401, 401, 401])
   t.same(await statuses(app, 3, login(email, 'right')), [200, 200, 200])
   t.same(await statuses(app, 2, login(email)), [401, 429], 'a success frees no failure')
@@ -160,10 +202,27 @@ test('success gives back exactly its own reservation', async (t) => {
 })
 
 test('a server error stays counted, and so does every declared failure status', async (t) => {
-  const { app } = await build(t, { policies: { guess: { limit: 2, window: '1h', by: 'ip', count: 'failures' } }, failureStatuses: [404, 302] })
+  const { app } = await build(t, {
+    policies: { guess: { limit: 2, window: '1h', by: 'ip', count: 'failures' } },
+    failureStatuses: [404, 302],
+  })
   addLogin(app)
-  app.get('/s/:status', { security: { rateLimit: { only: ['guess'] } } }, async (request, reply) => reply.code(Number((request.params as { status: string }).status)).send('x'))
-  const table: readonly (readonly [number, boolean])[] = [[200, false], [204, false], [301, false], [302, true], [401, false], [404, true], [429, false], [500, true], [503, true]]
+  app.get(
+    '/s/:status',
+    { security: { rateLimit: { only: ['guess'] } } },
+    async (request, reply) => reply.code(Number((request.params as { status: string }).status)).send('x'),
+  )
+  const table: readonly (readonly [number, boolean])[] = [
+    [200, false],
+    [204, false],
+    [301, false],
+    [302, true],
+    [401, false],
+    [404, true],
+    [429, false],
+    [500, true],
+    [503, true],
+  ]
   for (const [index, [status, counted]] of table.entries()) {
     const found = await statuses(app, 4, { url: `/s/${status}`, remoteAddress: `203.0.113.${index}` })
     t.same(found, counted ? [status, status, 429, 429] : [status, status, status, status], String(status))
@@ -182,7 +241,13 @@ test('what a later phase refuses gives back what an earlier one reserved, and sh
 test('what the limiter itself refuses is no guess, whatever its status counts as', async (t) => {
   const { app } = await build(t, {
     failureStatuses: [401, 429],
-    policies: { both: [{ limit: 9, window: '1h', by: 'ip', count: 'failures' }, { limit: 1, window: '1h', by: { body: 'email' } }] },
+    policies: {
+      both: [{ limit: 9, window: '1h', by: 'ip', count: 'failures' }, {
+        limit: 1,
+        window: '1h',
+        by: { body: 'email' },
+      }],
+    },
   })
   addLogin(app, ['both'])
   const shown: unknown[] = []
@@ -191,9 +256,15 @@ test('what the limiter itself refuses is no guess, whatever its status counts as
 })
 
 test('parallel answers settle once each', async (t) => {
-  const { app } = await build(t, { policies: { guess: { limit: 6, window: '1h', by: 'ip', count: 'failures', algorithm: 'sliding' } } })
+  const { app } = await build(t, {
+    policies: { guess: { limit: 6, window: '1h', by: 'ip', count: 'failures', algorithm: 'sliding' } },
+  })
   addLogin(app, ['guess'])
-  await Promise.all(['wrong', 'right', 'wrong', 'right', 'wrong', 'right'].map((password) => app.inject(login('a@example.com', password))))
+  await Promise.all(
+    ['wrong', 'right', 'wrong', 'right', 'wrong', 'right'].map((password) =>
+      app.inject(login('a@example.com', password))
+    ),
+  )
   t.equal((await app.inject(login('a@example.com', 'right'))).headers['ratelimit'], '"guess";r=3;t=3600')
 })
 
@@ -209,7 +280,10 @@ test('many addresses against one account are reported, and the account stays ope
   const seen = addLogin(app)
   for (let count = 0; count < 102; count++) await app.inject(login('victim@example.com', 'wrong', `198.51.${count}.1`))
   t.equal(seen.guesses, 102)
-  t.same(events, Array.from({ length: 2 }, () => ({ name: 'excess_rate_limit_exceeded', policies: ['login:3 (shadow)'] })))
+  t.same(
+    events,
+    Array.from({ length: 2 }, () => ({ name: 'excess_rate_limit_exceeded', policies: ['login:3 (shadow)'] })),
+  )
 })
 
 test('no count of a limit that is keyed by an account is ever shown', async (t) => {
@@ -234,7 +308,10 @@ test('a caller who hangs up before the answer has made a guess', async (t) => {
   })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
-  const heads = { 'while the handler runs': 'Content-Length: 2\r\n\r\n{}', 'in the middle of the body': 'Content-Length: 9\r\n\r\n{}' }
+  const heads = {
+    'while the handler runs': 'Content-Length: 2\r\n\r\n{}',
+    'in the middle of the body': 'Content-Length: 9\r\n\r\n{}',
+  }
   for (const [name, head] of Object.entries(heads)) {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
@@ -275,7 +352,10 @@ test('a hijacked reply settles when it has been sent', async (t) => {
     reply.raw.statusCode = request.headers['x-fail'] === undefined ? 200 : 401
     reply.raw.end('raw')
   })
-  const found = [...await statuses(app, 3, { url: '/raw' }), ...await statuses(app, 2, { url: '/raw', headers: { 'x-fail': '1' } })]
+  const found = [
+    ...await statuses(app, 3, { url: '/raw' }),
+    ...await statuses(app, 2, { url: '/raw', headers: { 'x-fail': '1' } }),
+  ]
   t.same(found, [200, 200, 200, 401, 429])
 })
 
@@ -306,8 +386,19 @@ test('limits by user run after authentication, and an anonymous caller counts by
 })
 
 test('an IPv6 caller cannot leave its /64, and addresses of trusted proxies are believed', async (t) => {
-  const { app } = await build(t, { policies: { global: { limit: 2, window: '1h', by: 'ip' } } }, { trustProxy: ['127.0.0.1'] })
+  const { app } = await build(t, { policies: { global: { limit: 2, window: '1h', by: 'ip' } } }, {
+    trustProxy: ['127.0.0.1'],
+  })
   app.get('/', async () => 'ok')
-  const from = (address: string): Promise<number[]> => statuses(app, 1, { url: '/', remoteAddress: '127.0.0.1', headers: { 'x-forwarded-for': address } })
-  t.same([await from('2001:db8::1'), await from('2001:DB8:0:0:ffff::2'), await from('2001:db8::3'), await from('2001:db8:0:1::1')].flat(), [200, 200, 429, 200])
+  const from = (address: string): Promise<number[]> =>
+    statuses(app, 1, { url: '/', remoteAddress: '127.0.0.1', headers: { 'x-forwarded-for': address } })
+  t.same(
+    [
+      await from('2001:db8::1'),
+      await from('2001:DB8:0:0:ffff::2'),
+      await from('2001:db8::3'),
+      await from('2001:db8:0:1::1'),
+    ].flat(),
+    [200, 200, 429, 200],
+  )
 })

@@ -17,9 +17,13 @@ const NAME = 'www.example.com'
 const OUTSIDE = '127.0.0.2'
 const START_MS = 5_000
 
-const nginx = ['nginx', '/usr/sbin/nginx'].find((command) => spawnSync(command, ['-v'], { stdio: 'ignore' }).status === 0)
+const nginx = ['nginx', '/usr/sbin/nginx'].find((command) =>
+  spawnSync(command, ['-v'], { stdio: 'ignore' }).status === 0
+)
 // Nothing may be skipped in CI: there the first test fails and says what is missing.
-const skip = nginx === undefined && process.env['CI'] === undefined ? 'needs nginx (Debian: apt-get install nginx-light; macOS: brew install nginx)' : false
+const skip = nginx === undefined && process.env['CI'] === undefined
+  ? 'needs nginx (Debian: apt-get install nginx-light; macOS: brew install nginx)'
+  : false
 
 const folder = mkdtempSync(join(tmpdir(), 'bulwark-nginx-'))
 let certificate: Certificate
@@ -42,7 +46,9 @@ async function freePorts (count: number): Promise<number[]> {
   })
 }
 
-/** As a service would write it: TLS ends here. X-Forwarded-Host is not named, so nginx passes on what the client wrote. */
+/**
+ * As a service would write it: TLS ends here. X-Forwarded-Host is not named, so nginx passes on what the client wrote.
+ */
 function configuration (plain: number, secure: number, upstream: number, namelessUpstream: number): string {
   const locations = [['/', upstream], ['/nameless', namelessUpstream]].map(([path, port]) => `
     location ${path} {
@@ -54,7 +60,9 @@ function configuration (plain: number, secure: number, upstream: number, nameles
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Request-Id $request_id;
     }`).join('')
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${join(folder, name)};`).join(' ')
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) =>
+    `${name}_temp_path ${join(folder, name)};`
+  ).join(' ')
   return `
 daemon off;
 worker_processes 1;
@@ -85,8 +93,13 @@ async function accepts (port: number): Promise<boolean> {
 
 async function startProxy (command: string): Promise<void> {
   const file = join(folder, 'nginx.conf')
-  writeFileSync(file, configuration(ports.plain, ports.secure, ports.app, (nameless.server.address() as AddressInfo).port))
-  proxy = spawn(command, ['-p', folder, '-e', join(folder, 'error.log'), '-c', file], { stdio: ['ignore', 'ignore', 'inherit'] })
+  writeFileSync(
+    file,
+    configuration(ports.plain, ports.secure, ports.app, (nameless.server.address() as AddressInfo).port),
+  )
+  proxy = spawn(command, ['-p', folder, '-e', join(folder, 'error.log'), '-c', file], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   const until = Date.now() + START_MS
   while (!await accepts(ports.secure)) {
     if (Date.now() > until || proxy.exitCode !== null) throw new Error('nginx did not start')
@@ -103,7 +116,16 @@ before(async () => {
     auth: false,
   })
   app = await createServer(security, { logger: false })
-  app.get('/', async ({ ip, protocol, id, host, headers }) => ({ ip, protocol, id, host, forwardedHost: headers['x-forwarded-host'] ?? null }))
+  app.get(
+    '/',
+    async ({ ip, protocol, id, host, headers }) => ({
+      ip,
+      protocol,
+      id,
+      host,
+      forwardedHost: headers['x-forwarded-host'] ?? null,
+    }),
+  )
   app.post('/', async () => 1)
   app.get('/api', { security: { headers: { profile: 'api' } } }, async () => 1)
   nameless = await createServer(defineSecurity({ transport: { proxies: ['127.0.0.1'] } }), { logger: false })
@@ -127,12 +149,30 @@ root.teardown(async () => {
 
 interface Answer { readonly status: number, readonly headers: IncomingHttpHeaders, readonly body: string }
 
-interface Call { readonly path?: string, readonly method?: string, readonly headers?: Readonly<Record<string, string>>, readonly from?: string }
+interface Call {
+  readonly path?: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly from?: string
+}
 
 /** `through` names the port: the proxy's plain or TLS one, or the app's own. */
-async function call (through: 'plain' | 'secure' | 'app', { path = '/', method = 'GET', headers = {}, from = OUTSIDE }: Call = {}): Promise<Answer> {
-  const options = { host: '127.0.0.1', port: ports[through], path, method, localAddress: from, agent: false, headers: { host: NAME, ...headers } }
-  const request = through === 'secure' ? httpsRequest({ ...options, servername: NAME, ca: certificate.cert }) : httpRequest(options)
+async function call (
+  through: 'plain' | 'secure' | 'app',
+  { path = '/', method = 'GET', headers = {}, from = OUTSIDE }: Call = {},
+): Promise<Answer> {
+  const options = {
+    host: '127.0.0.1',
+    port: ports[through],
+    path,
+    method,
+    localAddress: from,
+    agent: false,
+    headers: { host: NAME, ...headers },
+  }
+  const request = through === 'secure'
+    ? httpsRequest({ ...options, servername: NAME, ca: certificate.cert })
+    : httpRequest(options)
   return new Promise((resolve, reject) => {
     request.once('error', reject).once('response', (response) => {
       let body = ''
@@ -157,30 +197,60 @@ promise('through the proxy a request is https, and its address is the client\'s'
   const seen = JSON.parse(answer.body) as Record<string, unknown>
   t.match(seen, { ip: OUTSIDE, protocol: 'https' })
   t.match(seen['id'], /^[0-9a-f]{32}$/)
-  assertHeaders(t, answer.headers, { 'strict-transport-security': 'max-age=63072000; includeSubDomains', 'x-request-id': String(seen['id']), 'x-powered-by': null })
-  t.equal((JSON.parse((await call('secure', { from: '127.0.0.3' })).body) as Record<string, unknown>)['ip'], '127.0.0.3')
+  assertHeaders(t, answer.headers, {
+    'strict-transport-security': 'max-age=63072000; includeSubDomains',
+    'x-request-id': String(seen['id']),
+    'x-powered-by': null,
+  })
+  t.equal(
+    (JSON.parse((await call('secure', { from: '127.0.0.3' })).body) as Record<string, unknown>)['ip'],
+    '127.0.0.3',
+  )
 })
 
 promise('what a client says of itself through the proxy is not believed', async (t) => {
-  const lies = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example', forwarded: 'for=203.0.113.9;proto=https', 'x-request-id': 'chosen-by-client' }
+  const lies = {
+    'x-forwarded-for': '203.0.113.9',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-host': 'evil.example',
+    forwarded: 'for=203.0.113.9;proto=https',
+    'x-request-id': 'chosen-by-client',
+  }
   const secure = await call('secure', { headers: lies })
   t.match(JSON.parse(secure.body), { ip: OUTSIDE, protocol: 'https' })
   t.not(secure.headers['x-request-id'], 'chosen-by-client')
   t.equal((await call('plain', { headers: lies })).status, 308)
-  t.equal((await call('secure', { headers: { ...lies, 'x-forwarded-for': '127.0.0.1, 127.0.0.1' } })).body.includes(`"ip":"${OUTSIDE}"`), true)
+  t.equal(
+    (await call('secure', { headers: { ...lies, 'x-forwarded-for': '127.0.0.1, 127.0.0.1' } })).body.includes(
+      `"ip":"${OUTSIDE}"`,
+    ),
+    true,
+  )
 })
 
-promise('an X-Forwarded-Host that nginx passes on is not believed, by the host list, the app or the CSRF check', async (t) => {
-  for (const lie of ['evil.example', `evil.example, ${NAME}`, `${NAME}, evil.example`, '']) {
-    const answer = await call('secure', { headers: { 'x-forwarded-host': lie } })
-    t.equal(answer.status, 200, lie)
-    t.match(JSON.parse(answer.body), { host: NAME, forwardedHost: null })
-  }
-  t.equal((await call('secure', { headers: { host: 'evil.example', 'x-forwarded-host': NAME } })).status, 421, 'nor does it get a foreign host served')
-  const post = async (origin: string): Promise<number> => (await call('secure', { path: '/nameless', method: 'POST', headers: { cookie: 'a=b', origin, 'x-forwarded-host': 'evil.example' } })).status
-  t.equal(await post('https://evil.example'), 403)
-  t.equal(await post(`https://${NAME}`), 200)
-})
+promise(
+  'an X-Forwarded-Host that nginx passes on is not believed, by the host list, the app or the CSRF check',
+  async (t) => {
+    for (const lie of ['evil.example', `evil.example, ${NAME}`, `${NAME}, evil.example`, '']) {
+      const answer = await call('secure', { headers: { 'x-forwarded-host': lie } })
+      t.equal(answer.status, 200, lie)
+      t.match(JSON.parse(answer.body), { host: NAME, forwardedHost: null })
+    }
+    t.equal(
+      (await call('secure', { headers: { host: 'evil.example', 'x-forwarded-host': NAME } })).status,
+      421,
+      'nor does it get a foreign host served',
+    )
+    const post = async (origin: string): Promise<number> =>
+      (await call('secure', {
+        path: '/nameless',
+        method: 'POST',
+        headers: { cookie: 'a=b', origin, 'x-forwarded-host': 'evil.example' },
+      })).status
+    t.equal(await post('https://evil.example'), 403)
+    t.equal(await post(`https://${NAME}`), 200)
+  },
+)
 
 promise('plain HTTP through the proxy is sent to the public origin, for documents and safe methods only', async (t) => {
   const page = await call('plain', { path: '/page?a=b' })
@@ -196,7 +266,8 @@ promise('plain HTTP through the proxy is sent to the public origin, for document
 })
 
 promise('a host that is not listed is refused through the proxy too', async (t) => {
-  for (const through of ['plain', 'secure'] as const) t.equal((await call(through, { headers: { host: 'evil.example' } })).status, 421, through)
+  for (const through of ['plain', 'secure'] as const)
+    {t.equal((await call(through, { headers: { host: 'evil.example' } })).status, 421, through)}
 })
 
 promise('a client that reaches the app past the proxy cannot say who it is, and is noticed', async (t) => {

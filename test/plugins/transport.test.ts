@@ -16,7 +16,10 @@ import { setEnv } from '../helpers/env.js'
 import { exchange, parseResponse, rawResponse } from '../helpers/raw-http.js'
 
 async function build (t: Test, options: TransportOptions = {}): Promise<FastifyInstance> {
-  const app = Fastify({ ...buildServerOptions({ transport: resolveTransport(options, false, []), headers: null, typeBase: null }), logger: false })
+  const app = Fastify({
+    ...buildServerOptions({ transport: resolveTransport(options, false, []), headers: null, typeBase: null }),
+    logger: false,
+  })
   t.teardown(() => app.close())
   await app.register(errors)
   await app.register(transport, options)
@@ -41,20 +44,36 @@ test('every answer carries the request id, errors and 404s included', async (t) 
 
 test('a request id from outside is taken from a declared proxy only, and only in the strict pattern', async (t) => {
   const app = await build(t, { proxies: ['127.0.0.1'] })
-  const idFor = async (id: string, remoteAddress: string): Promise<unknown> => (await app.inject({ url: '/', remoteAddress, headers: { 'x-request-id': id } })).headers['x-request-id']
+  const idFor = async (id: string, remoteAddress: string): Promise<unknown> =>
+    (await app.inject({ url: '/', remoteAddress, headers: { 'x-request-id': id } })).headers['x-request-id']
   t.equal(await idFor('abcdef-123', '127.0.0.1'), 'abcdef-123')
   t.equal(await idFor('abcdef-123', '::ffff:127.0.0.1'), 'abcdef-123')
   t.match(await idFor('abcdef-123', '127.0.0.2'), ID)
-  for (const id of ['short', '', 'a'.repeat(65), 'white space id', 'line\\nbreak', '<script>alert(1)</script>', '../../../../x', 'ümlaut-12345']) {
+  for (
+    const id of [
+      'short',
+      '',
+      'a'.repeat(65),
+      'white space id',
+      'line\\nbreak',
+      '<script>alert(1)</script>',
+      '../../../../x',
+      'ümlaut-12345',
+    ]
+  ) {
     t.match(await idFor(id, '127.0.0.1'), ID, id)
   }
   const undeclared = await build(t)
-  t.match((await undeclared.inject({ url: '/', headers: { 'x-request-id': 'abcdef-123' } })).headers['x-request-id'], ID)
+  t.match(
+    (await undeclared.inject({ url: '/', headers: { 'x-request-id': 'abcdef-123' } })).headers['x-request-id'],
+    ID,
+  )
 })
 
 test('only declared proxies may say who the client is', async (t) => {
   const spoof = { 'x-forwarded-for': '203.0.113.9' }
-  const ipFor = async (app: FastifyInstance, remoteAddress: string, forwarded = spoof): Promise<string> => (await app.inject({ url: '/', remoteAddress, headers: forwarded })).json<{ ip: string }>().ip
+  const ipFor = async (app: FastifyInstance, remoteAddress: string, forwarded = spoof): Promise<string> =>
+    (await app.inject({ url: '/', remoteAddress, headers: forwarded })).json<{ ip: string }>().ip
   t.equal(await ipFor(await build(t), '127.0.0.1'), '127.0.0.1')
   t.equal(await ipFor(await build(t, { proxies: 'none' }), '127.0.0.1'), '127.0.0.1')
   const behind = await build(t, { proxies: ['127.0.0.1', '10.0.0.0/8'] })
@@ -66,20 +85,26 @@ test('only declared proxies may say who the client is', async (t) => {
 test('only listed hosts are served', async (t) => {
   const app = await build(t, { hosts: ['api.example.com', '127.0.0.1', '[::1]'] })
   app.get('/healthz', { security: { transport: { hosts: 'any' } } }, async () => 1)
-  const status = async (host: string, url = '/'): Promise<number> => (await app.inject({ url, headers: { host } })).statusCode
-  for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000']) t.equal(await status(host), 200, host)
+  const status = async (host: string, url = '/'): Promise<number> =>
+    (await app.inject({ url, headers: { host } })).statusCode
+  for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000'])
+    {t.equal(await status(host), 200, host)}
   for (const host of ['evil.example', 'api.example.com.evil.example', 'xapi.example.com', '127.0.0.2', '[::2]']) {
     t.equal(await status(host), 421, host)
     t.equal(await status(host, '/nope'), 421, `${host} 404`)
   }
   t.equal(await status('10.1.2.3', '/healthz'), 200)
-  t.match((await app.inject({ url: '/', headers: { host: 'evil.example' } })).json(), { code: 'HOST_NOT_ALLOWED', status: 421 })
+  t.match((await app.inject({ url: '/', headers: { host: 'evil.example' } })).json(), {
+    code: 'HOST_NOT_ALLOWED',
+    status: 421,
+  })
 })
 
 test('required HTTPS refuses plain requests, and believes a proxy only when it is declared', async (t) => {
   const app = await build(t, { https: 'require', proxies: ['127.0.0.1'] })
   app.get('/healthz', { security: { transport: { https: 'off' } } }, async () => 1)
-  const status = async (headers: Record<string, string>, remoteAddress = '127.0.0.1', url = '/'): Promise<number> => (await app.inject({ url, headers, remoteAddress })).statusCode
+  const status = async (headers: Record<string, string>, remoteAddress = '127.0.0.1', url = '/'): Promise<number> =>
+    (await app.inject({ url, headers, remoteAddress })).statusCode
   t.equal(await status({}), 403)
   t.equal(await status({ 'x-forwarded-proto': 'https' }), 200)
   t.equal(await status({ 'x-forwarded-proto': 'https' }, '127.0.0.2'), 403)
@@ -96,7 +121,9 @@ test('a redirect goes to the configured origin, for safe requests of documents o
   const page = await app.inject({ url: '/page?a=b', headers: { host: 'evil.example' } })
   t.equal(page.statusCode, 308)
   assertHeaders(t, page.headers, { location: 'https://www.example.com/page?a=b' })
-  assertHeaders(t, (await app.inject({ url: '//evil.example/x', headers: {} })).headers, { location: 'https://www.example.com//evil.example/x' })
+  assertHeaders(t, (await app.inject({ url: '//evil.example/x', headers: {} })).headers, {
+    location: 'https://www.example.com//evil.example/x',
+  })
   t.equal((await app.inject({ method: 'POST', url: '/page' })).statusCode, 403)
   t.equal((await app.inject('/api')).statusCode, 403)
 })
@@ -123,7 +150,12 @@ test('while closing, a request on an open connection is refused in the usual for
   t.match(first, /^HTTP\/1\.1 200 [^]*done$/)
   const refused = parseResponse(second)
   t.equal(refused.status, 503)
-  assertHeaders(t, refused.headers, { 'x-request-id': ID, 'retry-after': '1', connection: 'close', 'content-type': 'application/problem+json; charset=utf-8' })
+  assertHeaders(t, refused.headers, {
+    'x-request-id': ID,
+    'retry-after': '1',
+    connection: 'close',
+    'content-type': 'application/problem+json; charset=utf-8',
+  })
   t.match(JSON.parse(refused.body), { code: 'SERVICE_UNAVAILABLE' })
 })
 
@@ -162,9 +194,21 @@ test('a request without a host is refused in HTTP/1.1', async (t) => {
 })
 
 test('an instance that was not built for the options is refused', async (t) => {
-  await t.rejects(async () => Fastify().register(transport, { proxies: ['10.0.0.0/8'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', fix: /serverOptions/ }] })
-  const other = Fastify(buildServerOptions({ transport: resolveTransport({ proxies: ['10.0.0.0/8'] }, false, []), headers: null, typeBase: null }))
-  await t.rejects(async () => other.register(transport, { proxies: ['10.0.0.0/16'] }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport.proxies', message: /Differs/ }] })
+  await t.rejects(async () => Fastify().register(transport, { proxies: ['10.0.0.0/8'] }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'transport.proxies', fix: /serverOptions/ }],
+  })
+  const other = Fastify(
+    buildServerOptions({
+      transport: resolveTransport({ proxies: ['10.0.0.0/8'] }, false, []),
+      headers: null,
+      typeBase: null,
+    }),
+  )
+  await t.rejects(async () => other.register(transport, { proxies: ['10.0.0.0/16'] }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'transport.proxies', message: /Differs/ }],
+  })
 })
 
 test('an instance whose trust was widened behind the suite serves nothing', async (t) => {
@@ -184,7 +228,10 @@ test('on a plain instance it works in development and is refused in production',
   app.get('/', async () => 1)
   assertHeaders(t, (await app.inject('/')).headers, { 'x-request-id': ID })
   setEnv(t, { NODE_ENV: 'production' })
-  await t.rejects(async () => Fastify().register(transport, { proxies: 'none' }), { code: 'BULWARK_CONFIG', problems: [{ path: 'transport', fix: /serverOptions/ }] })
+  await t.rejects(async () => Fastify().register(transport, { proxies: 'none' }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'transport', fix: /serverOptions/ }],
+  })
 })
 
 test('wrong options stop the boot and name the option', async (t) => {
@@ -219,15 +266,26 @@ test('wrong options stop the boot and name the option', async (t) => {
     [{ redirect: [] }, 'transport.redirect'],
   ]
   for (const [options, path] of table) {
-    await t.rejects(async () => Fastify().register(transport, options as TransportOptions), { code: 'BULWARK_CONFIG', problems: [{ path }] }, JSON.stringify(options))
+    await t.rejects(async () => Fastify().register(transport, options as TransportOptions), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path }],
+    }, JSON.stringify(options))
   }
   const app = await build(t)
   app.get('/x', { security: { transport: { hosts: ['a'] } as never } }, async () => 1)
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET /x security.transport.hosts' }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'GET /x security.transport.hosts' }],
+  })
 })
 
 test('proxy headers from an undeclared address raise one event in a minute and change nothing', async (t) => {
-  const lie = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'evil.example', forwarded: 'for=203.0.113.9' }
+  const lie = {
+    'x-forwarded-for': '203.0.113.9',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-host': 'evil.example',
+    forwarded: 'for=203.0.113.9',
+  }
   for (const proxies of [undefined, 'none' as const, ['10.0.0.0/8']]) {
     const app = await build(t, { ...(proxies !== undefined && { proxies }), hosts: ['localhost'] })
     await app.register(events)
@@ -238,21 +296,38 @@ test('proxy headers from an undeclared address raise one event in a minute and c
     for (const url of ['/', '/nope', '/']) await app.inject({ url, headers: lie, remoteAddress: '192.0.2.1' })
     t.match(seen, [{ name: 'proxy_headers_untrusted', header: 'x-forwarded-for', ip: '192.0.2.1', route: '/' }])
     t.equal(seen.length, 1)
-    t.equal((await app.inject({ url: '/', headers: lie, remoteAddress: '192.0.2.1' })).json<{ ip: string }>().ip, '192.0.2.1')
+    t.equal(
+      (await app.inject({ url: '/', headers: lie, remoteAddress: '192.0.2.1' })).json<{ ip: string }>().ip,
+      '192.0.2.1',
+    )
   }
 })
 
 test('a declared proxy raises no event, also where the host is refused', async (t) => {
   const app = await build(t, { proxies: ['127.0.0.1'] })
   await app.register(events)
-  app.security.events.on('*', ({ name }) => { t.fail(name) })
-  t.equal((await app.inject({ url: '/', headers: { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=x' } })).statusCode, 200)
+  app.security.events.on('*', ({ name }) => {
+    t.fail(name)
+  })
+  t.equal(
+    (await app.inject({ url: '/', headers: { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=x' } })).statusCode,
+    200,
+  )
 })
 
 test('a method outside the list is refused before anything else, with Allow', async (t) => {
   const app = await build(t, { methods: ['GET', 'POST'], hosts: ['localhost'] })
-  app.all('/all', async () => { t.equal(1, 1); return 'served' })
-  const call = (method: string, url: string, host = 'localhost'): Promise<{ statusCode: number, headers: Record<string, string | number | string[] | undefined>, json: () => unknown }> => app.inject({ method: method as 'GET', url, headers: { host } })
+  app.all('/all', async () => {
+    t.equal(1, 1)
+    return 'served'
+  })
+  const call = (
+    method: string,
+    url: string,
+    host = 'localhost',
+  ): Promise<
+    { statusCode: number, headers: Record<string, string | number | string[] | undefined>, json: () => unknown }
+  > => app.inject({ method: method as 'GET', url, headers: { host } })
   for (const method of ['TRACE', 'PUT', 'DELETE', 'PROPFIND', 'OPTIONS', 'QUERY']) {
     for (const url of ['/', '/all', '/nope']) {
       const res = await call(method, url, 'evil.example')
@@ -301,14 +376,25 @@ test('a method that a known path lacks gets 405 with the methods it has, an unkn
   for (const [method, url, headers, status, allow] of table) {
     const res = await app.inject({ method: method as 'GET', url, headers })
     t.equal(res.statusCode, status, `${method} ${url}`)
-    t.same(new Set((res.headers['allow'] ?? '').split(', ')), new Set((allow ?? '').split(', ')), `${method} ${url} Allow`)
+    t.same(
+      new Set((res.headers['allow'] ?? '').split(', ')),
+      new Set((allow ?? '').split(', ')),
+      `${method} ${url} Allow`,
+    )
     assertHeaders(t, res.headers, { 'x-request-id': url.includes('%') ? /./ : ID })
   }
 })
 
 test('the 405 respects the router options, wherever they are written', async (t) => {
-  for (const further of [{ caseSensitive: false, ignoreTrailingSlash: true }, { routerOptions: { caseSensitive: false, ignoreTrailingSlash: true } }]) {
-    const app = Fastify({ ...buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null }), ...further })
+  for (
+    const further of [{ caseSensitive: false, ignoreTrailingSlash: true }, {
+      routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
+    }]
+  ) {
+    const app = Fastify({
+      ...buildServerOptions({ transport: resolveTransport({}, false, []), headers: null, typeBase: null }),
+      ...further,
+    })
     t.teardown(() => app.close())
     await app.register(errors)
     await app.register(transport)
@@ -330,7 +416,10 @@ test('an app that answers unknown paths itself keeps its answer', async (t) => {
 })
 
 test('a 405 of a known path counts against the limits of the address', async (t) => {
-  const app = await createServer(defineSecurity({ rateLimit: { policies: { global: { limit: 2, window: '1m', by: 'ip' } } } }), { logger: false })
+  const app = await createServer(
+    defineSecurity({ rateLimit: { policies: { global: { limit: 2, window: '1m', by: 'ip' } } } }),
+    { logger: false },
+  )
   t.teardown(() => app.close())
   app.get('/x', async () => 1)
   const statuses: number[] = []
@@ -341,7 +430,8 @@ test('a 405 of a known path counts against the limits of the address', async (t)
 test('TRACE is refused by default, also on a route that takes all methods; CONNECT gets no tunnel', async (t) => {
   const app = await build(t)
   app.all('/all', async () => 'served')
-  for (const url of ['/', '/all', '/nope']) t.equal((await app.inject({ method: 'TRACE' as 'GET', url })).statusCode, 405, url)
+  for (const url of ['/', '/all', '/nope'])
+    {t.equal((await app.inject({ method: 'TRACE' as 'GET', url })).statusCode, 405, url)}
   t.equal((await app.inject({ method: 'PUT', url: '/all' })).statusCode, 200)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -352,7 +442,10 @@ test('a route that could never be served stops the boot', async (t) => {
   const app = await build(t, { methods: ['GET'] })
   app.post('/x', async () => 1)
   app.route({ method: ['GET', 'PUT'], url: '/both', handler: async () => 1 })
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'POST /x method', fix: /transport\.methods/ }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'POST /x method', fix: /transport\.methods/ }],
+  })
   const tracing = await build(t)
   tracing.route({ method: 'TRACE', url: '/x', handler: async () => 1 })
   await t.rejects(async () => tracing.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'TRACE /x method' }] })
@@ -368,7 +461,16 @@ test('safeRedirect goes to paths and listed origins and refuses the rest', async
     t.equal(res.statusCode, 302, next)
     assertHeaders(t, res.headers, { location: next })
   }
-  for (const next of ['//evil.example', '/\\evil.example', '/.//evil.example', 'https://evil.example', 'javascript:alert(1)', '/x\r\nset-cookie: a=b']) {
+  for (
+    const next of [
+      '//evil.example',
+      '/\\evil.example',
+      '/.//evil.example',
+      'https://evil.example',
+      'javascript:alert(1)',
+      '/x\r\nset-cookie: a=b',
+    ]
+  ) {
     const res = await leave(next)
     t.equal(res.statusCode, 400, next)
     assertHeaders(t, res.headers, { location: null, 'x-request-id': ID })

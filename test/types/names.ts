@@ -1,6 +1,8 @@
 // Compiled by the build and never run: every line below an expected error fails the build when the compiler accepts it.
-import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyPluginOptions, type RawServerDefault } from 'fastify'
-import { bulwark, createServer, defineSecurity, publicRoute, serverOptions, Type, type SecurityTypeProvider, type ShapeOfDefinition } from '../../index.js'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyPluginOptions,
+  type RawServerDefault } from 'fastify'
+import { bulwark, createServer, defineSecurity, publicRoute, serverOptions, Type, type SecurityTypeProvider,
+  type ShapeOfDefinition } from '../../index.js'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 const assertType = <T extends true>(): T => true as T
@@ -48,8 +50,16 @@ export async function namesOnAnInstance (): Promise<void> {
   void app.config.NOPE
 
   app.post('/x', {
-    security: { auth: { roles: ['admin'], fresh: '5m' }, rateLimit: ['search', 'login'], headers: { xFrameOptions: false }, cors: { origins: '*' } },
-    schema: { body: Type.Object({ count: Type.Integer() }), querystring: Type.Object({ page: Type.Optional(Type.Integer()) }) },
+    security: {
+      auth: { roles: ['admin'], fresh: '5m' },
+      rateLimit: ['search', 'login'],
+      headers: { xFrameOptions: false },
+      cors: { origins: '*' },
+    },
+    schema: {
+      body: Type.Object({ count: Type.Integer() }),
+      querystring: Type.Object({ page: Type.Optional(Type.Integer()) }),
+    },
   }, async (request) => {
     assertType<Equal<typeof request.body, { count: number }>>()
     assertType<Equal<typeof request.query.page, number | undefined>>()
@@ -79,7 +89,11 @@ export async function namesOnAnInstance (): Promise<void> {
 export async function namesInNestedScopes (): Promise<void> {
   const app = await createServer(security)
   await app.secureScope({ prefix: '/admin', auth: { roles: ['admin'] } }, async (scope) => {
-    scope.get('/', { schema: { querystring: Type.Object({ q: Type.Number() }) } }, async (request) => request.query.q + scope.config.PORT)
+    scope.get(
+      '/',
+      { schema: { querystring: Type.Object({ q: Type.Number() }) } },
+      async (request) => request.query.q + scope.config.PORT,
+    )
     // @ts-expect-error a role that does not exist, one level down
     scope.get('/a', { security: { auth: { roles: ['root'] } } }, async () => 1)
     await scope.secureScope({ prefix: '/deep' }, async (deep) => {
@@ -105,11 +119,15 @@ export async function namesOnAnOwnInstance (): Promise<void> {
 }
 
 /** A plugin in another file names the provider once; a plain plugin is still accepted. */
-export const routes: FastifyPluginAsync<FastifyPluginOptions, RawServerDefault, SecurityTypeProvider<ShapeOfDefinition<typeof security>>> = async (scope) => {
-  scope.get('/p', { security: { rateLimit: ['search'] } }, async () => scope.config.PORT)
-}
+export const routes: FastifyPluginAsync<FastifyPluginOptions, RawServerDefault,
+  SecurityTypeProvider<ShapeOfDefinition<typeof security>>> = async (scope) => {
+    scope.get('/p', { security: { rateLimit: ['search'] } }, async () => scope.config.PORT)
+  }
 
-export async function acceptsPlugins (plain: FastifyPluginAsync, takes: (instance: FastifyInstance) => void): Promise<void> {
+export async function acceptsPlugins (
+  plain: FastifyPluginAsync,
+  takes: (instance: FastifyInstance) => void,
+): Promise<void> {
   const app = await createServer(security)
   await app.register(routes)
   await app.register(plain)

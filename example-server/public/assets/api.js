@@ -3,8 +3,13 @@ import { createSessionClient } from './session.js'
 
 /** What the server, or the lack of one, said instead of an answer. */
 export class Refusal extends Error {
-  /** @param {{ code?: string, detail?: string, errors?: { path: string, message: string }[], retryAfter?: number }} problem */
-  constructor ({ code = 'UNKNOWN', detail = 'The server gave no answer that this page understands.', errors = [], retryAfter }) {
+  /**
+   * @param {{ code?: string, detail?: string, errors?: { path: string, message: string }[], retryAfter?: number }}
+   * problem
+   */
+  constructor (
+    { code = 'UNKNOWN', detail = 'The server gave no answer that this page understands.', errors = [], retryAfter },
+  ) {
     super(detail)
     this.name = 'Refusal'
     this.code = code

@@ -15,7 +15,9 @@ function say (text) {
 function showError (error) {
   const refusal = error instanceof Refusal ? error : new Refusal({ detail: 'This page has failed. Reload it.' })
   statusLine.textContent = ''
-  errorBox.querySelector('p').textContent = refusal.retryAfter === undefined ? refusal.message : `${refusal.message} (${waitOf(refusal.retryAfter)})`
+  errorBox.querySelector('p').textContent = refusal.retryAfter === undefined
+    ? refusal.message
+    : `${refusal.message} (${waitOf(refusal.retryAfter)})`
   errorBox.querySelector('ul').replaceChildren(...refusal.errors.map(({ path, message }) => {
     const item = document.createElement('li')
     item.textContent = `${path.replace(/^body\./, '')}: ${message}`

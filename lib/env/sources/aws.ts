@@ -5,7 +5,13 @@ import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './source-
 
 const AwsSecretsSchema = Type.Object({
   secretId: Type.String({ minLength: 1, maxLength: 2048, fix: 'Write the name or the ARN of the secret.' }),
-  region: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'Default: AWS_REGION or the profile, as the client finds it.', fix: 'Write a region such as eu-central-1.' })),
+  region: Type.Optional(
+    Type.String({
+      pattern: '^[a-z0-9-]{1,40}$',
+      description: 'Default: AWS_REGION or the profile, as the client finds it.',
+      fix: 'Write a region such as eu-central-1.',
+    }),
+  ),
   endpoint: Type.Optional(Type.String({ minLength: 1, fix: 'Write the URL of a VPC endpoint, or leave it out.' })),
   keys: KeysSchema,
   unsafeHttp: Type.Optional(Type.Boolean({ description: 'Allows an http:// endpoint that is not on this machine.' })),
@@ -19,11 +25,14 @@ interface Client { readonly read: (signal: AbortSignal) => Promise<{ readonly Se
 
 /**
  * One secret of AWS Secrets Manager, a JSON object whose keys are the variables. It is read by the official client, an
- * optional peer, with the credentials that the client finds itself; it needs `secretsmanager:GetSecretValue` and nothing else.
+ * optional peer, with the credentials that the client finds itself; it needs `secretsmanager:GetSecretValue` and
+ * nothing else.
  */
 export function awsSecrets (options: AwsSecretsOptions): SecretSource {
   const { options: checked, problems } = checkSourceOptions(AwsSecretsSchema, options, 'awsSecrets')
-  const wrongEndpoint = checked?.endpoint === undefined ? null : addressProblem(checked.endpoint, 'awsSecrets.endpoint', checked.unsafeHttp ?? false)
+  const wrongEndpoint = checked?.endpoint === undefined
+    ? null
+    : addressProblem(checked.endpoint, 'awsSecrets.endpoint', checked.unsafeHttp ?? false)
   if (wrongEndpoint !== null) problems.push(wrongEndpoint)
   if (checked === null || problems.length > 0) {
     return { name: 'AWS Secrets Manager', load: async () => { throw new SecretSourceError(problems) } }
@@ -41,7 +50,11 @@ export function awsSecrets (options: AwsSecretsOptions): SecretSource {
         const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
         if (value === undefined || value === null) continue
         // The secrets that AWS makes for databases hold their port as a number.
-        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, fix: 'Store it as a string.' })
+        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')
+          {throw new SecretSourceError({
+            message: `The key of ${name} holds something else than text.`,
+            fix: 'Store it as a string.',
+          })}
         values[name] = String(value)
       }
       return values
@@ -64,18 +77,36 @@ async function read (client: Client, signal: AbortSignal): ReturnType<Client['re
   } catch (error) {
     const name = error instanceof Error ? error.name : ''
     // Its message is not shown: AWS and proxies in between write into it whatever they like.
-    throw new SecretSourceError(REASONS[name] ?? { message: `The request failed (${/^[A-Za-z]{1,60}$/.test(name) ? name : 'unknown error'}).`, fix: 'Check the region, the network and the credentials.' })
+    throw new SecretSourceError(
+      REASONS[name] ??
+        {
+          message: `The request failed (${/^[A-Za-z]{1,60}$/.test(name) ? name : 'unknown error'}).`,
+          fix: 'Check the region, the network and the credentials.',
+        },
+    )
   }
 }
 
 const MAY_READ = 'Give the role of this service secretsmanager:GetSecretValue on this secret.'
-const CREDENTIALS: SourceProblem = { message: 'There are no valid credentials.', fix: 'Give the service a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.' }
+const CREDENTIALS: SourceProblem = {
+  message: 'There are no valid credentials.',
+  fix: 'Give the service a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.',
+}
 
 const REASONS: Readonly<Partial<Record<string, SourceProblem>>> = {
-  ResourceNotFoundException: { message: 'There is no such secret in this region.', fix: 'Check `secretId` and `region`.' },
+  ResourceNotFoundException: {
+    message: 'There is no such secret in this region.',
+    fix: 'Check `secretId` and `region`.',
+  },
   AccessDeniedException: { message: 'Access is denied.', fix: MAY_READ },
-  DecryptionFailure: { message: 'The secret cannot be decrypted.', fix: 'Give the role of this service kms:Decrypt on the key of the secret.' },
-  InvalidRequestException: { message: 'The secret is not readable in its state; it may be scheduled for deletion.', fix: 'Restore it, or name another.' },
+  DecryptionFailure: {
+    message: 'The secret cannot be decrypted.',
+    fix: 'Give the role of this service kms:Decrypt on the key of the secret.',
+  },
+  InvalidRequestException: {
+    message: 'The secret is not readable in its state; it may be scheduled for deletion.',
+    fix: 'Restore it, or name another.',
+  },
   CredentialsProviderError: CREDENTIALS,
   UnrecognizedClientException: CREDENTIALS,
   InvalidSignatureException: CREDENTIALS,

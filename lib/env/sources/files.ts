@@ -26,7 +26,11 @@ const ATTEMPTS = 3
 export function fileSecrets (directory: string, options: FileSecretsOptions = {}): SecretSource {
   const checked = checkSourceOptions(FileSecretsSchema, { ...options, directory }, 'fileSecrets')
   for (const [name, key] of Object.entries(checked.options?.keys ?? {})) {
-    if (/[/\\\0]/.test(key) || key.startsWith('..')) checked.problems.push({ message: `fileSecrets.keys.${name}: Not the name of a file.`, fix: 'Write a name without slashes that does not begin with two dots.' })
+    if (/[/\\\0]/.test(key) || key.startsWith('..'))
+      {checked.problems.push({
+        message: `fileSecrets.keys.${name}: Not the name of a file.`,
+        fix: 'Write a name without slashes that does not begin with two dots.',
+      })}
   }
   return {
     name: `files in ${typeof directory === 'string' ? JSON.stringify(directory) : 'a directory'}`,
@@ -37,8 +41,13 @@ export function fileSecrets (directory: string, options: FileSecretsOptions = {}
   }
 }
 
-async function readDirectory (directory: string, names: readonly string[], keys: Readonly<Record<string, string>> | undefined, signal: AbortSignal): Promise<Record<string, string>> {
-  for (let attempt = 1; ; attempt++) {
+async function readDirectory (
+  directory: string,
+  names: readonly string[],
+  keys: Readonly<Record<string, string>> | undefined,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  for (let attempt = 1;; attempt++) {
     const place = await placeOf(directory)
     const values: Record<string, string> = {}
     const problems: SourceProblem[] = []
@@ -62,9 +71,16 @@ async function placeOf (directory: string): Promise<string> {
     // Not a Kubernetes volume: the files are in the directory itself.
   }
   const found = await stat(directory).catch((error: unknown) => {
-    throw new SecretSourceError({ message: `The directory cannot be read (${codeOf(error)}).`, fix: 'Mount it, or correct the path.' })
+    throw new SecretSourceError({
+      message: `The directory cannot be read (${codeOf(error)}).`,
+      fix: 'Mount it, or correct the path.',
+    })
   })
-  if (!found.isDirectory()) throw new SecretSourceError({ message: 'It is not a directory.', fix: 'Name the directory that holds the files; NAME_FILE names a single one.' })
+  if (!found.isDirectory())
+    {throw new SecretSourceError({
+      message: 'It is not a directory.',
+      fix: 'Name the directory that holds the files; NAME_FILE names a single one.',
+    })}
   return directory
 }
 
@@ -81,8 +97,10 @@ async function readSecret (path: string, where: string, problems: SourceProblem[
       if (!(await file.stat()).isFile()) return add('It is not a regular file.', 'Put the value into a file.')
       const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
       let length = 0
-      for (let read = -1; read !== 0 && length < buffer.length; length += read) read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead
-      if (length > MAX_FILE_BYTES) return add(`The file is larger than ${MAX_FILE_BYTES} bytes.`, 'Store the value and nothing else.')
+      for (let read = -1; read !== 0 && length < buffer.length; length += read)
+        {read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead}
+      if (length > MAX_FILE_BYTES)
+        {return add(`The file is larger than ${MAX_FILE_BYTES} bytes.`, 'Store the value and nothing else.')}
       return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length)).replace(/\r?\n$/, '')
     } finally {
       await file.close()
@@ -90,7 +108,8 @@ async function readSecret (path: string, where: string, problems: SourceProblem[
   } catch (error) {
     const code = codeOf(error)
     if (code === 'ENOENT') return null
-    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return add('The file is not UTF-8 text.', 'Store the value as text, for example as base64url.')
+    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA')
+      {return add('The file is not UTF-8 text.', 'Store the value as text, for example as base64url.')}
     return add(`The file cannot be read (${code}).`, 'Correct its permissions.')
   }
 }

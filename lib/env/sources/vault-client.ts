@@ -42,7 +42,11 @@ export function createVaultClient (address: string, namespace: string | null): V
           ...(body !== undefined && { body: JSON.stringify(body) }),
         })
       } catch (error) {
-        throw new SecretSourceError({ message: `Vault cannot be reached (${codeOf(error)}).`, fix: 'Check `address`, the network and the certificate (NODE_EXTRA_CA_CERTS names the file of a private authority).' })
+        throw new SecretSourceError({
+          message: `Vault cannot be reached (${codeOf(error)}).`,
+          fix:
+            'Check `address`, the network and the certificate (NODE_EXTRA_CA_CERTS names the file of a private authority).',
+        })
       }
       if (response.status !== 200) {
         await response.body?.cancel()
@@ -55,15 +59,41 @@ export function createVaultClient (address: string, namespace: string | null): V
 
 /** By https://developer.hashicorp.com/vault/api-docs#http-status-codes and the health endpoint's codes. */
 function refusalOf (status: number, missing: SourceProblem): SecretSourceError {
-  if (status >= 300 && status < 400) return new SecretSourceError({ message: `Vault answered with a redirect (${status}), which is not followed.`, fix: 'Write the address of the active node or of the load balancer.' })
+  if (status >= 300 && status < 400)
+    {return new SecretSourceError({
+      message: `Vault answered with a redirect (${status}), which is not followed.`,
+      fix: 'Write the address of the active node or of the load balancer.',
+    })}
   switch (status) {
-    case 400: return new SecretSourceError({ message: 'Vault did not understand the request (400).', fix: 'Check `mount`, `path`, `namespace` and the role.' })
-    case 403: return new VaultRefusal({ message: 'Permission denied (403).', fix: 'Check that the token is valid in this namespace and that its policy may read this path.' })
-    case 404: return new SecretSourceError(missing)
-    case 429: return new SecretSourceError({ message: 'Vault limits the rate of requests, or this node is a standby (429).', fix: 'Raise the quota, or write the address of the active node.' })
-    case 501: return new SecretSourceError({ message: 'Vault is not initialised (501).', fix: 'Initialise it: vault operator init.' })
-    case 503: return new SecretSourceError({ message: 'Vault is sealed or down for maintenance (503).', fix: 'Unseal it: vault operator unseal.' })
-    default: return new SecretSourceError({ message: `Vault answered with status ${status}.`, fix: 'See Vault\'s own log.' })
+    case 400:
+      return new SecretSourceError({
+        message: 'Vault did not understand the request (400).',
+        fix: 'Check `mount`, `path`, `namespace` and the role.',
+      })
+    case 403:
+      return new VaultRefusal({
+        message: 'Permission denied (403).',
+        fix: 'Check that the token is valid in this namespace and that its policy may read this path.',
+      })
+    case 404:
+      return new SecretSourceError(missing)
+    case 429:
+      return new SecretSourceError({
+        message: 'Vault limits the rate of requests, or this node is a standby (429).',
+        fix: 'Raise the quota, or write the address of the active node.',
+      })
+    case 501:
+      return new SecretSourceError({
+        message: 'Vault is not initialised (501).',
+        fix: 'Initialise it: vault operator init.',
+      })
+    case 503:
+      return new SecretSourceError({
+        message: 'Vault is sealed or down for maintenance (503).',
+        fix: 'Unseal it: vault operator unseal.',
+      })
+    default:
+      return new SecretSourceError({ message: `Vault answered with status ${status}.`, fix: "See Vault's own log." })
   }
 }
 
@@ -77,9 +107,16 @@ async function readBounded (response: Response): Promise<string> {
       chunks.push(chunk)
     }
   } catch (error) {
-    throw new SecretSourceError({ message: `The answer broke off (${codeOf(error)}).`, fix: 'Check the network between here and Vault.' })
+    throw new SecretSourceError({
+      message: `The answer broke off (${codeOf(error)}).`,
+      fix: 'Check the network between here and Vault.',
+    })
   }
-  if (length > MAX_ANSWER_BYTES) throw new SecretSourceError({ message: `The answer is larger than ${MAX_ANSWER_BYTES} bytes.`, fix: 'Check that `address` is Vault\'s.' })
+  if (length > MAX_ANSWER_BYTES)
+    {throw new SecretSourceError({
+      message: `The answer is larger than ${MAX_ANSWER_BYTES} bytes.`,
+      fix: "Check that `address` is Vault's.",
+    })}
   return Buffer.concat(chunks).toString('utf8')
 }
 

@@ -6,9 +6,16 @@ import { VaultRefusal, type VaultClient } from './vault-client.js'
 
 export const KubernetesSchema = Type.Object({
   role: Type.String({ minLength: 1, fix: 'Write the name of the role that the auth method has for this service.' }),
-  mount: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$', description: 'Where the auth method is mounted. Default `kubernetes`.' })),
-  tokenFile: Type.Optional(Type.String({ minLength: 1, description: 'The service account\'s token. Default: where Kubernetes mounts it.' })),
-}, { additionalProperties: false, fix: 'Write { role: \'my-service\' }.' })
+  mount: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$',
+      description: 'Where the auth method is mounted. Default `kubernetes`.',
+    }),
+  ),
+  tokenFile: Type.Optional(
+    Type.String({ minLength: 1, description: "The service account's token. Default: where Kubernetes mounts it." }),
+  ),
+}, { additionalProperties: false, fix: "Write { role: 'my-service' }." })
 
 interface TokenOptions {
   readonly token?: string
@@ -26,9 +33,16 @@ const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/tok
 const USED_SHARE = 0.8
 
 /** A given token, one out of a file that is read each time, or one for the pod's service account. */
-export function createVaultToken ({ token, tokenFile, kubernetes }: TokenOptions, client: VaultClient, now: () => number = () => performance.now()): VaultToken {
+export function createVaultToken (
+  { token, tokenFile, kubernetes }: TokenOptions,
+  client: VaultClient,
+  now: () => number = () => performance.now(),
+): VaultToken {
   if (kubernetes === undefined) {
-    return { use: async (run) => await run(token !== undefined ? checked(token, 'The token') : await readToken(tokenFile ?? '')) }
+    return {
+      use: async (run) =>
+        await run(token !== undefined ? checked(token, 'The token') : await readToken(tokenFile ?? '')),
+    }
   }
   let session: { readonly token: string, readonly until: number } | null = null
   const signIn = async (signal: AbortSignal): Promise<string> => {
@@ -49,7 +63,12 @@ export function createVaultToken ({ token, tokenFile, kubernetes }: TokenOptions
   }
 }
 
-async function logIn ({ role, mount = 'kubernetes', tokenFile = SERVICE_ACCOUNT_TOKEN }: Static<typeof KubernetesSchema>, client: VaultClient, now: () => number, signal: AbortSignal): Promise<{ token: string, until: number }> {
+async function logIn (
+  { role, mount = 'kubernetes', tokenFile = SERVICE_ACCOUNT_TOKEN }: Static<typeof KubernetesSchema>,
+  client: VaultClient,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<{ token: string, until: number }> {
   const jwt = await readToken(tokenFile)
   const body = await client.request({
     method: 'POST',
@@ -61,16 +80,25 @@ async function logIn ({ role, mount = 'kubernetes', tokenFile = SERVICE_ACCOUNT_
   })
   const auth = isPlainObject(body) ? body['auth'] : undefined
   if (!isPlainObject(auth) || typeof auth['client_token'] !== 'string' || typeof auth['lease_duration'] !== 'number') {
-    throw new SecretSourceError({ message: 'The answer to the sign-in holds no token.', fix: 'Check that kubernetes.mount is a Kubernetes auth method.' })
+    throw new SecretSourceError({
+      message: 'The answer to the sign-in holds no token.',
+      fix: 'Check that kubernetes.mount is a Kubernetes auth method.',
+    })
   }
   // 0 is a token without an end.
   const seconds = auth['lease_duration'] === 0 ? Infinity : auth['lease_duration']
-  return { token: checked(auth['client_token'], 'The token of the sign-in'), until: now() + seconds * 1000 * USED_SHARE }
+  return {
+    token: checked(auth['client_token'], 'The token of the sign-in'),
+    until: now() + seconds * 1000 * USED_SHARE,
+  }
 }
 
 async function readToken (path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new SecretSourceError({ message: `The file of the token cannot be read (${codeOf(error)}).`, fix: 'Mount it, or correct its path and permissions.' })
+    throw new SecretSourceError({
+      message: `The file of the token cannot be read (${codeOf(error)}).`,
+      fix: 'Mount it, or correct its path and permissions.',
+    })
   })
   return checked(text.trim(), 'The file of the token')
 }
@@ -78,5 +106,8 @@ async function readToken (path: string): Promise<string> {
 /** In a header anything else would fail with a message that quotes it. */
 function checked (token: string, what: string): string {
   if (/^[\x21-\x7e]{1,16384}$/.test(token)) return token
-  throw new SecretSourceError({ message: `${what} is empty or holds what no token has.`, fix: 'Give the token alone, without spaces and line breaks.' })
+  throw new SecretSourceError({
+    message: `${what} is empty or holds what no token has.`,
+    fix: 'Give the token alone, without spaces and line breaks.',
+  })
 }

@@ -12,10 +12,24 @@ const PATH_FIX = 'Write it without a slash at either end, without `data/` and wi
 const VaultSecretsSchema = Type.Object({
   address: Type.String({ minLength: 1, fix: 'Write https://vault.example.com:8200.' }),
   path: Type.String({ pattern: PATH, maxLength: 1024, fix: PATH_FIX }),
-  mount: Type.Optional(Type.String({ pattern: PATH, maxLength: 1024, fix: PATH_FIX, description: 'Where the KV version 2 engine is mounted. Default `secret`.' })),
-  namespace: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_./-]{1,256}$', fix: 'Write a namespace such as team-a/.' })),
+  mount: Type.Optional(
+    Type.String({
+      pattern: PATH,
+      maxLength: 1024,
+      fix: PATH_FIX,
+      description: 'Where the KV version 2 engine is mounted. Default `secret`.',
+    }),
+  ),
+  namespace: Type.Optional(
+    Type.String({ pattern: '^[A-Za-z0-9_./-]{1,256}$', fix: 'Write a namespace such as team-a/.' }),
+  ),
   token: Type.Optional(Type.String({ minLength: 1, fix: 'Give the token, or tokenFile or kubernetes instead.' })),
-  tokenFile: Type.Optional(Type.String({ minLength: 1, fix: 'Write the path of the file that Vault Agent keeps the token in; it is read again at each load.' })),
+  tokenFile: Type.Optional(
+    Type.String({
+      minLength: 1,
+      fix: 'Write the path of the file that Vault Agent keeps the token in; it is read again at each load.',
+    }),
+  ),
   kubernetes: Type.Optional(KubernetesSchema),
   keys: KeysSchema,
   unsafeHttp: Type.Optional(Type.Boolean({ description: 'Allows an http:// address that is not on this machine.' })),
@@ -47,7 +61,11 @@ export function vaultSecrets (options: VaultSecretsOptions): SecretSource {
         const key = keyOf(checked.keys, name)
         const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
         if (value === undefined || value === null) continue
-        if (typeof value !== 'string') throw new SecretSourceError({ message: `The key of ${name} holds something else than text.`, fix: 'Store it as a string.' })
+        if (typeof value !== 'string')
+          {throw new SecretSourceError({
+            message: `The key of ${name} holds something else than text.`,
+            fix: 'Store it as a string.',
+          })}
         values[name] = value
       }
       return values
@@ -55,15 +73,21 @@ export function vaultSecrets (options: VaultSecretsOptions): SecretSource {
   }
 }
 
-function contradictions ({ address, path, mount = 'secret', token, tokenFile, kubernetes, unsafeHttp = false }: VaultSecretsOptions): SourceProblem[] {
+function contradictions (
+  { address, path, mount = 'secret', token, tokenFile, kubernetes, unsafeHttp = false }: VaultSecretsOptions,
+): SourceProblem[] {
   const problems: SourceProblem[] = []
   const wrongAddress = addressProblem(address, 'vaultSecrets.address', unsafeHttp)
   if (wrongAddress !== null) problems.push(wrongAddress)
   for (const [option, text] of [['path', path], ['mount', mount]] as const) {
-    if (text.split('/').some((segment) => segment === '.' || segment === '..')) problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, fix: PATH_FIX })
+    if (text.split('/').some((segment) => segment === '.' || segment === '..'))
+      {problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, fix: PATH_FIX })}
   }
   if ([token, tokenFile, kubernetes].filter((way) => way !== undefined).length !== 1) {
-    problems.push({ message: 'vaultSecrets: Exactly one of token, tokenFile and kubernetes is needed.', fix: 'Write the one that this service signs in with.' })
+    problems.push({
+      message: 'vaultSecrets: Exactly one of token, tokenFile and kubernetes is needed.',
+      fix: 'Write the one that this service signs in with.',
+    })
   }
   return problems
 }
@@ -75,8 +99,9 @@ function encodePath (path: string): string {
 type Data = Readonly<Record<string, unknown>>
 
 /**
- * Reads the present version. A standby of a cluster may lag behind: an answer that is older than one seen before, by its
- * version and by its time, is not taken for a rotation. (A secret that was made anew begins at version 1, but later.)
+ * Reads the present version. A standby of a cluster may lag behind: an answer that is older than one seen before, by
+ * its version and by its time, is not taken for a rotation. (A secret that was made anew begins at version 1, but
+ * later.)
  */
 function createReader (client: VaultClient, path: string): (token: string, signal: AbortSignal) => Promise<Data> {
   let newest: { readonly version: number, readonly createdAt: number, readonly data: Data } | null = null
@@ -87,7 +112,10 @@ function createReader (client: VaultClient, path: string): (token: string, signa
     const metadata = isPlainObject(outer) ? outer['metadata'] : undefined
     // KV version 1 answers with the keys themselves.
     if (!isPlainObject(data) || !isPlainObject(metadata) || typeof metadata['version'] !== 'number') {
-      throw new SecretSourceError({ message: 'The answer is not one of a KV version 2 engine.', fix: 'Check `mount` and `path`: version 1 engines are not read (vault kv enable-versioning).' })
+      throw new SecretSourceError({
+        message: 'The answer is not one of a KV version 2 engine.',
+        fix: 'Check `mount` and `path`: version 1 engines are not read (vault kv enable-versioning).',
+      })
     }
     const found = { version: metadata['version'], createdAt: Date.parse(String(metadata['created_time'])), data }
     if (newest !== null && found.version < newest.version && !(found.createdAt > newest.createdAt)) return newest.data
@@ -96,4 +124,7 @@ function createReader (client: VaultClient, path: string): (token: string, signa
   }
 }
 
-const NO_SECRET: SourceProblem = { message: 'There is no such secret, or its present version was deleted (404).', fix: 'Check `mount`, `path` and `namespace`; write the path without `data/`.' }
+const NO_SECRET: SourceProblem = {
+  message: 'There is no such secret, or its present version was deleted (404).',
+  fix: 'Check `mount`, `path` and `namespace`; write the path without `data/`.',
+}

@@ -7,7 +7,8 @@ const MIN_CHUNKS = 1024
 const HIGH = 2 ** 32
 
 /**
- * The pool of chunks of 28 bytes, half as many as slots. The chunks of a log form a ring, which its slot holds by the last.
+ * The pool of chunks of 28 bytes, half as many as slots. The chunks of a log form a ring, which its slot holds by the
+ * last.
  *
  * A stamp is kept as its low 32 bits and four more, relative to the newest one in the slot: enough for 795 days.
  */

@@ -27,11 +27,14 @@ interface Group {
 const MAX_NODES = 1000
 
 /**
- * Counts in a Redis Cluster, where one script reaches one slot. All keys in one slot: one round trip, decided in one step.
- * Otherwise the slots are asked one after the other, and the first that refuses ends it: what those before it counted is given back.
+ * Counts in a Redis Cluster, where one script reaches one slot. All keys in one slot: one round trip, decided in one
+ * step.
+ * Otherwise the slots are asked one after the other, and the first that refuses ends it: what those before it counted
+ * is given back.
  *
- * So in the moment between, a request that will be refused takes a place: another may be refused for it, none is admitted
- * for it. Whatever goes wrong there (a node lost, a give-back that fails) leaves the limiter stricter, never laxer.
+ * So in the moment between, a request that will be refused takes a place: another may be refused for it, none is
+ * admitted for it. Whatever goes wrong there (a node lost, a give-back that fails) leaves the limiter stricter, never
+ * laxer.
  */
 export class ClusterStore implements LimitStore {
   readonly kind = 'redis'
@@ -66,7 +69,11 @@ export class ClusterStore implements LimitStore {
 
   async peek (quotas: readonly Quota[], keys: readonly string[]): Promise<readonly Reading[]> {
     const readings = new Array<Reading>(quotas.length)
-    await all(this.#group(quotas, keys).map(async ({ store, places, quotas, keys }) => { put(readings, places, await store.peek(quotas, keys)) }))
+    await all(
+      this.#group(quotas, keys).map(async ({ store, places, quotas, keys }) => {
+        put(readings, places, await store.peek(quotas, keys))
+      }),
+    )
     return readings
   }
 
@@ -129,7 +136,11 @@ export class ClusterStore implements LimitStore {
 }
 
 /** Never leaves a count behind that its caller does not know of: also not when the caller has gone in the meantime. */
-async function consumeInTurn (groups: readonly Group[], size: number, caller: { readonly waits: boolean }): Promise<Verdict> {
+async function consumeInTurn (
+  groups: readonly Group[],
+  size: number,
+  caller: { readonly waits: boolean },
+): Promise<Verdict> {
   const asked: Verdict[] = []
   let admitted = true
   try {
@@ -154,8 +165,8 @@ async function consumeInTurn (groups: readonly Group[], size: number, caller: { 
 }
 
 /**
- * The refusal came from another slot. Here nothing may stay counted, and what is told must be true: the longest of all waits
- * goes into Retry-After.
+ * The refusal came from another slot. Here nothing may stay counted, and what is told must be true: the longest of all
+ * waits goes into Retry-After.
  */
 async function readAfterRefusal (group: Group, verdict: Verdict | undefined): Promise<readonly Reading[]> {
   const { store, quotas, keys } = group
@@ -177,7 +188,8 @@ async function readAfterRefusal (group: Group, verdict: Verdict | undefined): Pr
 async function undo (group: Group | undefined, verdict: Verdict | undefined): Promise<void> {
   if (group === undefined || verdict === undefined) return
   const marks = verdict.readings.map(({ mark }) => mark)
-  if (marks.some((mark) => mark !== NOT_COUNTED)) await Promise.resolve(group.store.giveBack(group.quotas, group.keys, marks)).catch(() => {})
+  if (marks.some((mark) => mark !== NOT_COUNTED))
+    {await Promise.resolve(group.store.giveBack(group.quotas, group.keys, marks)).catch(() => {})}
 }
 
 function put (readings: Reading[], places: readonly number[], own: readonly Reading[]): void {

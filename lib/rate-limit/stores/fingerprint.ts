@@ -5,11 +5,11 @@ const WIDE = 0x80
 
 /**
  * A 64-bit keyed fingerprint of a string, by the rounds of HalfSipHash-1-3 under a random key a store; both halves come
- * from one end of the state, as nobody ever sees them. Who cannot see the key can neither aim at one place of the table nor
- * make two strings meet.
+ * from one end of the state, as nobody ever sees them. Who cannot see the key can neither aim at one place of the table
+ * nor make two strings meet.
  *
- * Two keys that meet share one counter, which is stricter for both and never laxer. By chance that happens to some pair of
- * a million live keys with probability 3e-8 (n² / 2⁶⁵), and to one of a million blocked keys in a flood of a
+ * Two keys that meet share one counter, which is stricter for both and never laxer. By chance that happens to some pair
+ * of a million live keys with probability 3e-8 (n² / 2⁶⁵), and to one of a million blocked keys in a flood of a
  * thousand million foreign ones with 5e-5.
  */
 export class Fingerprint {

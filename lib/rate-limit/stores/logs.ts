@@ -3,8 +3,8 @@ import { Shortening } from './shortening.js'
 import { MANY, type Slots } from './slots.js'
 
 /**
- * The logs of all keys: records of a stamp and a count, oldest first. A log with one record lives in its slot, a longer one
- * in chunks of a shared pool.
+ * The logs of all keys: records of a stamp and a count, oldest first. A log with one record lives in its slot, a longer
+ * one in chunks of a shared pool.
  */
 export class Logs {
   /** Answers of `read`: units that count, and milliseconds until enough of them have left. */
@@ -61,10 +61,15 @@ export class Logs {
   oldest (slot: number): number {
     const newest = this.#slots.stamp(slot)
     const tail = this.#slots.tail(slot)
-    return tail === 0 ? newest : this.#chunks.stampAt(WORDS * this.#chunks.next(tail) + 1 + 2 * this.#slots.first(slot), newest)
+    return tail === 0
+      ? newest
+      : this.#chunks.stampAt(WORDS * this.#chunks.next(tail) + 1 + 2 * this.#slots.first(slot), newest)
   }
 
-  /** Counts and gives the stamp, which is the newest one's where the clock stepped back. `bucketMs` is the width that shares a record. */
+  /**
+   * Counts and gives the stamp, which is the newest one's where the clock stepped back. `bucketMs` is the width that
+   * shares a record.
+   */
   add (slot: number, windowMs: number, bucketMs: number, cost: number, now: number): number {
     const slots = this.#slots
     const newest = slots.stamp(slot)
@@ -85,7 +90,8 @@ export class Logs {
   takeOut (slot: number, mark: number, bucketMs: number, cost: number, edge: number, exact: boolean): void {
     const slots = this.#slots
     const newest = slots.stamp(slot)
-    // In a coarse log the request stands in the first record that is not older; one that has left must not take another out.
+    // In a coarse log the request stands in the first record that is not older; one that has left must not take another
+    // out.
     const near = slots.coarse(slot) && mark * bucketMs > edge
     const tail = slots.tail(slot)
     if (tail === 0) {
@@ -188,7 +194,11 @@ export class Logs {
     let chunk = this.#chunks.next(tail)
     let place = slots.first(slot)
     let gone = 0
-    for (let at = WORDS * chunk + 1 + 2 * place; this.#chunks.stampAt(at, newest) <= edge; at = WORDS * chunk + 1 + 2 * place) {
+    for (
+      let at = WORDS * chunk + 1 + 2 * place;
+      this.#chunks.stampAt(at, newest) <= edge;
+      at = WORDS * chunk + 1 + 2 * place
+    ) {
       gone += this.#chunks.countAt(at)
       if (++place < RECORDS) continue
       place = 0

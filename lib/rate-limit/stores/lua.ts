@@ -1,11 +1,11 @@
 import { LIVE_BUCKETS } from '../quota.js'
 
 /**
- * Pieces of the scripts: the Redis twins of lib/rate-limit/{exact,sliding,gcra,fixed,penalty}.ts. Both must give the same
- * answer on the same trace.
+ * Pieces of the scripts: the Redis twins of lib/rate-limit/{exact,sliding,gcra,fixed,penalty}.ts. Both must give the
+ * same answer on the same trace.
  *
- * Every key ends one second after its last count left the window: Redis ends keys by the time the script began, which may
- * be a moment before the TIME that the stamps are made of.
+ * Every key ends one second after its last count left the window: Redis ends keys by the time the script began, which
+ * may be a moment before the TIME that the stamps are made of.
  */
 export const COMMON = `
 -- ARGV[1]: the quotas as JSON, one a key. ARGV[2]: the time in milliseconds; '' for Redis' own.

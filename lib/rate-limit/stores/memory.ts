@@ -11,9 +11,9 @@ const DEFAULT_CAPACITY = 100_000
 const MAX_CAPACITY = 2 ** 25
 
 /**
- * Counts in this process, synchronously and without timers, in a fixed number of slots: 38 bytes a key of the capacity, all
- * told (at least 28 kB). When the set of a new key is full, an expired or the least loaded key of that set goes; one that
- * blocks somebody goes only when every key of the set does, so that a flood of foreign keys frees nobody.
+ * Counts in this process, synchronously and without timers, in a fixed number of slots: 38 bytes a key of the capacity,
+ * all told (at least 28 kB). When the set of a new key is full, an expired or the least loaded key of that set goes;
+ * one that blocks somebody goes only when every key of the set does, so that a flood of foreign keys frees nobody.
  *
  * Keys fall into sets by chance: filling the table to its capacity already costs a tenth of the light ones.
  */
@@ -28,12 +28,14 @@ export class MemoryStore implements LimitStore {
   #places = new Int32Array(3 * 8)
 
   /**
-   * `capacity` is rounded up to whole sets of 16. `now` answers whole milliseconds; by default the process' monotonic clock.
+   * `capacity` is rounded up to whole sets of 16. `now` answers whole milliseconds; by default the process' monotonic
+   * clock.
    * @throws RangeError for a capacity that is no whole number from 1 to 2^25
    */
   constructor (options: { capacity?: number, now?: () => number } = {}) {
     const capacity = options.capacity ?? DEFAULT_CAPACITY
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) throw new RangeError(`capacity must be a whole number from 1 to ${MAX_CAPACITY}`)
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY)
+      {throw new RangeError(`capacity must be a whole number from 1 to ${MAX_CAPACITY}`)}
     this.#now = options.now ?? monotonicMs
     this.#table = new Table(capacity)
     this.#counts = new Counts(this.#table)
@@ -143,13 +145,24 @@ export class MemoryStore implements LimitStore {
   /** A refusal counts towards a ban whichever limit refused the request, if this one had no room either. */
   #punish (quota: Quota, reading: Reading, now: number, index: number): void {
     if (quota.penalty === null || quota.shadow || reading.banned === true) return
-    const end = this.#bans.refuse(this.#places[3 * index] as number, this.#places[3 * index + 1] as number, quota.penalty, now)
+    const end = this.#bans.refuse(
+      this.#places[3 * index] as number,
+      this.#places[3 * index + 1] as number,
+      quota.penalty,
+      now,
+    )
     reading.waitMs = Math.max(reading.waitMs, end - now)
   }
 }
 
 function banned (reading: Reading, leftMs: number): Reading {
-  return { room: false, used: reading.used, waitMs: reading.room ? leftMs : Math.max(leftMs, reading.waitMs), mark: NOT_COUNTED, banned: true }
+  return {
+    room: false,
+    used: reading.used,
+    waitMs: reading.room ? leftMs : Math.max(leftMs, reading.waitMs),
+    mark: NOT_COUNTED,
+    banned: true,
+  }
 }
 
 /** A third cheaper than `performance.now()`. */

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis'
 import { DeadlineExceeded, withDeadline } from '../../redis/connection.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
-import { ADMITTED, BAN, CONSUME, encodeQuotas, GIVE_BACK, NO_QUOTAS, NUMBERS_BEFORE_READINGS, NUMBERS_PER_READING, PEEK, REDIS_CLOCK, RESET, STALE, type Script } from './scripts.js'
+import { ADMITTED, BAN, CONSUME, encodeQuotas, GIVE_BACK, NO_QUOTAS, NUMBERS_BEFORE_READINGS, NUMBERS_PER_READING, PEEK,
+  REDIS_CLOCK, RESET, STALE, type Script } from './scripts.js'
 import { ServerClock, WITHOUT_END } from './server-clock.js'
 import type { LimitStore, Verdict } from './store.js'
 
@@ -57,7 +58,8 @@ export class RedisStore implements LimitStore {
   }
 
   async giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): Promise<void> {
-    if (marks.some((mark) => mark !== NOT_COUNTED)) await this.#ask(GIVE_BACK, keys, this.#encode(quotas), marks, ignore)
+    if (marks.some((mark) => mark !== NOT_COUNTED))
+      {await this.#ask(GIVE_BACK, keys, this.#encode(quotas), marks, ignore)}
   }
 
   async reset (keys: readonly string[]): Promise<void> {
@@ -72,23 +74,31 @@ export class RedisStore implements LimitStore {
   close (): void {}
 
   /**
-   * A command that waits in the socket of a stopped Redis must not count when it wakes up, long after its caller was told
-   * otherwise: each says until when it is valid. The first, when Redis' clock is not known yet, cannot.
+   * A command that waits in the socket of a stopped Redis must not count when it wakes up, long after its caller was
+   * told otherwise: each says until when it is valid. The first, when Redis' clock is not known yet, cannot.
    */
   #consume (quotas: readonly Quota[], keys: readonly string[], startedAt: number, sentAt: number): Promise<Verdict> {
-    const validUntil = this.#now === undefined ? this.#serverClock.at(startedAt + this.#deadlineMs + LATE_MARGIN_MS) : WITHOUT_END
+    const validUntil = this.#now === undefined
+      ? this.#serverClock.at(startedAt + this.#deadlineMs + LATE_MARGIN_MS)
+      : WITHOUT_END
     return this.#send(CONSUME, keys, this.#encode(quotas), [validUntil], (answer) => {
       const numbers = numbersOf(answer)
       const estimateWasLow = this.#serverClock.observe(sentAt, performance.now(), numbers[1] ?? NaN)
       if (numbers[0] !== STALE) return { admitted: numbers[0] === ADMITTED, readings: readingsOf(numbers, quotas) }
-      // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has fixed the
-      // estimate, so that this comes to an end.
+      // A Redis with another clock took over. It counted nothing, so that asking again is safe; and its answer has
+      // fixed the estimate, so that this comes to an end.
       if (estimateWasLow) return this.#consume(quotas, keys, startedAt, performance.now())
       throw new DeadlineExceeded('Redis got to the command after its time')
     })
   }
 
-  #ask<T> (script: Script, keys: readonly string[], quotas: string, more: readonly Arg[], read: (answer: unknown) => T): Promise<T> {
+  #ask<T> (
+    script: Script,
+    keys: readonly string[],
+    quotas: string,
+    more: readonly Arg[],
+    read: (answer: unknown) => T,
+  ): Promise<T> {
     return withDeadline(this.#send(script, keys, quotas, more, read), this.#deadlineMs)
   }
 
@@ -102,7 +112,13 @@ export class RedisStore implements LimitStore {
   }
 
   /** Reads the answer in the same turn: each promise in between would cost as much as a limit. */
-  #send<T> (script: Script, keys: readonly string[], quotas: string, more: readonly Arg[], read: (answer: unknown) => T | Promise<T>): Promise<T> {
+  #send<T> (
+    script: Script,
+    keys: readonly string[],
+    quotas: string,
+    more: readonly Arg[],
+    read: (answer: unknown) => T | Promise<T>,
+  ): Promise<T> {
     const args: Arg[] = []
     for (const key of keys) args.push(this.#prefix + key)
     args.push(quotas, this.#now?.() ?? REDIS_CLOCK)
@@ -121,8 +137,8 @@ export class RedisStore implements LimitStore {
   }
 
   /**
-   * A lone command goes out at once. While others are under way, those of one turn of the event loop wait for its end in the
-   * socket and share one write. ioredis' own pipelining would wait for the pipeline before it as well.
+   * A lone command goes out at once. While others are under way, those of one turn of the event loop wait for its end
+   * in the socket and share one write. ioredis' own pipelining would wait for the pipeline before it as well.
    */
   #shareWrite (): void {
     const { stream } = this.#client
@@ -137,11 +153,18 @@ export class RedisStore implements LimitStore {
 }
 
 function readingsOf (numbers: readonly number[], quotas: readonly Quota[]): Reading[] {
-  if (numbers.length !== NUMBERS_BEFORE_READINGS + quotas.length * NUMBERS_PER_READING) throw new TypeError(UNKNOWN_SHAPE)
+  if (numbers.length !== NUMBERS_BEFORE_READINGS + quotas.length * NUMBERS_PER_READING)
+    {throw new TypeError(UNKNOWN_SHAPE)}
   const readings: Reading[] = []
   for (let at = NUMBERS_BEFORE_READINGS; at < numbers.length; at += NUMBERS_PER_READING) {
     const room = numbers[at]
-    readings.push({ room: room === 1, used: numbers[at + 1] ?? 0, waitMs: numbers[at + 2] ?? 0, mark: numbers[at + 3] ?? NOT_COUNTED, banned: room === -1 })
+    readings.push({
+      room: room === 1,
+      used: numbers[at + 1] ?? 0,
+      waitMs: numbers[at + 2] ?? 0,
+      mark: numbers[at + 3] ?? NOT_COUNTED,
+      banned: room === -1,
+    })
   }
   return readings
 }
@@ -152,8 +175,8 @@ const MINUS = 0x2d
 const ZERO = 0x30
 
 /**
- * Whole numbers with a space between. Each character is checked: the answer comes from outside. As one text, because a client takes
- * several times as long for a list of numbers, and gives texts instead of numbers if it was told so.
+ * Whole numbers with a space between. Each character is checked: the answer comes from outside. As one text, because a
+ * client takes several times as long for a list of numbers, and gives texts instead of numbers if it was told so.
  */
 function numbersOf (answer: unknown): number[] {
   if (typeof answer !== 'string') throw new TypeError(UNKNOWN_SHAPE)

@@ -26,8 +26,8 @@ export const REDIS_CLOCK = ''
 export const NO_QUOTAS = '[]'
 
 /**
- * Decides all limits in one step. ARGV[3]: the last millisecond of Redis' clock at which the command may still count, 0 for
- * any; a later one changes nothing and answers that it is stale.
+ * Decides all limits in one step. ARGV[3]: the last millisecond of Redis' clock at which the command may still count, 0
+ * for any; a later one changes nothing and answers that it is stale.
  *
  * Answer: status, Redis' now, then four a limit: room (1, 0 or -1 = banned), used, wait ms, mark (-1 = not counted).
  */

@@ -6,8 +6,8 @@ const SAMPLE = 48
 
 /**
  * What happens when the pool is exhausted: nobody's count is forgotten. The longest log of a sample joins records with
- * their younger neighbours, and the joined one leaves with the younger: it gets coarser, hence stricter, never laxer. The
- * longest go first, so who wears the pool out pays for it first.
+ * their younger neighbours, and the joined one leaves with the younger: it gets coarser, hence stricter, never laxer.
+ * The longest go first, so who wears the pool out pays for it first.
  */
 export class Shortening {
   readonly #slots: Slots
@@ -19,7 +19,9 @@ export class Shortening {
     this.#chunks = chunks
   }
 
-  /** Frees at least one chunk, that of an expired log if there is one in the sample. False when nobody there holds one. */
+  /**
+   * Frees at least one chunk, that of an expired log if there is one in the sample. False when nobody there holds one.
+   */
   reclaim (slot: number, now: number): boolean {
     const slots = this.#slots
     let victim = slot
@@ -52,13 +54,17 @@ export class Shortening {
     return true
   }
 
-  /** Chunks of a log, `MANY` at most. A slot that has counted so far does not know how many are left: they are counted again. */
+  /**
+   * Chunks of a log, `MANY` at most. A slot that has counted so far does not know how many are left: they are counted
+   * again.
+   */
   #length (slot: number): number {
     const slots = this.#slots
     if (slots.chunks(slot) !== MANY) return slots.chunks(slot)
     const tail = slots.tail(slot)
     let length = 1
-    for (let chunk = this.#chunks.next(tail); chunk !== tail && length < MANY; chunk = this.#chunks.next(chunk)) length++
+    for (let chunk = this.#chunks.next(tail); chunk !== tail && length < MANY; chunk = this.#chunks.next(chunk))
+      {length++}
     slots.setChunks(slot, length, tail)
     return length
   }

@@ -24,17 +24,24 @@ const MAX_STAMP = 2 ** 48 - 1
 const STEPS = 7
 const SPANS = Float64Array.from({ length: 256 }, (_, code) => code === 0 ? 0 : 2 ** (code / STEPS))
 
-/** First lanes of a set, then a record for each of its slots: the second lane and four words. A slot is the place of its record. */
+/**
+ * First lanes of a set, then a record for each of its slots: the second lane and four words. A slot is the place of its
+ * record.
+ */
 export const RECORD = 5
 const SET = WAYS * (1 + RECORD)
-/** An array of many pages begins 16 bytes behind the start of one (glibc); so many words on, a set begins with a cache line. */
+/**
+ * An array of many pages begins 16 bytes behind the start of one (glibc); so many words on, a set begins with a cache
+ * line.
+ */
 const MARGIN = 12
 /** Words of a cache line. */
 const LINE = 16
 
 /**
- * A fixed number of slots of 24 bytes, in sets of `WAYS`. Looking a key up costs a line for the first lanes of its set and one for
- * its record, mostly of one page, and both are asked for at once. The four words of a record behind its lane:
+ * A fixed number of slots of 24 bytes, in sets of `WAYS`. Looking a key up costs a line for the first lanes of its set
+ * and one for its record, mostly of one page, and both are asked for at once. The four words of a record behind its
+ * lane:
  * - 0: the low half of the stamp in milliseconds (`GCRA`: of microseconds)
  * - 1: high half of the stamp (16 bits), span (8), kind (3), coarse (1), load (4)
  * - 2: total (28), position of the first record in the first chunk (2), records in the last chunk (2)
@@ -74,8 +81,10 @@ export class Slots {
   find (a: number, b: number, kind: number): number {
     const set = this.setOf(a)
     const lanes = this.#lanes
-    // Asks for all lines of the set at once: a record that were asked for only when its way is known would be waited for by itself.
-    this.touched = (lanes[set] as number) ^ (lanes[set + LINE] as number) ^ (lanes[set + 2 * LINE] as number) ^ (lanes[set + 3 * LINE] as number) ^ (lanes[set + 4 * LINE] as number)
+    // Asks for all lines of the set at once: a record that were asked for only when its way is known would be waited
+    // for by itself.
+    this.touched = (lanes[set] as number) ^ (lanes[set + LINE] as number) ^ (lanes[set + 2 * LINE] as number) ^
+      (lanes[set + 3 * LINE] as number) ^ (lanes[set + 4 * LINE] as number)
     const second = secondLane(b, kind)
     for (let way = 0, slot = set; way < WAYS; way++, slot += RECORD) {
       if (lanes[set - WAYS + way] === a && lanes[slot] === second) return slot

@@ -2,7 +2,10 @@ import type { Quota, Reading } from '../quota.js'
 
 /** What a store decided for all limits of one phase. */
 export interface Verdict {
-  /** True when every limit that is not in shadow had room. Otherwise nothing at all was counted, but for refusals of a penalty. */
+  /**
+   * True when every limit that is not in shadow had room. Otherwise nothing at all was counted, but for refusals of a
+   * penalty.
+   */
   readonly admitted: boolean
   /** One for each quota, in order. */
   readonly readings: readonly Reading[]
@@ -24,7 +27,10 @@ export interface LimitStore {
   reset (keys: readonly string[]): undefined | Promise<void>
   /** Refuses the keys for so long, whatever their counts; zero lifts a ban and keeps the counts. */
   ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
-  /** Names what serves these keys and fails by itself: the nodes of a Cluster. Absent where all of the store fails together. */
+  /**
+   * Names what serves these keys and fails by itself: the nodes of a Cluster. Absent where all of the store fails
+   * together.
+   */
   laneOf? (keys: readonly string[]): string
   close (): void
 }

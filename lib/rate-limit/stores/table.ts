@@ -48,8 +48,8 @@ export class Table {
   }
 
   /**
-   * What is lost with a slot: nothing (-1) once it has ended, then by load and count. Whoever blocks somebody is worth more
-   * than everyone who does not, and among them more the longer it will.
+   * What is lost with a slot: nothing (-1) once it has ended, then by load and count. Whoever blocks somebody is worth
+   * more than everyone who does not, and among them more the longer it will.
    */
   #worth (slot: number, now: number): number {
     const { slots } = this

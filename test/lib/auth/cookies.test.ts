@@ -1,18 +1,32 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import { test } from 'tap'
-import { cookieValues, loopbackCookies, renderCookie, renderExpiredCookie, secureCookies, type CookiePair, type CookieSpec } from '../../../lib/auth/cookies.js'
+import { cookieValues, loopbackCookies, renderCookie, renderExpiredCookie, secureCookies, type CookiePair,
+  type CookieSpec } from '../../../lib/auth/cookies.js'
 
 test('cookies carry exactly their attributes', async (t) => {
   const scoped = secureCookies({ profile: 'scoped', path: '/auth', sameSite: 'strict' })
-  t.equal(renderCookie(scoped.access, 'a.b.c', 900), '__Host-access=a.b.c; Max-Age=900; Path=/; HttpOnly; Secure; SameSite=Strict')
-  t.equal(renderCookie(scoped.refresh, 'a.b.c', 60), '__Secure-refresh=a.b.c; Max-Age=60; Path=/auth; HttpOnly; Secure; SameSite=Strict')
+  t.equal(
+    renderCookie(scoped.access, 'a.b.c', 900),
+    '__Host-access=a.b.c; Max-Age=900; Path=/; HttpOnly; Secure; SameSite=Strict',
+  )
+  t.equal(
+    renderCookie(scoped.refresh, 'a.b.c', 60),
+    '__Secure-refresh=a.b.c; Max-Age=60; Path=/auth; HttpOnly; Secure; SameSite=Strict',
+  )
   const host = secureCookies({ profile: 'host', path: '/auth', sameSite: 'lax' })
   t.equal(renderCookie(host.access, 'x', 1), '__Host-access=x; Max-Age=1; Path=/; HttpOnly; Secure; SameSite=Lax')
-  t.equal(renderCookie(host.refresh, 'x', 1), '__Host-refresh=x; Max-Age=1; Path=/; HttpOnly; Secure; SameSite=Strict', 'lax is for the access cookie only')
+  t.equal(
+    renderCookie(host.refresh, 'x', 1),
+    '__Host-refresh=x; Max-Age=1; Path=/; HttpOnly; Secure; SameSite=Strict',
+    'lax is for the access cookie only',
+  )
   const loopback = loopbackCookies({ profile: 'scoped', path: '/auth', sameSite: 'strict' })
   t.equal(renderCookie(loopback.access, 'x', 1), 'access=x; Max-Age=1; Path=/; HttpOnly; SameSite=Strict')
-  t.equal(renderExpiredCookie(loopback.refresh), 'refresh=; Max-Age=0; Path=/auth; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict')
+  t.equal(
+    renderExpiredCookie(loopback.refresh),
+    'refresh=; Max-Age=0; Path=/auth; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict',
+  )
   t.equal(loopbackCookies({ profile: 'host', path: '/auth', sameSite: 'strict' }).refresh.path, '/')
 })
 
@@ -23,9 +37,20 @@ test('they are written as @fastify/cookie writes them', async (t) => {
   for (const profile of ['scoped', 'host'] as const) {
     for (const make of [secureCookies, loopbackCookies]) {
       for (const spec of pairOf(make({ profile, path: '/api/auth', sameSite: 'lax' }))) {
-        const attributes = { path: spec.path, httpOnly: true, secure: spec.secure, sameSite: spec.sameSite === 'Lax' ? 'lax' as const : 'strict' as const }
-        t.equal(renderCookie(spec, 'aB3-_.x', 900), app.serializeCookie(spec.name, 'aB3-_.x', { ...attributes, maxAge: 900 }))
-        t.equal(renderExpiredCookie(spec), app.serializeCookie(spec.name, '', { ...attributes, maxAge: 0, expires: new Date(0) }))
+        const attributes = {
+          path: spec.path,
+          httpOnly: true,
+          secure: spec.secure,
+          sameSite: spec.sameSite === 'Lax' ? 'lax' as const : 'strict' as const,
+        }
+        t.equal(
+          renderCookie(spec, 'aB3-_.x', 900),
+          app.serializeCookie(spec.name, 'aB3-_.x', { ...attributes, maxAge: 900 }),
+        )
+        t.equal(
+          renderExpiredCookie(spec),
+          app.serializeCookie(spec.name, '', { ...attributes, maxAge: 0, expires: new Date(0) }),
+        )
       }
     }
   }

@@ -27,12 +27,22 @@ class RemoteStore implements SessionStore {
   close (): void {}
 }
 
-interface World { readonly store: RemoteStore, readonly check: CheckLiveness, readonly pass: (milliseconds: number) => void }
+interface World {
+  readonly store: RemoteStore
+  readonly check: CheckLiveness
+  readonly pass: (milliseconds: number) => void
+}
 
 function build (delayMs = 1000, capacity = 100): World {
   let now = 0
   const store = new RemoteStore()
-  return { store, check: createLivenessCheck(store, { delayMs, capacity, now: () => now }), pass: (milliseconds) => { now += milliseconds } }
+  return {
+    store,
+    check: createLivenessCheck(store, { delayMs, capacity, now: () => now }),
+    pass: (milliseconds) => {
+      now += milliseconds
+    },
+  }
 }
 
 async function learn ({ store, check }: World, liveness: Liveness = 'alive', owner = ADA): Promise<void> {
@@ -129,7 +139,14 @@ test('a failure reaches all who asked, is not kept, and no older answer stands i
 })
 
 test('what holds for one token of a session is not said of another of which it may not hold', async (t) => {
-  const cases: readonly (readonly [Liveness, number, boolean])[] = [['alive', 4, false], ['alive', 6, true], ['outdated', 4, true], ['outdated', 6, false], ['ended', 4, true], ['ended', 6, true]]
+  const cases: readonly (readonly [Liveness, number, boolean])[] = [
+    ['alive', 4, false],
+    ['alive', 6, true],
+    ['outdated', 4, true],
+    ['outdated', 6, false],
+    ['ended', 4, true],
+    ['ended', 6, true],
+  ]
   for (const [liveness, tokenVersion, known] of cases) {
     const world = build()
     await learn(world, liveness)
@@ -146,7 +163,10 @@ test('what holds for one token of a session is not said of another of which it m
 test('the cache is bounded, and what is over the bound is asked again', async (t) => {
   const world = build(1000, 10)
   for (let number = 0; number < 100; number++) await learn(world, 'alive', { ...ADA, sessionId: `s${number}` })
-  const kept = Array.from({ length: 100 }, (_, number) => world.check('cached', { ...ADA, sessionId: `s${number}` })).filter((answer) => answer === 'alive').length
+  const kept =
+    Array.from({ length: 100 }, (_, number) => world.check('cached', { ...ADA, sessionId: `s${number}` })).filter((
+      answer,
+    ) => answer === 'alive').length
   t.ok(kept >= 10 && kept <= 20, `${kept}`)
 })
 

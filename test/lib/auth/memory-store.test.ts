@@ -3,7 +3,15 @@ import { MemorySessionStore } from '../../../lib/auth/memory-store.js'
 import { createId } from '../../../lib/auth/rotation.js'
 import type { SessionPolicy } from '../../../lib/auth/session-store.js'
 
-const POLICY: SessionPolicy = { idleMs: 1000, absoluteMs: 5000, graceMs: 10, tombstoneMs: 500, maxSessions: 10_000, whenFull: 'refuse', onReuse: 'session' }
+const POLICY: SessionPolicy = {
+  idleMs: 1000,
+  absoluteMs: 5000,
+  graceMs: 10,
+  tombstoneMs: 500,
+  maxSessions: 10_000,
+  whenFull: 'refuse',
+  onReuse: 'session',
+}
 const REST = { context: '', label: '', methods: [], ageMs: 0, replaces: [] }
 
 test('expired sessions and tombstones are swept as new sessions come, living ones never', async (t) => {

@@ -13,7 +13,15 @@ import { until } from '../../helpers/until.js'
 import { Login, POLICY } from './stores.js'
 
 /** So many instances, each with a connection of its own, on Redis' own clock. */
-async function instances (t: Test, count: number, { url = redisUrl(), policy = POLICY, keyPrefix = uniquePrefix() }: { url?: string | RedisSource, policy?: SessionPolicy, keyPrefix?: string } = {}): Promise<[RedisSessionStore, ...RedisSessionStore[]]> {
+async function instances (
+  t: Test,
+  count: number,
+  { url = redisUrl(), policy = POLICY, keyPrefix = uniquePrefix() }: {
+    url?: string | RedisSource
+    policy?: SessionPolicy
+    keyPrefix?: string
+  } = {},
+): Promise<[RedisSessionStore, ...RedisSessionStore[]]> {
   const open = async (): Promise<RedisSessionStore> => {
     const store = new RedisSessionStore({ connection: await connectRedis(url, 'test'), keyPrefix, policy })
     t.teardown(() => { store.close() })
@@ -29,7 +37,9 @@ test('2 to 200 parallel rotations over 4 instances are one rotation with one suc
   const stores = await instances(t, 4)
   for (const size of [2, 3, 8, 50, 200]) {
     const login = await new Login(stores[0]).open()
-    const answers = await Promise.all(Array.from({ length: size }, (_, index) => login.on(stores[index % 4] ?? stores[0]).present(0)))
+    const answers = await Promise.all(
+      Array.from({ length: size }, (_, index) => login.on(stores[index % 4] ?? stores[0]).present(0)),
+    )
     t.equal(answers.filter(({ status }) => status === 'rotated').length, 1, `${size}`)
     t.ok(answers.every(({ status }) => status === 'rotated' || status === 'grace'))
     t.equal(new Set(answers.map((answer) => JSON.stringify('state' in answer ? answer.state : null))).size, 1)
@@ -43,7 +53,11 @@ test('parallel logins never pass the maximum, whether they evict or are refused'
     const answers = await Promise.all(logins.map((login) => login.create()))
     t.equal((await stores[0].list('ada')).length, 5)
     t.equal(answers.filter(({ status }) => status === 'created').length, whenFull === 'evict' ? 60 : 5)
-    t.equal(answers.flatMap((answer) => 'ended' in answer ? answer.ended : []).length, whenFull === 'evict' ? 55 : 0, 'each is told once')
+    t.equal(
+      answers.flatMap((answer) => 'ended' in answer ? answer.ended : []).length,
+      whenFull === 'evict' ? 55 : 0,
+      'each is told once',
+    )
     t.equal((await Promise.all(logins.map((login) => login.alive()))).filter(Boolean).length, 5)
   }
 })
@@ -62,8 +76,12 @@ test('what Redis evicts makes the store stricter, never laxer', async (t) => {
   const keyPrefix = uniquePrefix()
   const [store] = await instances(t, 1, { keyPrefix, policy: { ...POLICY, maxSessions: 3 } })
   const admin = new Redis(redisUrl())
-  t.teardown(() => { admin.disconnect() })
-  const drop = async (kind: string): Promise<void> => { t.ok(await admin.del(...await admin.keys(`${keyPrefix}*}:${kind}`)) > 0, kind) }
+  t.teardown(() => {
+    admin.disconnect()
+  })
+  const drop = async (kind: string): Promise<void> => {
+    t.ok(await admin.del(...await admin.keys(`${keyPrefix}*}:${kind}`)) > 0, kind)
+  }
 
   const lost = await new Login(store).open()
   await drop('s:*')
@@ -81,7 +99,9 @@ test('what Redis evicts makes the store stricter, never laxer', async (t) => {
   t.equal(await kept.alive(), true)
   t.equal((await store.list('ada')).length, 1, 'it is listed again')
   await drop('i')
-  t.match(await new Login(store).create({ replaces: [kept.sessionId] }), { ended: [{ sessionId: kept.sessionId, reason: 'login' }] })
+  t.match(await new Login(store).create({ replaces: [kept.sessionId] }), {
+    ended: [{ sessionId: kept.sessionId, reason: 'login' }],
+  })
 
   await drop('x:*')
   t.equal(await kept.status(0), 'gone -')
@@ -113,7 +133,10 @@ test('a lost write is told from reuse and revokes nothing', async (t) => {
 
 test('each key has an expiry and none outlives what it is about, after each step', async (t) => {
   const keyPrefix = uniquePrefix()
-  const [store] = await instances(t, 1, { keyPrefix, policy: { ...POLICY, graceMs: 0, onReuse: 'user', maxSessions: 3 } })
+  const [store] = await instances(t, 1, {
+    keyPrefix,
+    policy: { ...POLICY, graceMs: 0, onReuse: 'user', maxSessions: 3 },
+  })
   const admin = new Redis(redisUrl())
   t.teardown(() => { admin.disconnect() })
   const login = new Login(store)
@@ -138,7 +161,13 @@ test('each key has an expiry and none outlives what it is about, after each step
     const keys = await admin.keys(`${keyPrefix}*`)
     for (const key of keys) {
       const ttl = await admin.pttl(key)
-      const most = { u: POLICY.absoluteMs + POLICY.tombstoneMs, i: POLICY.idleMs + POLICY.tombstoneMs, s: POLICY.idleMs + POLICY.tombstoneMs, x: POLICY.tombstoneMs }[/\}:([uisx])/.exec(key)?.[1] ?? ''] ?? 0
+      const most =
+        {
+          u: POLICY.absoluteMs + POLICY.tombstoneMs,
+          i: POLICY.idleMs + POLICY.tombstoneMs,
+          s: POLICY.idleMs + POLICY.tombstoneMs,
+          x: POLICY.tombstoneMs,
+        }[/\}:([uisx])/.exec(key)?.[1] ?? ''] ?? 0
       t.ok(ttl > 0 && ttl <= most, `${what}: ${key} ${ttl}`)
     }
   }
@@ -153,7 +182,10 @@ test('a change reaches the caches of other instances at once', async (t) => {
   const heard: string[] = []
   one.onChange((ids) => { heard.push(...ids) })
   // Until the second connection stands.
-  await until('it hears', async () => { await two.end('ada', (await new Login(two).open()).sessionId, 'logout'); return heard.length > 0 }, 5000)
+  await until('it hears', async () => {
+    await two.end('ada', (await new Login(two).open()).sessionId, 'logout')
+    return heard.length > 0
+  }, 5000)
   const ways: Record<string, (login: Login) => Promise<unknown>> = {
     end: (login) => two.end('ada', login.sessionId, 'logout'),
     'end all': () => two.endAll('ada', 'revoked'),
@@ -176,7 +208,22 @@ test('a change reaches the caches of other instances at once', async (t) => {
 
 test('a user without the right to channels is served all the same', async (t) => {
   const node = await startNode(t)
-  await node.admin.call('ACL', 'SETUSER', 'narrow', 'on', '>password', '~*', 'resetchannels', '-@all', '+@read', '+@write', '+@scripting', '+time', '+info', '+client')
+  await node.admin.call(
+    'ACL',
+    'SETUSER',
+    'narrow',
+    'on',
+    '>password',
+    '~*',
+    'resetchannels',
+    '-@all',
+    '+@read',
+    '+@write',
+    '+@scripting',
+    '+time',
+    '+info',
+    '+client',
+  )
   const [one, two] = await instances(t, 2, { url: `redis://narrow:password@127.0.0.1:${node.port}` })
   if (two === undefined) return
   one.onChange(() => {})
@@ -230,7 +277,11 @@ test('a flushed script cache, a killed subscriber and a full Redis', async (t) =
   await node.admin.config('SET', 'maxmemory', '1')
   t.equal(await logins[0]?.alive(), true)
   await t.rejects(new Login(store).create(), unavailable)
-  t.equal(await store.end('ada', logins[1]?.sessionId ?? '', 'logout'), true, 'what ends sessions works on a full Redis')
+  t.equal(
+    await store.end('ada', logins[1]?.sessionId ?? '', 'logout'),
+    true,
+    'what ends sessions works on a full Redis',
+  )
   t.equal((await store.endAll('ada', 'revoked')).length, 19)
   await store.outdate('bob')
   await node.admin.config('SET', 'maxmemory', '0')
@@ -273,14 +324,27 @@ test('a Redis with another clock that takes over stops nothing', async (t) => {
   for (const shift of [600, -600]) {
     const { client, close } = await connectRedis(redisUrl(), 'test')
     t.teardown(close)
-    const store = new RedisSessionStore({ connection: { client, close }, keyPrefix: uniquePrefix(), policy: { ...POLICY, graceMs: 0 } })
-    t.teardown(() => { store.close() })
+    const store = new RedisSessionStore({
+      connection: { client, close },
+      keyPrefix: uniquePrefix(),
+      policy: { ...POLICY, graceMs: 0 },
+    })
+    t.teardown(() => {
+      store.close()
+    })
     await store.ready()
     const login = await new Login(store).open()
     const shifted = (lua: string): string => lua.replace('tonumber(t[1]) * 1000', `(tonumber(t[1]) + ${shift}) * 1000`)
-    client.evalsha = async () => { throw new Error('NOSCRIPT') }
-    const evaluate = client.eval.bind(client) as (lua: string, keys: number, ...args: (string | number)[]) => Promise<unknown>
-    client.eval = (async (lua: string, keys: number, ...args: (string | number)[]) => await evaluate(shifted(lua), keys, ...args)) as typeof client.eval
+    client.evalsha = async () => {
+      throw new Error('NOSCRIPT')
+    }
+    const evaluate = client.eval.bind(client) as (
+      lua: string,
+      keys: number,
+      ...args: (string | number)[]
+    ) => Promise<unknown>
+    client.eval = (async (lua: string, keys: number, ...args: (string | number)[]) =>
+      await evaluate(shifted(lua), keys, ...args)) as typeof client.eval
     const before = store.now()
     const created = await new Login(store).create()
     t.equal(created.status, 'created')
@@ -297,8 +361,13 @@ test('a Cluster serves it from each of its nodes, and no script leaves its slot'
   const [one, two] = await instances(t, 2, { url, policy, keyPrefix: 'c:' })
   if (two === undefined) return
   const heard: string[] = []
-  one.onChange((ids) => { heard.push(...ids) })
-  await until('it hears', async () => { await two.end('eve', (await new Login(two, 'eve').open()).sessionId, 'logout'); return heard.length > 0 }, 8000)
+  one.onChange((ids) => {
+    heard.push(...ids)
+  })
+  await until('it hears', async () => {
+    await two.end('eve', (await new Login(two, 'eve').open()).sessionId, 'logout')
+    return heard.length > 0
+  }, 8000)
   for (let number = 0; number < 12; number++) {
     const userId = `user${number}`
     const [a, b, c] = [await new Login(one, userId).open(), await new Login(two, userId).open(), new Login(one, userId)]

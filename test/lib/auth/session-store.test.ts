@@ -5,7 +5,8 @@ import { inMemory, inRedis, Login, POLICY, type MakeStore } from './stores.js'
 
 /** In batches, because each step has a deadline. */
 async function useGrace (login: Login, generation: number): Promise<void> {
-  for (let used = 0; used < MAX_GRACE_USES; used += 50) await Promise.all(Array.from({ length: 50 }, () => login.present(generation)))
+  for (let used = 0; used < MAX_GRACE_USES; used += 50)
+    {await Promise.all(Array.from({ length: 50 }, () => login.present(generation)))}
 }
 
 function testSessionStore (name: string, make: MakeStore): void {
@@ -34,11 +35,26 @@ function testSessionStore (name: string, make: MakeStore): void {
   test(`${name}: what is not the current or the previous token in time ends the session`, async (t) => {
     const { store, advance } = await make(t, POLICY)
     const cases: Record<string, (login: Login) => Promise<string>> = {
-      'the previous token after the grace': async (login) => { await login.present(0); await advance(POLICY.graceMs); return await login.status(0) },
-      'the token before the previous one': async (login) => { await login.present(0); await advance(POLICY.graceMs); await login.present(1); return await login.status(0) },
-      'the previous token from another client': async (login) => { await login.present(0); return await login.status(0, { context: 'thief' }) },
+      'the previous token after the grace': async (login) => {
+        await login.present(0)
+        await advance(POLICY.graceMs)
+        return await login.status(0)
+      },
+      'the token before the previous one': async (login) => {
+        await login.present(0)
+        await advance(POLICY.graceMs)
+        await login.present(1)
+        return await login.status(0)
+      },
+      'the previous token from another client': async (login) => {
+        await login.present(0)
+        return await login.status(0, { context: 'thief' })
+      },
       'another id of the current generation': async (login) => await login.status(0, { jtiHash: hashJti('guess') }),
-      'another id of the previous generation': async (login) => { await login.present(0); return await login.status(0, { jtiHash: hashJti('guess') }) },
+      'another id of the previous generation': async (login) => {
+        await login.present(0)
+        return await login.status(0, { jtiHash: hashJti('guess') })
+      },
       'a negative generation': async (login) => await login.status(-1, { jtiHash: '' }),
     }
     for (const [what, play] of Object.entries(cases)) {
@@ -95,7 +111,12 @@ function testSessionStore (name: string, make: MakeStore): void {
       await advance(90_000)
       const answer = await busy.present(generation)
       t.equal(answer.status, 'rotated')
-      t.match(answer, { state: { absoluteAt: 'state' in start ? start.state.absoluteAt : 0, authTime: 'state' in start ? start.state.authTime : 0 } })
+      t.match(answer, {
+        state: {
+          absoluteAt: 'state' in start ? start.state.absoluteAt : 0,
+          authTime: 'state' in start ? start.state.authTime : 0,
+        },
+      })
       t.ok('state' in answer && answer.state.idleAt <= answer.state.absoluteAt, 'idle never passes the absolute end')
     }
     await advance(30_000)
@@ -108,7 +129,11 @@ function testSessionStore (name: string, make: MakeStore): void {
 
   test(`${name}: ending is per session, per user, and says what was alive`, async (t) => {
     const { store, advance } = await make(t, POLICY)
-    const [a, b, c] = [await new Login(store).open(), await new Login(store).open(), await new Login(store, 'bob').open()]
+    const [a, b, c] = [
+      await new Login(store).open(),
+      await new Login(store).open(),
+      await new Login(store, 'bob').open(),
+    ]
     t.equal(await store.end('bob', a.sessionId, 'logout'), false, 'a session belongs to its user')
     t.equal(await a.alive(), true)
     t.equal(await store.end('ada', a.sessionId, 'logout'), true)
@@ -138,8 +163,14 @@ function testSessionStore (name: string, make: MakeStore): void {
   test(`${name}: what reuse ends may be all of the user`, async (t) => {
     const { store } = await make(t, { ...POLICY, onReuse: 'user' })
     const told: string[] = []
-    store.onChange((ids) => { told.push(...ids) })
-    const [a, b, c] = [await new Login(store).open(), await new Login(store).open(), await new Login(store, 'bob').open()]
+    store.onChange((ids) => {
+      told.push(...ids)
+    })
+    const [a, b, c] = [
+      await new Login(store).open(),
+      await new Login(store).open(),
+      await new Login(store, 'bob').open(),
+    ]
     const answer = await a.present(0, { jtiHash: 'guess' })
     t.match(answer, { status: 'reuse', ended: [a.sessionId, b.sessionId] })
     t.same([await a.alive(), await b.alive(), await c.alive()], [false, false, true])
@@ -154,17 +185,58 @@ function testSessionStore (name: string, make: MakeStore): void {
     const start = store.now()
     const login = new Login(store)
     const created = await login.create({ label: 'Käse "1" \n\0', methods: ['pwd', 'otp'] })
-    t.same(created, { status: 'created', ended: [], state: { generation: 0, jtiHash: login.hash(0), rotatedAt: start, idleAt: start + POLICY.idleMs, absoluteAt: start + POLICY.absoluteMs, authTime: Math.floor(start / 1000), methods: ['pwd', 'otp'], tokenVersion: 0 } })
+    t.same(created, {
+      status: 'created',
+      ended: [],
+      state: {
+        generation: 0,
+        jtiHash: login.hash(0),
+        rotatedAt: start,
+        idleAt: start + POLICY.idleMs,
+        absoluteAt: start + POLICY.absoluteMs,
+        authTime: Math.floor(start / 1000),
+        methods: ['pwd', 'otp'],
+        tokenVersion: 0,
+      },
+    })
     await advance(5000)
     await store.outdate('ada')
     const later = start + 5000
-    t.same(await login.present(0), { status: 'rotated', state: { generation: 1, jtiHash: login.hash(1), rotatedAt: later, idleAt: later + POLICY.idleMs, absoluteAt: start + POLICY.absoluteMs, authTime: Math.floor(start / 1000), methods: ['pwd', 'otp'], tokenVersion: later } })
+    t.same(await login.present(0), {
+      status: 'rotated',
+      state: {
+        generation: 1,
+        jtiHash: login.hash(1),
+        rotatedAt: later,
+        idleAt: later + POLICY.idleMs,
+        absoluteAt: start + POLICY.absoluteMs,
+        authTime: Math.floor(start / 1000),
+        methods: ['pwd', 'otp'],
+        tokenVersion: later,
+      },
+    })
     await advance(1)
     const second = new Login(store)
     await second.create({ label: '', methods: [] })
     t.same(await store.list('ada'), [
-      { sessionId: second.sessionId, createdAt: later + 1, refreshedAt: later + 1, idleAt: later + 1 + POLICY.idleMs, absoluteAt: later + 1 + POLICY.absoluteMs, label: '', methods: [] },
-      { sessionId: login.sessionId, createdAt: start, refreshedAt: later, idleAt: later + POLICY.idleMs, absoluteAt: start + POLICY.absoluteMs, label: 'Käse "1" \n\0', methods: ['pwd', 'otp'] },
+      {
+        sessionId: second.sessionId,
+        createdAt: later + 1,
+        refreshedAt: later + 1,
+        idleAt: later + 1 + POLICY.idleMs,
+        absoluteAt: later + 1 + POLICY.absoluteMs,
+        label: '',
+        methods: [],
+      },
+      {
+        sessionId: login.sessionId,
+        createdAt: start,
+        refreshedAt: later,
+        idleAt: later + POLICY.idleMs,
+        absoluteAt: start + POLICY.absoluteMs,
+        label: 'Käse "1" \n\0',
+        methods: ['pwd', 'otp'],
+      },
     ])
     t.same(await store.list('bob'), [])
     await store.end('ada', second.sessionId, 'user')
@@ -210,7 +282,12 @@ function testSessionStore (name: string, make: MakeStore): void {
     await advance(1000)
     await store.endAll('ada', 'revoked')
     await advance(100)
-    for (const [ageMs, status] of [[0, 'created'], [98, 'created'], [99, 'created'], [99.5, 'revoked'], [100, 'revoked'], [101, 'revoked'], [1e9, 'revoked']] as const) {
+    for (
+      const [ageMs, status] of [[0, 'created'], [98, 'created'], [99, 'created'], [99.5, 'revoked'], [100, 'revoked'], [
+        101,
+        'revoked',
+      ], [1e9, 'revoked']] as const
+    ) {
       t.match(await new Login(store).create({ ageMs }), { status }, `${ageMs} ms ago`)
     }
     t.match(await new Login(store, 'bob').create({ ageMs: 1e9 }), { status: 'created' })
@@ -226,17 +303,29 @@ function testSessionStore (name: string, make: MakeStore): void {
     const [a, b, c] = logins as [Login, Login, Login]
     await a.present(0)
     await advance(10)
-    t.match(await new Login(store).create(), { status: 'created', ended: [{ sessionId: b.sessionId, reason: 'evicted' }] })
+    t.match(await new Login(store).create(), {
+      status: 'created',
+      ended: [{ sessionId: b.sessionId, reason: 'evicted' }],
+    })
     t.equal(await b.status(0), 'gone evicted')
     const replacing = new Login(store)
-    t.match(await replacing.create({ replaces: [c.sessionId, 'foreign', c.sessionId] }), { ended: [{ sessionId: c.sessionId, reason: 'login' }] })
+    t.match(await replacing.create({ replaces: [c.sessionId, 'foreign', c.sessionId] }), {
+      ended: [{ sessionId: c.sessionId, reason: 'login' }],
+    })
     t.equal((await store.list('ada')).length, 3)
 
     const strict = (await make(t, { ...POLICY, maxSessions: 2, whenFull: 'refuse' })).store
     const [first, second] = [await new Login(strict).open(), await new Login(strict).open()]
     t.same(await new Login(strict).create(), { status: 'full' })
-    t.match(await new Login(strict).create({ replaces: [first.sessionId] }), { status: 'created', ended: [{ sessionId: first.sessionId, reason: 'login' }] })
-    t.same(await new Login(strict).create({ replaces: [first.sessionId] }), { status: 'full' }, 'what is over frees no place')
+    t.match(await new Login(strict).create({ replaces: [first.sessionId] }), {
+      status: 'created',
+      ended: [{ sessionId: first.sessionId, reason: 'login' }],
+    })
+    t.same(
+      await new Login(strict).create({ replaces: [first.sessionId] }),
+      { status: 'full' },
+      'what is over frees no place',
+    )
     await strict.end('ada', second.sessionId, 'logout')
     t.match(await new Login(strict).create(), { status: 'created' })
   })

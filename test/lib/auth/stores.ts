@@ -3,10 +3,19 @@ import type { Test } from 'tap'
 import { MemorySessionStore } from '../../../lib/auth/memory-store.js'
 import { RedisSessionStore } from '../../../lib/auth/redis-store.js'
 import { createId, hashJti } from '../../../lib/auth/rotation.js'
-import type { CreateAnswer, NewSession, Presented, RotationAnswer, SessionPolicy, SessionStore } from '../../../lib/auth/session-store.js'
+import type { CreateAnswer, NewSession, Presented, RotationAnswer, SessionPolicy,
+  SessionStore } from '../../../lib/auth/session-store.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 
-export const POLICY: SessionPolicy = { idleMs: 100_000, absoluteMs: 300_000, graceMs: 10_000, tombstoneMs: 50_000, maxSessions: 20, whenFull: 'evict', onReuse: 'session' }
+export const POLICY: SessionPolicy = {
+  idleMs: 100_000,
+  absoluteMs: 300_000,
+  graceMs: 10_000,
+  tombstoneMs: 50_000,
+  maxSessions: 20,
+  whenFull: 'evict',
+  onReuse: 'session',
+}
 
 export interface Harness { readonly store: SessionStore, readonly advance: (milliseconds: number) => Promise<void> }
 export type MakeStore = (t: Test, policy: SessionPolicy) => Promise<Harness>
@@ -65,20 +74,44 @@ export class Login {
 
   async create (changes: Partial<NewSession> = {}): Promise<CreateAnswer> {
     const { userId, sessionId } = this
-    return await this.#store.create({ userId, sessionId, jtiHash: this.hash(0), context: 'browser', label: 'Firefox', methods: ['pwd'], ageMs: 0, replaces: [], ...changes })
+    return await this.#store.create({
+      userId,
+      sessionId,
+      jtiHash: this.hash(0),
+      context: 'browser',
+      label: 'Firefox',
+      methods: ['pwd'],
+      ageMs: 0,
+      replaces: [],
+      ...changes,
+    })
   }
 
   async present (generation: number, changes: Partial<Presented> = {}): Promise<RotationAnswer> {
     const { userId, sessionId } = this
-    return await this.#store.rotate({ userId, sessionId, generation, jtiHash: this.hash(generation), nextJtiHash: this.hash(generation + 1), context: 'browser', ...changes })
+    return await this.#store.rotate({
+      userId,
+      sessionId,
+      generation,
+      jtiHash: this.hash(generation),
+      nextJtiHash: this.hash(generation + 1),
+      context: 'browser',
+      ...changes,
+    })
   }
 
   async status (generation: number, changes: Partial<Presented> = {}): Promise<string> {
     const answer = await this.present(generation, changes)
-    return 'state' in answer ? `${answer.status} ${answer.state.generation}` : answer.status === 'gone' ? `gone ${answer.reason ?? '-'}` : answer.status
+    return 'state' in answer
+      ? `${answer.status} ${answer.state.generation}`
+      : answer.status === 'gone'
+      ? `gone ${answer.reason ?? '-'}`
+      : answer.status
   }
 
-  async alive (): Promise<boolean> { return await this.#store.check(this.userId, this.sessionId, Number.MAX_SAFE_INTEGER) === 'alive' }
+  async alive (): Promise<boolean> {
+    return await this.#store.check(this.userId, this.sessionId, Number.MAX_SAFE_INTEGER) === 'alive'
+  }
 
   hash (generation: number): string { return hashJti(`${this.sessionId} ${generation}`) }
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions, type LightMyRequestResponse } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions,
+  type LightMyRequestResponse } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Test } from 'tap'
 import type { AuthOptions } from '../../../plugins/auth.js'
@@ -29,7 +30,12 @@ export interface World {
   readonly accessSecret: string
   readonly refreshSecret: string
   /** Injects with cookies, as a browser on https://api.example.com would. */
-  readonly call: (method: 'GET' | 'POST' | 'DELETE', url: string, jar?: Jar | string, options?: InjectOptions) => Promise<LightMyRequestResponse>
+  readonly call: (
+    method: 'GET' | 'POST' | 'DELETE',
+    url: string,
+    jar?: Jar | string,
+    options?: InjectOptions,
+  ) => Promise<LightMyRequestResponse>
   readonly login: (jar?: Jar) => Promise<Jar>
   readonly names: () => string[]
 }
@@ -50,7 +56,12 @@ export interface WorldSettings {
 export async function build (t: Test, settings: WorldSettings = {}): Promise<World> {
   const { like } = settings
   const clock = settings.clock ?? like?.clock ?? new Clock()
-  const users = like?.users ?? new Map([['ada', { id: 'ada', roles: ['user'], tenant: 'acme' }], ['root', { id: 'root', roles: ['user', 'admin'], tenant: 'acme' }]])
+  const users = like?.users ??
+    new Map([['ada', { id: 'ada', roles: ['user'], tenant: 'acme' }], ['root', {
+      id: 'root',
+      roles: ['user', 'admin'],
+      tenant: 'acme',
+    }]])
   const accessSecret = like?.accessSecret ?? secret()
   const refreshSecret = like?.refreshSecret ?? secret()
   const events: SecurityEvent[] = []
@@ -64,7 +75,8 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
       redis: false,
       accessSecret,
       refreshSecret,
-      authenticate: async ({ email, password }: { email: string, password: string }) => password === 'right' ? users.get(email.split('@')[0] ?? '') ?? null : null,
+      authenticate: async ({ email, password }: { email: string, password: string }) =>
+        password === 'right' ? users.get(email.split('@')[0] ?? '') ?? null : null,
       loadUser: async (id: string) => users.get(id) ?? null,
       ...settings.options,
     }, { now: clock.now })
@@ -91,11 +103,18 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
         ...options,
         method,
         url,
-        headers: { host: 'api.example.com', 'user-agent': 'Browser/1', ...(cookie === '' ? {} : { cookie }), ...options.headers },
+        headers: {
+          host: 'api.example.com',
+          'user-agent': 'Browser/1',
+          ...(cookie === '' ? {} : { cookie }),
+          ...options.headers,
+        },
       })
     },
     async login (jar) {
-      const response = await world.call('POST', '/auth/login', jar, { payload: { email: 'ada@example.com', password: 'right' } })
+      const response = await world.call('POST', '/auth/login', jar, {
+        payload: { email: 'ada@example.com', password: 'right' },
+      })
       if (response.statusCode !== 200) throw new Error(`login failed: ${response.body}`)
       return { ...jar, ...jarOf(response) }
     },

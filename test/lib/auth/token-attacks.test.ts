@@ -9,26 +9,51 @@ const EXPIRED = { iat: NOW - 2000, auth_time: NOW - 2000, exp: NOW - 1100 }
 for (const workshop of workshops()) {
   const { name, codec, header, good, forge } = workshop
   const isRefused = (token: string): string | null => {
-    const answers = [codec.verify(token, NOW), codec.verify(token, NOW), codec.read(token, NOW), codec.verify(token, NOW + 1e9)]
-    return JSON.stringify(answers) === '["TOKEN_INVALID","TOKEN_INVALID",null,"TOKEN_INVALID"]' ? null : JSON.stringify(answers)
+    const answers = [
+      codec.verify(token, NOW),
+      codec.verify(token, NOW),
+      codec.read(token, NOW),
+      codec.verify(token, NOW + 1e9),
+    ]
+    return JSON.stringify(answers) === '["TOKEN_INVALID","TOKEN_INVALID",null,"TOKEN_INVALID"]'
+      ? null
+      : JSON.stringify(answers)
   }
 
   test(`${name}: the workshop of the attacks makes good tokens, so that only the attack is refused`, async (t) => {
     t.type(codec.verify(forge(header, good()), NOW), 'object')
-    t.equal(codec.verify(forge(header, { ...good(), ...EXPIRED, ...(workshop.kind === 'refresh' ? { auth_time: undefined } : {}) }), NOW), 'TOKEN_EXPIRED')
-    t.type(codec.verify(forge(header, { ...good(), sub: 'é€😀\ufffd\u2028' }), NOW), 'object', 'any text may be a user id')
+    t.equal(
+      codec.verify(
+        forge(header, { ...good(), ...EXPIRED, ...(workshop.kind === 'refresh' ? { auth_time: undefined } : {}) }),
+        NOW,
+      ),
+      'TOKEN_EXPIRED',
+    )
+    t.type(
+      codec.verify(forge(header, { ...good(), sub: 'é€😀\ufffd\u2028' }), NOW),
+      'object',
+      'any text may be a user id',
+    )
     t.type(codec.verify(forge(header, { ...good(), sub: '\ud800' }), NOW), 'object')
     t.type(codec.verify(forge(header, { ...good(), iat: NOW + 5 }), NOW), 'object', 'clocks may differ by 5 seconds')
   })
 
   test(`${name}: no header but the one of the key is accepted`, async (t) => {
-    for (const [what, token] of Object.entries(await headerAttacks(workshop, good()))) t.equal(isRefused(token), null, what)
-    for (const [what, token] of Object.entries(await headerAttacks(workshop, { ...good(), ...EXPIRED }))) t.equal(isRefused(token), null, `${what}, expired`)
+    for (const [what, token] of Object.entries(await headerAttacks(workshop, good())))
+      {t.equal(isRefused(token), null, what)}
+    for (const [what, token] of Object.entries(await headerAttacks(workshop, { ...good(), ...EXPIRED })))
+      {t.equal(isRefused(token), null, `${what}, expired`)}
   })
 
   test(`${name}: no key but the one of the header is accepted`, async (t) => {
     for (const [what, token] of Object.entries(await keyAttacks(workshop))) t.equal(isRefused(token), null, what)
-    for (const token of [workshop.other(), forge(headerOf(workshop.other()), good()), forge(header, { ...good(), typ: 'at+jwt' }, hmac(newSecret()))]) t.equal(isRefused(token), null, 'a token of the other kind')
+    for (
+      const token of [
+        workshop.other(),
+        forge(headerOf(workshop.other()), good()),
+        forge(header, { ...good(), typ: 'at+jwt' }, hmac(newSecret())),
+      ]
+    ) t.equal(isRefused(token), null, 'a token of the other kind')
   })
 
   test(`${name}: a token has one spelling`, async (t) => {
@@ -59,7 +84,14 @@ for (const workshop of workshops()) {
 
   test(`${name}: what is accepted is accepted by fast-jwt, too`, async (t) => {
     const key = workshop.pems?.publicKey ?? workshop.secret
-    const verifier = createVerifier({ key, algorithms: [workshop.alg], checkTyp: String(header['typ']), allowedIss: 'bulwark', clockTimestamp: NOW * 1000, cache: false })
+    const verifier = createVerifier({
+      key,
+      algorithms: [workshop.alg],
+      checkTyp: String(header['typ']),
+      allowedIss: 'bulwark',
+      clockTimestamp: NOW * 1000,
+      cache: false,
+    })
     for (let round = 0; round < 20; round++) {
       const token = codec.sign({ ...good(), iat: NOW, exp: NOW + 900 })
       t.type(codec.verify(token, NOW), 'object')
@@ -74,7 +106,11 @@ for (const workshop of workshops()) {
     const change = (value: unknown): void => {
       if (typeof value !== 'object' || value === null) return
       t.ok(Object.isFrozen(value))
-      t.equal(Reflect.set(value, 'roles', ['admin']) || Reflect.set(value, 'userId', 'root') || Reflect.setPrototypeOf(value, { admin: true }), false)
+      t.equal(
+        Reflect.set(value, 'roles', ['admin']) || Reflect.set(value, 'userId', 'root') ||
+          Reflect.setPrototypeOf(value, { admin: true }),
+        false,
+      )
       Object.values(value).forEach(change)
     }
     change(said)

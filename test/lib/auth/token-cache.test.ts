@@ -19,7 +19,8 @@ test('a token is only found by its whole text, whatever its end', async (t) => {
   const end = '.0123456789abcdef'
   const cache = new TokenCache<number>(2)
   cache.add(verified(`one${end}`, 1))
-  for (const other of [`two${end}`, end, end.slice(-12), end.slice(-5), `xone${end}`, '', 'one', `one${end} `]) t.equal(cache.get(other)?.value, undefined, other)
+  for (const other of [`two${end}`, end, end.slice(-12), end.slice(-5), `xone${end}`, '', 'one', `one${end} `])
+    {t.equal(cache.get(other)?.value, undefined, other)}
   t.equal(cache.get(`one${end}`)?.value, 1)
   cache.add(verified(`two${end}`, 2))
   t.equal(cache.get(`two${end}`)?.value, 2)

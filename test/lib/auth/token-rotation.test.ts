@@ -7,9 +7,23 @@ import { newPems, newSecret, NOW, payloadOf, POLICY, ring, sessionsWith } from '
 
 const END = NOW + 600
 const until = new Date(END * 1000).toISOString()
-const keyOf = (alg: KeyOption['alg']): KeyOption => ({ alg, key: alg === 'HS256' ? newSecret() : newPems(alg).privateKey })
+const keyOf = (alg: KeyOption['alg']): KeyOption => ({
+  alg,
+  key: alg === 'HS256' ? newSecret() : newPems(alg).privateKey,
+})
 const rest = (): Keyring => secretKeyring(newSecret())
-const claims = () => ({ sub: 'ada', sid: createId(), roles: ['user'], tenant: 'acme', tv: 0, auth_time: NOW, amr: ['pwd'], iat: NOW, exp: NOW + 900, jti: createId() })
+const claims = () => ({
+  sub: 'ada',
+  sid: createId(),
+  roles: ['user'],
+  tenant: 'acme',
+  tv: 0,
+  auth_time: NOW,
+  amr: ['pwd'],
+  iat: NOW,
+  exp: NOW + 900,
+  jti: createId(),
+})
 
 test('a token is verified once where that is dear, and twice by HMAC, where keeping it costs as much', async (t) => {
   for (const alg of ['HS256', 'ES256', 'EdDSA', 'RS256'] as const) {
@@ -23,7 +37,12 @@ test('a token is verified once where that is dear, and twice by HMAC, where keep
 })
 
 test('tokens of an old key hold until its end, those in the cache too, and then name no session', async (t) => {
-  for (const [before, after] of [['HS256', 'HS256'], ['HS256', 'ES256'], ['ES256', 'EdDSA'], ['EdDSA', 'RS256'], ['RS256', 'HS256']] as const) {
+  for (
+    const [before, after] of [['HS256', 'HS256'], ['HS256', 'ES256'], ['ES256', 'EdDSA'], ['EdDSA', 'RS256'], [
+      'RS256',
+      'HS256',
+    ]] as const
+  ) {
     const [old, next] = [keyOf(before), keyOf(after)]
     const was = sessionsWith(ring({ current: old }), rest())
     const is = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
@@ -37,8 +56,16 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
     const restarted = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
     t.equal(restarted.access.verify(token, END), 'TOKEN_INVALID', 'refused when it was never seen')
     t.equal(restarted.access.verify(token, END + 10_000), 'TOKEN_INVALID', 'and not called expired')
-    t.match(restarted.access.verify(token, END - 1), { context: { userId: 'ada' } }, 'an instance whose clock is behind is not mistaken for good')
-    t.equal(sessionsWith(ring({ current: next }), rest()).access.verify(token, NOW), 'TOKEN_INVALID', 'refused without it')
+    t.match(
+      restarted.access.verify(token, END - 1),
+      { context: { userId: 'ada' } },
+      'an instance whose clock is behind is not mistaken for good',
+    )
+    t.equal(
+      sessionsWith(ring({ current: next }), rest()).access.verify(token, NOW),
+      'TOKEN_INVALID',
+      'refused without it',
+    )
     t.match(was.access.verify(token, END + 1), { context: { userId: 'ada' } }, 'a current key has no end')
     const fresh = is.access.sign(claims())
     t.match(is.access.verify(fresh, END + 1), { context: { userId: 'ada' } }, 'the new one signs')
@@ -50,7 +77,8 @@ test('an instance that has the next key already takes its tokens before it signs
   const [old, next] = [keyOf('ES256'), keyOf('EdDSA')]
   const early = sessionsWith(ring({ current: old, verifyOnly: [{ ...next, until }] }), rest())
   const late = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
-  for (const [by, at] of [[early, late], [late, early], [early, early], [late, late]] as const) t.match(at.access.verify(by.access.sign(claims()), NOW), { context: { userId: 'ada' } })
+  for (const [by, at] of [[early, late], [late, early], [early, early], [late, late]] as const)
+    {t.match(at.access.verify(by.access.sign(claims()), NOW), { context: { userId: 'ada' } })}
 })
 
 test('a named key keeps its name, and the same kid for another key names no other', async (t) => {
@@ -65,7 +93,10 @@ test('a named key keeps its name, and the same kid for another key names no othe
   }
 })
 
-/** Two instances in the middle of a change of the refresh secret: one has the new one already, the other does not sign with it yet. */
+/**
+ * Two instances in the middle of a change of the refresh secret: one has the new one already, the other does not sign
+ * with it yet.
+ */
 function duringRotation (): { a: Sessions, b: Sessions, advance: (milliseconds: number) => void } {
   let now = NOW * 1000
   const store = new MemorySessionStore(POLICY, () => now)
@@ -78,10 +109,17 @@ function duringRotation (): { a: Sessions, b: Sessions, advance: (milliseconds: 
 }
 
 const user = { id: 'ada', roles: ['user'], tenant: 'acme' }
-const renew = (sessions: Sessions, token: string): Promise<Refreshed> => sessions.renew(token, 'browser', async () => user)
+const renew = (sessions: Sessions, token: string): Promise<Refreshed> =>
+  sessions.renew(token, 'browser', async () => user)
 
 async function open (sessions: Sessions): Promise<string> {
-  const opened = await sessions.open(user, { clientContext: 'browser', label: '', methods: ['pwd'], ageMs: 0, replaces: [] })
+  const opened = await sessions.open(user, {
+    clientContext: 'browser',
+    label: '',
+    methods: ['pwd'],
+    ageMs: 0,
+    replaces: [],
+  })
   if ('refused' in opened) throw new Error(opened.refused)
   return opened.tokens.refresh
 }
@@ -91,7 +129,7 @@ function tokensOf (answer: Refreshed): IssuedTokens {
   return answer.tokens
 }
 
-test('refreshes that race on two instances with each other\'s secret give the same successor, which both accept', async (t) => {
+test("refreshes that race on two instances with each other's secret give the same successor, which both accept", async (t) => {
   for (const firstOnA of [true, false]) {
     const { a, b, advance } = duringRotation()
     let token = await open(firstOnA ? b : a)
@@ -100,7 +138,11 @@ test('refreshes that race on two instances with each other\'s secret give the sa
       const order = (round % 2 === 0) === firstOnA ? [a, b, a, b] : [b, a, b, a]
       const answers = (await Promise.all(order.map((sessions) => renew(sessions, token)))).map(tokensOf)
       t.equal(new Set(answers.map(({ refresh }) => payloadOf(refresh)['jti'])).size, 1, 'one id')
-      t.equal(new Set(answers.map(({ refresh }) => JSON.stringify(payloadOf(refresh)))).size, 1, 'and all else the same')
+      t.equal(
+        new Set(answers.map(({ refresh }) => JSON.stringify(payloadOf(refresh)))).size,
+        1,
+        'and all else the same',
+      )
       t.equal(new Set(answers.map(({ refresh }) => refresh)).size, 2, 'signed by two keys')
       const winner = answers[0]
       const loser = answers[1]
@@ -112,7 +154,9 @@ test('refreshes that race on two instances with each other\'s secret give the sa
         }
       }
       // Within the grace all of them get the current one again; a browser keeps whichever cookie came last.
-      for (const sessions of [a, b]) for (const { refresh } of [winner, loser]) t.equal(payloadOf(tokensOf(await renew(sessions, refresh)).refresh)['jti'], payloadOf(winner.refresh)['jti'])
+      for (const sessions of [a, b])
+        {for (const { refresh } of [winner, loser])
+          {t.equal(payloadOf(tokensOf(await renew(sessions, refresh)).refresh)['jti'], payloadOf(winner.refresh)['jti'])}}
       token = round % 3 === 0 ? winner.refresh : loser.refresh
       advance(11_000)
     }

@@ -1,6 +1,8 @@
-import { createHmac, createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject, type KeyPairKeyObjectResult } from 'node:crypto'
+import { createHmac, createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject,
+  type KeyPairKeyObjectResult } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
-import { resolveKeyring, secretKeyring, type Keyring, type KeyringOption, type TokenAlgorithm } from '../../../lib/auth/keyring.js'
+import { resolveKeyring, secretKeyring, type Keyring, type KeyringOption,
+  type TokenAlgorithm } from '../../../lib/auth/keyring.js'
 import { createId } from '../../../lib/auth/rotation.js'
 import type { SessionPolicy, SessionStore } from '../../../lib/auth/session-store.js'
 import { createSessions, type Sessions } from '../../../lib/auth/sessions.js'
@@ -12,7 +14,13 @@ export const NOW = 1_800_000_000
 export type Claims = Record<string, unknown>
 
 export const POLICY: SessionPolicy = Object.freeze({
-  idleMs: 7 * 86_400_000, absoluteMs: 30 * 86_400_000, graceMs: 10_000, tombstoneMs: 905_000, maxSessions: 100, whenFull: 'evict', onReuse: 'session',
+  idleMs: 7 * 86_400_000,
+  absoluteMs: 30 * 86_400_000,
+  graceMs: 10_000,
+  tombstoneMs: 905_000,
+  maxSessions: 100,
+  whenFull: 'evict',
+  onReuse: 'session',
 })
 
 export const newSecret = (): string => randomBytes(32).toString('base64url')
@@ -21,7 +29,10 @@ export type AsymmetricAlgorithm = Exclude<TokenAlgorithm, 'HS256'>
 export interface Pems { readonly privateKey: string, readonly publicKey: string }
 
 function pemsOf ({ privateKey, publicKey }: KeyPairKeyObjectResult): Pems {
-  return { privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }
+  return {
+    privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  }
 }
 
 export function newPems (alg: AsymmetricAlgorithm): Pems {
@@ -40,7 +51,12 @@ export function ring (option: KeyringOption, kind: 'access' | 'refresh' = 'acces
 }
 
 /** Any call but for the time is a failure: reading a token asks no store. */
-const noStore = new Proxy({}, { get: (_target, name) => name === 'now' ? () => NOW * 1000 : () => { throw new Error(`the store was asked: ${String(name)}`) } }) as SessionStore
+const noStore = new Proxy({}, {
+  get: (_target, name) =>
+    name === 'now' ? () => NOW * 1000 : () => {
+      throw new Error(`the store was asked: ${String(name)}`)
+    },
+}) as SessionStore
 
 export function sessionsWith (accessKeys: Keyring, refreshKeys: Keyring, store: SessionStore = noStore): Sessions {
   return createSessions({
@@ -56,12 +72,17 @@ export function sessionsWith (accessKeys: Keyring, refreshKeys: Keyring, store: 
   })
 }
 
-export const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
-export const hmac = (key: string | Buffer, hash = 'sha256') => (input: string): string => createHmac(hash, key).update(input).digest('base64url')
-export const jws = (hash: string | null, key: KeyObject, options: object = { dsaEncoding: 'ieee-p1363' }) => (input: string): string =>
-  sign(hash, Buffer.from(input), { key, ...options }).toString('base64url')
-export const headerOf = (token: string): Claims => JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as Claims
-export const payloadOf = (token: string): Claims => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Claims
+export const encode = (value: unknown): string =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
+export const hmac = (key: string | Buffer, hash = 'sha256') => (input: string): string =>
+  createHmac(hash, key).update(input).digest('base64url')
+export const jws =
+  (hash: string | null, key: KeyObject, options: object = { dsaEncoding: 'ieee-p1363' }) => (input: string): string =>
+    sign(hash, Buffer.from(input), { key, ...options }).toString('base64url')
+export const headerOf = (token: string): Claims =>
+  JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as Claims
+export const payloadOf = (token: string): Claims =>
+  JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Claims
 
 /** One kind of token under one algorithm, and the key of it in the attacker's hands. */
 export interface Workshop {
@@ -86,7 +107,13 @@ const goodAccess = (): Claims => ({
 const goodRefresh = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api/refresh', sub: 'ada', sid: createId(), gen: 10, slt: createId(), jti: createId(), iat: NOW, exp: NOW + 604_800 })
 
 export function workshops (): readonly Workshop[] {
-  return [workshop('access', 'HS256'), workshop('access', 'ES256'), workshop('access', 'EdDSA'), workshop('access', 'RS256'), workshop('refresh', 'HS256')]
+  return [
+    workshop('access', 'HS256'),
+    workshop('access', 'ES256'),
+    workshop('access', 'EdDSA'),
+    workshop('access', 'RS256'),
+    workshop('refresh', 'HS256'),
+  ]
 }
 
 function workshop (kind: 'access' | 'refresh', alg: TokenAlgorithm): Workshop {
@@ -96,7 +123,9 @@ function workshop (kind: 'access' | 'refresh', alg: TokenAlgorithm): Workshop {
   const others = secretKeyring(newSecret())
   const { access, refresh } = kind === 'access' ? sessionsWith(keyring, others) : sessionsWith(others, keyring)
   const claimsOf = (claims: Claims): TokenTimes & Claims => ({ ...claims, iat: NOW, exp: NOW + 900 })
-  const signature = pems === null ? hmac(secret) : jws(alg === 'EdDSA' ? null : 'sha256', createPrivateKey(pems.privateKey))
+  const signature = pems === null
+    ? hmac(secret)
+    : jws(alg === 'EdDSA' ? null : 'sha256', createPrivateKey(pems.privateKey))
   const codec: TokenCodec<TokenTimes> = kind === 'access' ? access : refresh
   const good = kind === 'access' ? goodAccess : goodRefresh
   return {

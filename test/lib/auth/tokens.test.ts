@@ -11,11 +11,22 @@ import { secret } from './support.js'
 const NOW = 1_800_000_000
 const ACCESS_SECRET = secret()
 const REFRESH_SECRET = secret()
-const policy = { idleMs: 7 * 86_400_000, absoluteMs: 30 * 86_400_000, graceMs: 10_000, tombstoneMs: 905_000, maxSessions: 100, whenFull: 'evict', onReuse: 'session' } as const
+const policy = {
+  idleMs: 7 * 86_400_000,
+  absoluteMs: 30 * 86_400_000,
+  graceMs: 10_000,
+  tombstoneMs: 905_000,
+  maxSessions: 100,
+  whenFull: 'evict',
+  onReuse: 'session',
+} as const
 
 function make (): Sessions {
   return createSessions({
-    users: createUserModel(['user', 'admin'], Type.Object({ tenant: Type.String(), tags: Type.Optional(Type.Array(Type.Object({ name: Type.String() }))) })),
+    users: createUserModel(
+      ['user', 'admin'],
+      Type.Object({ tenant: Type.String(), tags: Type.Optional(Type.Array(Type.Object({ name: Type.String() }))) }),
+    ),
     accessKeys: secretKeyring(ACCESS_SECRET),
     refreshKeys: secretKeyring(REFRESH_SECRET),
     issuer: 'bulwark',
@@ -28,8 +39,10 @@ function make (): Sessions {
 }
 
 type Claims = Record<string, unknown>
-const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
-const signature = (input: string, key = ACCESS_SECRET, hash = 'sha256'): string => createHmac(hash, key).update(input).digest('base64url')
+const encode = (value: unknown): string =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
+const signature = (input: string, key = ACCESS_SECRET, hash = 'sha256'): string =>
+  createHmac(hash, key).update(input).digest('base64url')
 
 /** Signs what it is given, with the right key unless told otherwise: the attacker's workshop. */
 function forge (header: unknown, payload: unknown, key?: string, hash?: string): string {
@@ -38,22 +51,66 @@ function forge (header: unknown, payload: unknown, key?: string, hash?: string):
 }
 
 const sid = createId()
-const good = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api', sub: 'ada', sid, roles: ['user'], tenant: 'acme', tv: 0, auth_time: NOW, amr: ['pwd'], iat: NOW, exp: NOW + 900, jti: createId() })
-const goodRefresh = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api/refresh', sub: 'ada', sid, gen: 0, slt: createId(), jti: createId(), iat: NOW, exp: NOW + 604_800 })
-const headerOf = (token: string): { alg: string, typ: string, kid: string } => JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as { alg: string, typ: string, kid: string }
+const good = (): Claims => ({
+  iss: 'bulwark',
+  aud: 'bulwark-api',
+  sub: 'ada',
+  sid,
+  roles: ['user'],
+  tenant: 'acme',
+  tv: 0,
+  auth_time: NOW,
+  amr: ['pwd'],
+  iat: NOW,
+  exp: NOW + 900,
+  jti: createId(),
+})
+const goodRefresh = (): Claims => ({
+  iss: 'bulwark',
+  aud: 'bulwark-api/refresh',
+  sub: 'ada',
+  sid,
+  gen: 0,
+  slt: createId(),
+  jti: createId(),
+  iat: NOW,
+  exp: NOW + 604_800,
+})
+const headerOf = (token: string): { alg: string, typ: string, kid: string } =>
+  JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()) as {
+    alg: string
+    typ: string
+    kid: string
+  }
 
 test('a token says what was signed, frozen to the bottom, and inherits nothing', async (t) => {
   const { access, refresh } = make()
   const verified = access.verify(access.sign({ ...good(), iat: NOW, exp: NOW + 900, tags: [{ name: 'x' }] }), NOW)
-  if (typeof verified === 'string') { t.fail(verified); return }
-  t.match(verified.context, { userId: 'ada', sessionId: sid, roles: ['user'], authTime: NOW, expiresAt: NOW + 900, user: { id: 'ada', roles: ['user'], tenant: 'acme', tags: [{ name: 'x' }] } })
-  for (const inherited of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) t.notOk(inherited in verified.context.user, inherited)
+  if (typeof verified === 'string') {
+    t.fail(verified)
+    return
+  }
+  t.match(verified.context, {
+    userId: 'ada',
+    sessionId: sid,
+    roles: ['user'],
+    authTime: NOW,
+    expiresAt: NOW + 900,
+    user: { id: 'ada', roles: ['user'], tenant: 'acme', tags: [{ name: 'x' }] },
+  })
+  for (const inherited of ['constructor', 'toString', '__proto__', 'hasOwnProperty'])
+    {t.notOk(inherited in verified.context.user, inherited)}
   const prototype: unknown = Object.getPrototypeOf(verified.context.user)
   t.ok(Object.isFrozen(prototype), 'nobody can give all users a claim')
   const deep = verified.context.user['tags'] as object[]
-  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) t.ok(Object.isFrozen(object))
+  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]])
+    {t.ok(Object.isFrozen(object))}
   t.match(headerOf(access.sign({ ...good(), iat: NOW, exp: NOW + 1 })), { alg: 'HS256', typ: 'at+jwt' })
-  t.match(refresh.verify(refresh.sign({ ...goodRefresh(), iat: NOW, exp: NOW + 9 }), NOW), { userId: 'ada', sessionId: sid, generation: 0 })
+  t.match(refresh.verify(refresh.sign({ ...goodRefresh(), iat: NOW, exp: NOW + 9 }), NOW), {
+    userId: 'ada',
+    sessionId: sid,
+    generation: 0,
+  })
 })
 
 test('only the one header that this suite writes is accepted', async (t) => {
@@ -108,15 +165,24 @@ test('only the one header that this suite writes is accepted', async (t) => {
     'a refresh token with claims of both kinds': forge(refreshHeader, { ...goodRefresh(), ...good() }, REFRESH_SECRET),
   }
   for (const [what, token] of Object.entries(attacks)) t.equal(access.verify(token, NOW), 'TOKEN_INVALID', what)
-  t.equal(refresh.verify(access.sign({ ...good(), iat: NOW, exp: NOW + 900 }), NOW), 'TOKEN_INVALID', 'an access token is no refresh token')
-  t.equal(refresh.verify(forge(refreshHeader, { ...goodRefresh(), aud: 'bulwark-api' }, REFRESH_SECRET), NOW), 'TOKEN_INVALID', 'nor is one with the audience of the other')
+  t.equal(
+    refresh.verify(access.sign({ ...good(), iat: NOW, exp: NOW + 900 }), NOW),
+    'TOKEN_INVALID',
+    'an access token is no refresh token',
+  )
+  t.equal(
+    refresh.verify(forge(refreshHeader, { ...goodRefresh(), aud: 'bulwark-api' }, REFRESH_SECRET), NOW),
+    'TOKEN_INVALID',
+    'nor is one with the audience of the other',
+  )
 })
 
 test('a token has exactly three canonical segments of bounded length', async (t) => {
   const { access } = make()
   const token = access.sign({ ...good(), iat: NOW, exp: NOW + 900 })
   const [header = '', payload = '', mac = ''] = token.split('.')
-  const lastBits = (text: string): string => text.slice(0, -1) + String.fromCharCode(text.charCodeAt(text.length - 1) + 1)
+  const lastBits = (text: string): string =>
+    text.slice(0, -1) + String.fromCharCode(text.charCodeAt(text.length - 1) + 1)
   const attacks: Record<string, string> = {
     'nothing': '',
     'a dot': '.',
@@ -150,7 +216,8 @@ test('a token has exactly three canonical segments of bounded length', async (t)
     if (access.verify(changed, NOW) !== 'TOKEN_INVALID') accepted++
   }
   t.equal(accepted, 0, 'no single changed character is accepted')
-  for (let round = 0; round < 500; round++) t.equal(access.verify(randomBytes(round).toString(round % 2 === 0 ? 'latin1' : 'base64url'), NOW), 'TOKEN_INVALID')
+  for (let round = 0; round < 500; round++)
+    {t.equal(access.verify(randomBytes(round).toString(round % 2 === 0 ? 'latin1' : 'base64url'), NOW), 'TOKEN_INVALID')}
 })
 
 test('a genuine signature does not excuse claims that are missing, of another type or beyond the policy', async (t) => {
@@ -197,13 +264,21 @@ test('a genuine signature does not excuse claims that are missing, of another ty
     'a number': '1',
     'no JSON': '{',
   }
-  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'tv', 'auth_time', 'amr', 'iat', 'exp', 'jti', 'tenant']) attacks[`without ${name}`] = without(name)
-  for (const [what, payload] of Object.entries(attacks)) t.equal(access.verify(forge(header, payload), NOW), 'TOKEN_INVALID', what)
+  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'tv', 'auth_time', 'amr', 'iat', 'exp', 'jti', 'tenant'])
+    {attacks[`without ${name}`] = without(name)}
+  for (const [what, payload] of Object.entries(attacks))
+    {t.equal(access.verify(forge(header, payload), NOW), 'TOKEN_INVALID', what)}
   const input = `${encode(header)}.${Buffer.from(text.replace('ada', 'ad\xff'), 'latin1').toString('base64url')}`
   t.equal(access.verify(`${input}.${signature(input)}`, NOW), 'TOKEN_INVALID', 'text that is not UTF-8')
 
-  const polluted = access.verify(forge(header, `${text.slice(0, -1)},"__proto__":{"admin":true},"constructor":1,"isAdmin":true}`), NOW)
-  if (typeof polluted === 'string') { t.fail(polluted); return }
+  const polluted = access.verify(
+    forge(header, `${text.slice(0, -1)},"__proto__":{"admin":true},"constructor":1,"isAdmin":true}`),
+    NOW,
+  )
+  if (typeof polluted === 'string') {
+    t.fail(polluted)
+    return
+  }
   t.same(Object.keys(polluted.context.user), ['id', 'roles', 'tenant'], 'only declared claims come out')
   t.equal(({} as { admin?: boolean }).admin, undefined)
 })
@@ -221,8 +296,10 @@ test('a refresh token needs all of its claims', async (t) => {
     'longer than the policy': { ...goodRefresh(), exp: NOW + 604_801 },
     'sub empty': { ...goodRefresh(), sub: '' },
   }
-  for (const name of Object.keys(goodRefresh())) attacks[`without ${name}`] = Object.fromEntries(Object.entries(goodRefresh()).filter(([key]) => key !== name))
-  for (const [what, payload] of Object.entries(attacks)) t.equal(refresh.verify(forge(header, payload, REFRESH_SECRET), NOW), 'TOKEN_INVALID', what)
+  for (const name of Object.keys(goodRefresh()))
+    {attacks[`without ${name}`] = Object.fromEntries(Object.entries(goodRefresh()).filter(([key]) => key !== name))}
+  for (const [what, payload] of Object.entries(attacks))
+    {t.equal(refresh.verify(forge(header, payload, REFRESH_SECRET), NOW), 'TOKEN_INVALID', what)}
 })
 
 test('TOKEN_EXPIRED is said at the second of exp, and only of a genuine token', async (t) => {
@@ -236,8 +313,18 @@ test('TOKEN_EXPIRED is said at the second of exp, and only of a genuine token', 
   t.type(access.verify(token, NOW - 5), 'object', 'clocks may differ by five seconds')
   t.equal(access.verify(token, NOW - 6), 'TOKEN_INVALID')
   const header = headerOf(token)
-  t.equal(access.verify(forge(header, { ...good(), iat: NOW - 2000, exp: NOW - 1100 }, secret()), NOW), 'TOKEN_INVALID', 'a forged one is not called expired')
-  t.equal(access.verify(forge(header, { ...good(), roles: ['root'], iat: NOW - 2000, exp: NOW - 1100, auth_time: NOW - 2000 }), NOW), 'TOKEN_INVALID')
+  t.equal(
+    access.verify(forge(header, { ...good(), iat: NOW - 2000, exp: NOW - 1100 }, secret()), NOW),
+    'TOKEN_INVALID',
+    'a forged one is not called expired',
+  )
+  t.equal(
+    access.verify(
+      forge(header, { ...good(), roles: ['root'], iat: NOW - 2000, exp: NOW - 1100, auth_time: NOW - 2000 }),
+      NOW,
+    ),
+    'TOKEN_INVALID',
+  )
 })
 
 test('a token that comes again is verified twice at most', async (t) => {

@@ -28,12 +28,23 @@ test('decides as Go does, and more strictly when a cookie comes without evidence
     [undefined, undefined, false, 'allowed'],
   ]
   for (const [secFetchSite, origin, carriesCookie, expected] of table) {
-    t.equal(decideCrossOrigin({ secFetchSite, origin, ownOrigin: OWN, carriesCookie }, new Set([TRUSTED])), expected, `${secFetchSite ?? '-'} ${origin ?? '-'} ${carriesCookie ? 'cookie' : 'no cookie'}`)
+    t.equal(
+      decideCrossOrigin({ secFetchSite, origin, ownOrigin: OWN, carriesCookie }, new Set([TRUSTED])),
+      expected,
+      `${secFetchSite ?? '-'} ${origin ?? '-'} ${carriesCookie ? 'cookie' : 'no cookie'}`,
+    )
   }
 })
 
 test('isolation lets other sites lead here, and trusted origins do as they like', async (t) => {
-  const table: [string, string | undefined, string | undefined, string | undefined, string | undefined, 'allowed' | 'isolation'][] = [
+  const table: [
+    string,
+    string | undefined,
+    string | undefined,
+    string | undefined,
+    string | undefined,
+    'allowed' | 'isolation',
+  ][] = [
     ['GET', 'cross-site', 'navigate', 'document', undefined, 'allowed'],
     ['HEAD', 'cross-site', 'navigate', 'document', undefined, 'allowed'],
     ['POST', 'cross-site', 'navigate', 'document', 'https://evil.example', 'isolation'],
@@ -59,6 +70,10 @@ test('isolation lets other sites lead here, and trusted origins do as they like'
     ['GET', undefined, undefined, undefined, undefined, 'allowed'],
   ]
   for (const [method, secFetchSite, secFetchMode, secFetchDest, origin, expected] of table) {
-    t.equal(decideIsolation({ method, secFetchSite, secFetchMode, secFetchDest, origin }, new Set([TRUSTED])), expected, [method, secFetchSite, secFetchMode, secFetchDest, origin].join(' '))
+    t.equal(
+      decideIsolation({ method, secFetchSite, secFetchMode, secFetchDest, origin }, new Set([TRUSTED])),
+      expected,
+      [method, secFetchSite, secFetchMode, secFetchDest, origin].join(' '),
+    )
   }
 })

@@ -34,11 +34,26 @@ test('values arrive coerced, typed and frozen', async (t) => {
     ORIGINS: Type.Array(Type.String(), { separator: ',' }),
     PORTS: Type.Array(Type.Integer(), { separator: ' ', default: [1] }),
   })
-  const config = loadEnv(schema, { source: { RATIO: '0.5', DEBUG: 'true', MODE: 'b', ORIGINS: ' https://a.example, ,https://b.example ', PORTS: '80  443' } })
+  const config = loadEnv(schema, {
+    source: {
+      RATIO: '0.5',
+      DEBUG: 'true',
+      MODE: 'b',
+      ORIGINS: ' https://a.example, ,https://b.example ',
+      PORTS: '80  443',
+    },
+  })
   const typed: Readonly<Static<typeof schema>> = config
   const port: number = typed.PORT
   const mode: 'a' | 'b' = config.MODE
-  t.same({ ...config }, { PORT: 3000, RATIO: 0.5, DEBUG: true, MODE: 'b', ORIGINS: ['https://a.example', 'https://b.example'], PORTS: [80, 443] })
+  t.same({ ...config }, {
+    PORT: 3000,
+    RATIO: 0.5,
+    DEBUG: true,
+    MODE: 'b',
+    ORIGINS: ['https://a.example', 'https://b.example'],
+    PORTS: [80, 443],
+  })
   t.equal(port, 3000)
   t.equal(mode, 'b')
   t.equal(config.URL, undefined)
@@ -53,23 +68,47 @@ test('a variable that the schema does not declare is not taken over', async (t) 
 })
 
 test('all problems are listed at once, each with the variable and a fix, and none with a value', async (t) => {
-  const source = { PORT: 'sup3r-port', MODE: 'sup3r-mode', WEAK: 'sup3r-weak', TWIN: STRONG, TWIN2: STRONG, URL: 'sup3r url', NUMBERS: '1,sup3r', SHORT: 'x' }
-  const problems = problemsOf(t, Type.Object({
-    MISSING: Type.String({ description: 'The name of the thing.' }),
-    MISSING_SECRET: Type.String({ secret: true }),
-    PORT: Type.Integer(),
-    MODE: Type.Union([Type.Literal('a'), Type.Literal('b')]),
-    WEAK: Type.String({ secret: true }),
-    TWIN: Type.String({ secret: true }),
-    TWIN2: Type.String({ secret: true }),
-    URL: Type.String({ format: 'uri' }),
-    NUMBERS: Type.Array(Type.Integer(), { separator: ',' }),
-    SHORT: Type.String({ minLength: 2 }),
-  }), { source })
-  t.same(problems.map(({ path }) => path).sort(), ['env.MISSING', 'env.MISSING_SECRET', 'env.MODE', 'env.NUMBERS', 'env.PORT', 'env.SHORT', 'env.TWIN2', 'env.URL', 'env.WEAK'])
+  const source = {
+    PORT: 'sup3r-port',
+    MODE: 'sup3r-mode',
+    WEAK: 'sup3r-weak',
+    TWIN: STRONG,
+    TWIN2: STRONG,
+    URL: 'sup3r url',
+    NUMBERS: '1,sup3r',
+    SHORT: 'x',
+  }
+  const problems = problemsOf(
+    t,
+    Type.Object({
+      MISSING: Type.String({ description: 'The name of the thing.' }),
+      MISSING_SECRET: Type.String({ secret: true }),
+      PORT: Type.Integer(),
+      MODE: Type.Union([Type.Literal('a'), Type.Literal('b')]),
+      WEAK: Type.String({ secret: true }),
+      TWIN: Type.String({ secret: true }),
+      TWIN2: Type.String({ secret: true }),
+      URL: Type.String({ format: 'uri' }),
+      NUMBERS: Type.Array(Type.Integer(), { separator: ',' }),
+      SHORT: Type.String({ minLength: 2 }),
+    }),
+    { source },
+  )
+  t.same(problems.map(({ path }) => path).sort(), [
+    'env.MISSING',
+    'env.MISSING_SECRET',
+    'env.MODE',
+    'env.NUMBERS',
+    'env.PORT',
+    'env.SHORT',
+    'env.TWIN2',
+    'env.URL',
+    'env.WEAK',
+  ])
   for (const { path, message, fix } of problems) {
     t.ok(message !== '' && fix !== '', path)
-    for (const value of Object.values(source)) if (value.length > 1) t.notOk(`${message} ${fix}`.includes(value), `${path} shows no value`)
+    for (const value of Object.values(source))
+      {if (value.length > 1) t.notOk(`${message} ${fix}`.includes(value), `${path} shows no value`)}
     t.notMatch(`${message} ${fix}`, /sup3r/)
   }
   const find = (name: string): Problem | undefined => problems.find(({ path }) => path === `env.${name}`)
@@ -92,11 +131,20 @@ test('an empty text counts as absent, and is the empty list where a list is want
   t.same(loadEnv(schema, { source: {} }).ORIGINS, ['https://a.example'])
   t.same(pathsOf(t, Type.Object({ A: Type.String() }), { source: { A: '' } }), ['env.A'])
   t.same(pathsOf(t, Type.Object({ A: Type.Array(Type.String(), { separator: ',' }) }), { source: {} }), ['env.A'])
-  t.same(pathsOf(t, Type.Object({ A: Type.Array(Type.String(), { separator: ',', minItems: 1 }) }), { source: { A: ' , ' } }), ['env.A'])
+  t.same(
+    pathsOf(t, Type.Object({ A: Type.Array(Type.String(), { separator: ',', minItems: 1 }) }), {
+      source: { A: ' , ' },
+    }),
+    ['env.A'],
+  )
 })
 
-test('the caller\'s schema is never changed, frozen or not', async (t) => {
-  const make = (): TObject => Type.Object({ A: Type.Array(Type.String(), { separator: ',', default: ['x'] }), S: Type.String({ secret: true, generate: true }) })
+test("the caller's schema is never changed, frozen or not", async (t) => {
+  const make = (): TObject =>
+    Type.Object({
+      A: Type.Array(Type.String(), { separator: ',', default: ['x'] }),
+      S: Type.String({ secret: true, generate: true }),
+    })
   const frozen = deepFreeze(make())
   t.same(loadEnv(frozen, { source: {} })['A'], ['x'])
   const plain = make()
@@ -109,18 +157,68 @@ test('the caller\'s schema is never changed, frozen or not', async (t) => {
 test('a wrong schema is refused with the keyword and its fix', async (t) => {
   const cases: [string, TObject, string, RegExp][] = [
     ['misspelt keyword', Type.Object({ A: Type.String({ secrte: true }) }), 'env.A.secrte', /Did you mean "secret"\?/],
-    ['misspelt JSON Schema keyword', Type.Object({ A: Type.String({ minLenght: 1 }) }), 'env.A.minLenght', /"minLength"/],
-    ['unknown keyword in an item', Type.Object({ A: Type.Array(Type.String({ secret: true }), { separator: ',' }) }), 'env.A.items.secret', /Known here|Did you mean/],
-    ['unknown keyword of the object', Type.Object({ A: Type.String() }, { minProperties: 1 }), 'env.minProperties', /./],
-    ['generate without secret', Type.Object({ A: Type.String({ generate: true }) }), 'env.A', /secret: true, generate: true/],
-    ['generate for a list', Type.Object({ A: Type.Array(Type.String(), { separator: ',', secret: true, generate: true }) }), 'env.A', /Remove `generate`/],
-    ['default on a secret', Type.Object({ A: Type.String({ secret: true, default: STRONG }) }), 'env.A', /Remove `default`/],
+    [
+      'misspelt JSON Schema keyword',
+      Type.Object({ A: Type.String({ minLenght: 1 }) }),
+      'env.A.minLenght',
+      /"minLength"/,
+    ],
+    [
+      'unknown keyword in an item',
+      Type.Object({ A: Type.Array(Type.String({ secret: true }), { separator: ',' }) }),
+      'env.A.items.secret',
+      /Known here|Did you mean/,
+    ],
+    [
+      'unknown keyword of the object',
+      Type.Object({ A: Type.String() }, { minProperties: 1 }),
+      'env.minProperties',
+      /./,
+    ],
+    [
+      'generate without secret',
+      Type.Object({ A: Type.String({ generate: true }) }),
+      'env.A',
+      /secret: true, generate: true/,
+    ],
+    [
+      'generate for a list',
+      Type.Object({ A: Type.Array(Type.String(), { separator: ',', secret: true, generate: true }) }),
+      'env.A',
+      /Remove `generate`/,
+    ],
+    [
+      'default on a secret',
+      Type.Object({ A: Type.String({ secret: true, default: STRONG }) }),
+      'env.A',
+      /Remove `default`/,
+    ],
     ['secret that is no string', Type.Object({ A: Type.Integer({ secret: true }) }), 'env.A', /Type\.String/],
     ['secret of the wrong type', Type.Object({ A: Type.String({ secret: 'yes' }) }), 'env.A', /secret: true/],
-    ['generate of the wrong type', Type.Object({ A: Type.String({ secret: true, generate: 1 }) }), 'env.A', /generate: true/],
-    ['requiredIn another mode', Type.Object({ A: Type.Optional(Type.String({ requiredIn: 'staging' })) }), 'env.A', /'production'/],
-    ['requiredIn with a default', Type.Object({ A: Type.Optional(Type.String({ requiredIn: 'production', default: 'x' })) }), 'env.A', /Remove one/],
-    ['requiredIn on what is required anyway', Type.Object({ A: Type.String({ requiredIn: 'production' }) }), 'env.A', /Type\.Optional/],
+    [
+      'generate of the wrong type',
+      Type.Object({ A: Type.String({ secret: true, generate: 1 }) }),
+      'env.A',
+      /generate: true/,
+    ],
+    [
+      'requiredIn another mode',
+      Type.Object({ A: Type.Optional(Type.String({ requiredIn: 'staging' })) }),
+      'env.A',
+      /'production'/,
+    ],
+    [
+      'requiredIn with a default',
+      Type.Object({ A: Type.Optional(Type.String({ requiredIn: 'production', default: 'x' })) }),
+      'env.A',
+      /Remove one/,
+    ],
+    [
+      'requiredIn on what is required anyway',
+      Type.Object({ A: Type.String({ requiredIn: 'production' }) }),
+      'env.A',
+      /Type\.Optional/,
+    ],
     ['list without separator', Type.Object({ A: Type.Array(Type.String()) }), 'env.A', /separator: ','/],
     ['empty separator', Type.Object({ A: Type.Array(Type.String(), { separator: '' }) }), 'env.A', /','/],
     ['separator of the wrong type', Type.Object({ A: Type.Array(Type.String(), { separator: 1 }) }), 'env.A', /','/],
@@ -146,22 +244,34 @@ test('requiredIn: production is optional elsewhere and required there', async (t
 })
 
 test('generate makes a missing secret outside production only', async (t) => {
-  const schema = Type.Object({ A: Type.String({ secret: true, generate: true, minLength: 32 }), B: Type.String({ secret: true, generate: true }) })
+  const schema = Type.Object({
+    A: Type.String({ secret: true, generate: true, minLength: 32 }),
+    B: Type.String({ secret: true, generate: true }),
+  })
   for (const NODE_ENV of [undefined, '', 'development', 'test']) {
     const config = loadEnv(schema, { source: { NODE_ENV, B: STRONG } })
     t.match(config.A, /^[A-Za-z0-9_-]{43}$/)
     t.equal(config.B, STRONG)
     t.same(generatedSecrets(config), ['A'])
   }
-  for (const NODE_ENV of ['production', 'prod', 'staging']) t.same(pathsOf(t, schema, { source: { NODE_ENV } }), ['env.A', 'env.B'], NODE_ENV)
+  for (const NODE_ENV of ['production', 'prod', 'staging'])
+    {t.same(pathsOf(t, schema, { source: { NODE_ENV } }), ['env.A', 'env.B'], NODE_ENV)}
   t.not(loadEnv(schema, { source: {} }).A, loadEnv(schema, { source: {} }).A)
   t.same(generatedSecrets({}), [], 'a look-alike has none')
 })
 
 test('a secret is judged by its strength, in every mode', async (t) => {
   const schema = Type.Object({ S: Type.String({ secret: true }) })
-  const weak = ['short', 'changeme-changeme-changeme-changeme', 'a'.repeat(64), '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----']
-  for (const S of weak) for (const NODE_ENV of ['development', 'production']) t.same(pathsOf(t, schema, { source: { S, NODE_ENV } }), ['env.S'])
+  const weak = [
+    'short',
+    'changeme-changeme-changeme-changeme',
+    'a'.repeat(64),
+    '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----',
+  ]
+  for (const S of weak)
+    {for (const NODE_ENV of ['development', 'production']) {t.same(pathsOf(t, schema, { source: { S, NODE_ENV } }), [
+        'env.S',
+      ])}}
   t.equal(loadEnv(schema, { source: { S: STRONG } }).S, STRONG)
 })
 
@@ -180,16 +290,26 @@ test('a list of secrets is judged item by item, and must not repeat one', async 
 test('every option is refused when it is of the wrong type or misspelt', async (t) => {
   const schema = Type.Object({})
   const cases: [unknown, string][] = [
-    [{ source: 'x' }, 'env.source'], [{ source: null }, 'env.source'], [{ source: [] }, 'env.source'],
-    [{ dotenv: 1 }, 'env.dotenv'], [{ dotenv: '' }, 'env.dotenv'], [{ sorce: {} }, 'env.sorce'], [{ dotEnv: true }, 'env.dotEnv'],
+    [{ source: 'x' }, 'env.source'],
+    [{ source: null }, 'env.source'],
+    [{ source: [] }, 'env.source'],
+    [{ dotenv: 1 }, 'env.dotenv'],
+    [{ dotenv: '' }, 'env.dotenv'],
+    [{ sorce: {} }, 'env.sorce'],
+    [{ dotEnv: true }, 'env.dotEnv'],
   ]
   for (const [options, path] of cases) t.ok(pathsOf(t, schema, options as LoadEnvOptions).includes(path), path)
   t.doesNotThrow(() => loadEnv(schema, { source: { A: undefined } }))
-  t.same(pathsOf(t, Type.Object({ A: Type.Integer() }), { source: { A: 3 } as unknown as Record<string, string> }), ['env.A'], 'a source holds text')
+  t.same(pathsOf(t, Type.Object({ A: Type.Integer() }), { source: { A: 3 } as unknown as Record<string, string> }), [
+    'env.A',
+  ], 'a source holds text')
 })
 
 test('names that every object inherits are refused instead of taken for values', async (t) => {
-  t.same(pathsOf(t, Type.Object({ toString: Type.String(), constructor: Type.String() }), { source: {} }), ['env.toString', 'env.constructor'])
+  t.same(pathsOf(t, Type.Object({ toString: Type.String(), constructor: Type.String() }), { source: {} }), [
+    'env.toString',
+    'env.constructor',
+  ])
 })
 
 test('the types follow what was written under env', async (t) => {
@@ -207,5 +327,6 @@ test('the types follow what was written under env', async (t) => {
 })
 
 test('the sources of this room read no environment but through its source', async (t) => {
-  for (const file of ['config', 'schema']) t.notMatch(readFileSync(new URL(`../../../../lib/env/${file}.ts`, import.meta.url), 'utf8'), /process\.env/)
+  for (const file of ['config', 'schema'])
+    {t.notMatch(readFileSync(new URL(`../../../../lib/env/${file}.ts`, import.meta.url), 'utf8'), /process\.env/)}
 })

@@ -52,7 +52,14 @@ function bench (t: Test, options: { onRotate?: OnRotate, weak?: string, attach?:
 }
 
 function logOf (lines: Line[]): Parameters<typeof logRefresh>[1] {
-  return { error: (facts, message) => { lines.push(['error', facts, message]) }, info: (facts, message) => { lines.push(['info', facts, message]) } }
+  return {
+    error: (facts, message) => {
+      lines.push(['error', facts, message])
+    },
+    info: (facts, message) => {
+      lines.push(['info', facts, message])
+    },
+  }
 }
 
 test('a value that did not change is not handed over, one that did is, once', async (t) => {
@@ -150,6 +157,10 @@ test('refreshes keep no process alive', async (t) => {
     import { loadEnvAsync } from 'fastify-bulwark/env'
     import { Type } from 'fastify-bulwark/validation'
     await loadEnvAsync(Type.Object({ A: Type.String({ redact: true }) }), { source: {}, sources: [{ name: 'x', load: async () => ({ A: 'a' }) }], refresh: '1h' })`
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env['PATH'] } })
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    timeout: 20_000,
+    env: { PATH: process.env['PATH'] },
+  })
   t.same([status, stderr], [0, ''])
 })

@@ -2,9 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
-import { fileSecrets, SecretSourceError, type FileSecretsOptions, type SecretSource, type SourceProblem } from '../../../plugins/env.js'
+import { fileSecrets, SecretSourceError, type FileSecretsOptions, type SecretSource,
+  type SourceProblem } from '../../../plugins/env.js'
 
-const load = async (source: SecretSource, ...names: string[]): Promise<Readonly<Record<string, string>>> => await source.load(names, { signal: new AbortController().signal })
+const load = async (source: SecretSource, ...names: string[]): Promise<Readonly<Record<string, string>>> =>
+  await source.load(names, { signal: new AbortController().signal })
 
 async function problemsOf (t: Test, source: SecretSource, ...names: string[]): Promise<readonly SourceProblem[]> {
   const error: unknown = await load(source, ...names).then(() => null, (reason: unknown) => reason)
@@ -21,10 +23,21 @@ function update (volume: string, stamp: string, files: Readonly<Record<string, s
 }
 
 test('each file of a Docker directory is a secret, less one newline at its end', async (t) => {
-  const directory = t.testdir({ A: 'plain', B: 'newline\n', 'jwt-access': 'renamed\r\n', EMPTY: '', largest: 'x'.repeat(65_536) })
+  const directory = t.testdir({
+    A: 'plain',
+    B: 'newline\n',
+    'jwt-access': 'renamed\r\n',
+    EMPTY: '',
+    largest: 'x'.repeat(65_536),
+  })
   const source = fileSecrets(directory, { keys: { C: 'jwt-access', L: 'largest' } })
   t.match(source.name, directory)
-  t.same({ ...await load(source, 'A', 'B', 'C', 'EMPTY', 'ABSENT') }, { A: 'plain', B: 'newline', C: 'renamed', EMPTY: '' })
+  t.same({ ...await load(source, 'A', 'B', 'C', 'EMPTY', 'ABSENT') }, {
+    A: 'plain',
+    B: 'newline',
+    C: 'renamed',
+    EMPTY: '',
+  })
   t.equal((await load(source, 'L'))['L']?.length, 65_536)
 })
 
@@ -76,7 +89,21 @@ test('what cannot be a secret is a problem with the variable and without the con
 
 test('options are refused when wrong, at load, so that a start lists them with everything else', async (t) => {
   const directory = t.testdir({})
-  const cases: [unknown, unknown][] = [[directory, { key: {} }], [directory, { keys: { A: 1 } }], [directory, { keys: { A: '' } }], ['', {}], [5, {}], [directory, { keys: { A: '../x' } }], [directory, { keys: { A: '..data' } }], [directory, { keys: { A: 'a/b' } }]]
-  for (const [path, options] of cases) t.not((await problemsOf(t, fileSecrets(path as string, options as FileSecretsOptions), 'A')).length, 0, JSON.stringify([path, options]))
+  const cases: [unknown, unknown][] = [
+    [directory, { key: {} }],
+    [directory, { keys: { A: 1 } }],
+    [directory, { keys: { A: '' } }],
+    ['', {}],
+    [5, {}],
+    [directory, { keys: { A: '../x' } }],
+    [directory, { keys: { A: '..data' } }],
+    [directory, { keys: { A: 'a/b' } }],
+  ]
+  for (const [path, options] of cases)
+    {t.not(
+      (await problemsOf(t, fileSecrets(path as string, options as FileSecretsOptions), 'A')).length,
+      0,
+      JSON.stringify([path, options]),
+    )}
   t.same({ ...await load(fileSecrets(directory, { keys: undefined } as unknown as FileSecretsOptions), 'A') }, {})
 })

@@ -9,15 +9,42 @@ import type { SecurityEventRecord } from '../../../lib/events/emitter.js'
 import { EventSampler } from '../../../lib/events/sampler.js'
 import { MAX_ITEMS, MAX_TEXT, safeField, safeText } from '../../../lib/events/sanitize.js'
 
-interface Line { readonly level: number, readonly msg: string, readonly event: string, readonly suppressed?: number, readonly [field: string]: unknown }
+interface Line {
+  readonly level: number
+  readonly msg: string
+  readonly event: string
+  readonly suppressed?: number
+  readonly [field: string]: unknown
+}
 
-function build (t: Test, total = 20, caller = total): { recorder: EventRecorder, lines: () => Line[], clock: { now: number }, raw: () => string } {
+function build (
+  t: Test,
+  total = 20,
+  caller = total,
+): { recorder: EventRecorder, lines: () => Line[], clock: { now: number }, raw: () => string } {
   let text = ''
-  const app = Fastify({ logger: { level: 'trace', stream: new Writable({ write (chunk: Buffer, _encoding, done) { text += chunk.toString(); done() } }) } })
+  const app = Fastify({
+    logger: {
+      level: 'trace',
+      stream: new Writable({
+        write (chunk: Buffer, _encoding, done) {
+          text += chunk.toString()
+          done()
+        },
+      }),
+    },
+  })
   const clock = { now: 1_000_000 }
   const recorder = new EventRecorder({ limits: { total, caller }, log: app.log, now: () => clock.now })
-  t.teardown(() => { recorder.close() })
-  return { recorder, clock, raw: () => text, lines: () => text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Line) }
+  t.teardown(() => {
+    recorder.close()
+  })
+  return {
+    recorder,
+    clock,
+    raw: () => text,
+    lines: () => text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Line),
+  }
 }
 
 const FAILED: SecurityEvent = { name: 'authn_login_fail', reason: 'credentials' }
@@ -38,16 +65,53 @@ test('text that leaves in an event forges no line and steers no terminal', async
     ['@ a@ @b', '@ a@ @b'],
   ]
   for (const [text, safe] of cases) t.equal(safeText(text), safe)
-  for (const text of ['x'.repeat(1e6), '\n'.repeat(300), `${'x'.repeat(250)}ada@example.com`, '@'.repeat(1e6), 'a@'.repeat(1e5)]) t.ok(safeText(text).length <= MAX_TEXT)
-  t.notMatch(safeText(`${'x'.repeat(200)} ${'y'.repeat(45)}lovelace@${'long-'.repeat(12)}.example.com`), /lovelace/, 'an address at the edge is masked before it is cut')
+  for (
+    const text of [
+      'x'.repeat(1e6),
+      '\n'.repeat(300),
+      `${'x'.repeat(250)}ada@example.com`,
+      '@'.repeat(1e6),
+      'a@'.repeat(1e5),
+    ]
+  ) t.ok(safeText(text).length <= MAX_TEXT)
+  t.notMatch(
+    safeText(`${'x'.repeat(200)} ${'y'.repeat(45)}lovelace@${'long-'.repeat(12)}.example.com`),
+    /lovelace/,
+    'an address at the edge is masked before it is cut',
+  )
   t.equal(safeText('x'.repeat(MAX_TEXT)), 'x'.repeat(MAX_TEXT))
   t.same(safeField(['a\n', 1, { secret: 1 }, 'b']), ['a\\u000a', 'b'])
   t.equal((safeField(Array(1000).fill('x')) as string[]).length, MAX_ITEMS)
-  for (const value of [{ password: 'x' }, null, undefined, () => 1, Symbol('x'), 1n]) t.equal(safeField(value), undefined)
+  for (const value of [{ password: 'x' }, null, undefined, () => 1, Symbol('x'), 1n])
+    {t.equal(safeField(value), undefined)}
 })
 
 test('no field of the catalogue could hold a password, a token, a cookie, an address or a value', async (t) => {
-  const allowed = new Set(['userId', 'sessionId', 'reason', 'kind', 'code', 'policies', 'part', 'paths', 'store', 'fallback', 'directive', 'blocked', 'disposition', 'header', 'list', 'production', 'uptimeSeconds', 'from', 'to', 'action', 'by', 'resource', 'step'])
+  const allowed = new Set([
+    'userId',
+    'sessionId',
+    'reason',
+    'kind',
+    'code',
+    'policies',
+    'part',
+    'paths',
+    'store',
+    'fallback',
+    'directive',
+    'blocked',
+    'disposition',
+    'header',
+    'list',
+    'production',
+    'uptimeSeconds',
+    'from',
+    'to',
+    'action',
+    'by',
+    'resource',
+    'step',
+  ])
   for (const [name, { level, fields }] of Object.entries(EVENTS)) {
     for (const field of fields) t.ok(allowed.has(field), `${name}.${field}`)
     t.ok(['info', 'warn', 'error'].includes(level))
@@ -57,10 +121,27 @@ test('no field of the catalogue could hold a password, a token, a cookie, an add
 test('whatever else an event carries by mistake is dropped', async (t) => {
   const { recorder, raw } = build(t)
   const seen: SecurityEventRecord[] = []
-  recorder.events.on('*', (event) => { seen.push(event) })
-  const fields = { password: 'hunter2', token: 'hunter2', cookie: 'hunter2', userId: { password: 'hunter2' }, reason: 'x\ny', name: 'authz_fail' as const }
+  recorder.events.on('*', (event) => {
+    seen.push(event)
+  })
+  const fields = {
+    password: 'hunter2',
+    token: 'hunter2',
+    cookie: 'hunter2',
+    userId: { password: 'hunter2' },
+    reason: 'x\ny',
+    name: 'authz_fail' as const,
+  }
   recorder.record(fields as unknown as SecurityEvent, null)
-  t.same(seen, [{ name: 'authz_fail', reason: 'x\\u000ay', time: 1_000_000, requestId: null, ip: null, method: null, route: null }])
+  t.same(seen, [{
+    name: 'authz_fail',
+    reason: 'x\\u000ay',
+    time: 1_000_000,
+    requestId: null,
+    ip: null,
+    method: null,
+    route: null,
+  }])
   t.notMatch(raw() + JSON.stringify(seen), /hunter2/)
 })
 
@@ -68,7 +149,10 @@ test('each event goes to the log at its level, with its fields', async (t) => {
   const { recorder, lines } = build(t)
   for (const name of EVENT_NAMES) recorder.record({ name, userId: 'u1', reason: 'r' } as unknown as SecurityEvent, null)
   const levels = { info: 30, warn: 40, error: 50 }
-  t.same(lines().map(({ level, msg, event }) => [level, msg, event]), EVENT_NAMES.map((name) => [levels[EVENTS[name].level], name, name]))
+  t.same(
+    lines().map(({ level, msg, event }) => [level, msg, event]),
+    EVENT_NAMES.map((name) => [levels[EVENTS[name].level], name, name]),
+  )
   t.match(lines()[0], { event: 'authn_login_success', userId: 'u1' })
 })
 
@@ -85,12 +169,15 @@ test('what the log leaves out is counted exactly, for each event by itself', asy
   t.equal(lines().length, 4, 'the window has not ended yet')
   clock.now += 1
   attack(1)
-  t.match(lines().slice(4), [{ level: 40, msg: 'authn_login_fail', event: 'authn_login_fail', suppressed: 8 }, { msg: 'authn_login_fail' }])
+  t.match(lines().slice(4), [{ level: 40, msg: 'authn_login_fail', event: 'authn_login_fail', suppressed: 8 }, {
+    msg: 'authn_login_fail',
+  }])
   attack(5)
   recorder.close()
   recorder.close()
   t.match(lines().at(-1), { event: 'authn_login_fail', suppressed: 3 })
-  const logged = lines().filter(({ event, suppressed }) => event === 'authn_login_fail' && suppressed === undefined).length
+  const logged =
+    lines().filter(({ event, suppressed }) => event === 'authn_login_fail' && suppressed === undefined).length
   const left = lines().reduce((sum, { suppressed = 0 }) => sum + suppressed, 0)
   t.equal(logged + left, 17)
   t.equal(heard.length, 17, 'listeners get every event')
@@ -116,8 +203,11 @@ test('an event without a request counts for the user or the store that it is abo
   for (const userId of users) recorder.record({ name: 'authn_password_change_fail', userId }, null)
   for (const store of ['limits', 'limits', 'sessions']) recorder.record({ name: 'store_recovered', store }, null)
   t.same(lines().map(({ event, ['userId']: userId, ['store']: store }) => [event, userId ?? store]), [
-    ['authn_password_change_fail', 'a***@example.com'], ['authn_password_change_fail', 'x\\u000a{"level":60}'], ['authn_password_change_fail', 'quiet'],
-    ['store_recovered', 'limits'], ['store_recovered', 'sessions'],
+    ['authn_password_change_fail', 'a***@example.com'],
+    ['authn_password_change_fail', 'x\\u000a{"level":60}'],
+    ['authn_password_change_fail', 'quiet'],
+    ['store_recovered', 'limits'],
+    ['store_recovered', 'sessions'],
   ])
   recorder.close()
   t.same(lines().slice(5).map((line) => line['callers']), [
@@ -129,8 +219,13 @@ test('an event without a request counts for the user or the store that it is abo
 test('the id of a request, which a proxy may have chosen, is cleaned', async (t) => {
   const { recorder } = build(t)
   const ids: (string | null)[] = []
-  recorder.events.on('*', ({ requestId }) => { ids.push(requestId) })
-  recorder.record(FAILED, { id: 'a\r\nb', ip: '192.0.2.1', method: 'GET', routeOptions: {} } as unknown as FastifyRequest)
+  recorder.events.on('*', ({ requestId }) => {
+    ids.push(requestId)
+  })
+  recorder.record(
+    FAILED,
+    { id: 'a\r\nb', ip: '192.0.2.1', method: 'GET', routeOptions: {} } as unknown as FastifyRequest,
+  )
   t.same(ids, ['a\\u000d\\u000ab'])
 })
 
@@ -171,7 +266,10 @@ test('a listener that throws or rejects is logged and disturbs nobody', async (t
   t.doesNotThrow(() => { recorder.record(FAILED, null) })
   await new Promise((resolve) => { setImmediate(resolve) })
   t.same(heard, ['authn_login_fail credentials', '* authn_login_fail'])
-  t.same(lines().filter(({ level }) => level === 50).map((line) => (line['err'] as { message: string }).message), ['first', 'second'])
+  t.same(lines().filter(({ level }) => level === 50).map((line) => (line['err'] as { message: string }).message), [
+    'first',
+    'second',
+  ])
 })
 
 test('once hears one event, off hears none, and a misspelt name is refused', async (t) => {
@@ -184,7 +282,10 @@ test('once hears one event, off hears none, and a misspelt name is refused', asy
   recorder.record(FAILED, null)
   t.same(heard, ['once', 'on'])
   // @ts-expect-error no such event
-  t.throws(() => recorder.events.on('authn_login_fails', listener), { name: 'TypeError', message: /Did you mean "authn_login_fail"/ })
+  t.throws(() => recorder.events.on('authn_login_fails', listener), {
+    name: 'TypeError',
+    message: /Did you mean "authn_login_fail"/,
+  })
 })
 
 test('the diagnostics channel gets every event, frozen', async (t) => {
@@ -194,6 +295,14 @@ test('the diagnostics channel gets every event, frozen', async (t) => {
   subscribe(CHANNEL_NAME, listener)
   t.teardown(() => unsubscribe(CHANNEL_NAME, listener))
   recorder.record({ name: 'excess_rate_limit_exceeded', policies: ['login'] }, null)
-  t.same(seen, [{ name: 'excess_rate_limit_exceeded', policies: ['login'], time: 1_000_000, requestId: null, ip: null, method: null, route: null }])
+  t.same(seen, [{
+    name: 'excess_rate_limit_exceeded',
+    policies: ['login'],
+    time: 1_000_000,
+    requestId: null,
+    ip: null,
+    method: null,
+    route: null,
+  }])
   t.ok(Object.isFrozen(seen[0]) && Object.isFrozen((seen[0] as { policies: unknown }).policies))
 })

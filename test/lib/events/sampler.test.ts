@@ -4,7 +4,11 @@ import { EventSampler, WINDOW_MILLISECONDS, type Suppressed } from '../../../lib
 const LIMITS = { total: 100, caller: 20 }
 
 /** What the log would show of these callers' failed sign-ins within one window. */
-function attack (sampler: EventSampler, callers: Iterable<string>, now = 0): { logged: number, by: Map<string, number> } {
+function attack (
+  sampler: EventSampler,
+  callers: Iterable<string>,
+  now = 0,
+): { logged: number, by: Map<string, number> } {
   let logged = 0
   const by = new Map<string, number>()
   for (const caller of callers) {
@@ -19,12 +23,17 @@ function * times (count: number, caller: (index: number) => string): Generator<s
   for (let index = 0; index < count; index++) yield caller(index)
 }
 
-const rest = (sampler: EventSampler): Suppressed => sampler.ended('authn_login_fail', WINDOW_MILLISECONDS) ?? { name: 'authn_login_fail', count: 0, callers: [] }
+const rest = (sampler: EventSampler): Suppressed =>
+  sampler.ended('authn_login_fail', WINDOW_MILLISECONDS) ?? { name: 'authn_login_fail', count: 0, callers: [] }
 
 test('ten thousand of one caller leave its share of lines, and an exact count', async (t) => {
   const sampler = new EventSampler(LIMITS)
   t.equal(attack(sampler, times(10_000, () => '192.0.2.1')).logged, 20)
-  t.same(rest(sampler), { name: 'authn_login_fail', count: 9_980, callers: [{ caller: '192.0.2.1', suppressed: 9_980 }] })
+  t.same(rest(sampler), {
+    name: 'authn_login_fail',
+    count: 9_980,
+    callers: [{ caller: '192.0.2.1', suppressed: 9_980 }],
+  })
 })
 
 test('ten thousand of ten thousand callers leave no more lines than the event may have, and an exact count', async (t) => {
@@ -47,7 +56,10 @@ test('the loudest callers are named with exact counts, through a crowd of ten th
   const { logged, by } = attack(sampler, crowd)
   const { count, callers } = rest(sampler)
   t.equal(logged + count, 20_000)
-  t.same(callers.slice(0, 2), [{ caller: 'loud', suppressed: 2_000 - (by.get('loud') ?? 0) }, { caller: 'second', suppressed: 800 - (by.get('second') ?? 0) }])
+  t.same(callers.slice(0, 2), [{ caller: 'loud', suppressed: 2_000 - (by.get('loud') ?? 0) }, {
+    caller: 'second',
+    suppressed: 800 - (by.get('second') ?? 0),
+  }])
 })
 
 test('the memory of callers is bounded', async (t) => {
@@ -65,7 +77,11 @@ test('each window begins anew, for the event and for its callers', async (t) => 
   t.equal(attack(sampler, ['a', 'a', 'a', 'b', 'b']).logged, 3)
   t.same(rest(sampler).callers, [{ caller: 'a', suppressed: 1 }, { caller: 'b', suppressed: 1 }])
   t.equal(attack(sampler, ['a', 'a', 'a'], WINDOW_MILLISECONDS).logged, 2)
-  t.same(sampler.allEnded(Infinity), [{ name: 'authn_login_fail', count: 1, callers: [{ caller: 'a', suppressed: 1 }] }])
+  t.same(sampler.allEnded(Infinity), [{
+    name: 'authn_login_fail',
+    count: 1,
+    callers: [{ caller: 'a', suppressed: 1 }],
+  }])
 })
 
 test('a window without a loss is not reported', async (t) => {

@@ -19,7 +19,14 @@ test('a value is known as JSON, URLs and queries write it', async (t) => {
   const value = 'p@ss "word"/\\ +\n&x'
   const values = [value]
   watch(t, () => values)
-  for (const text of [value, JSON.stringify(value), encodeURIComponent(value), new URLSearchParams({ q: value }).toString()]) {
+  for (
+    const text of [
+      value,
+      JSON.stringify(value),
+      encodeURIComponent(value),
+      new URLSearchParams({ q: value }).toString(),
+    ]
+  ) {
     t.match(withoutSecrets(`x ${text} y`), /\[redacted\]/)
     t.notMatch(withoutSecrets(`x ${text} y`), /ss/)
   }
@@ -61,18 +68,27 @@ test('two servers of a process keep both their secrets', async (t) => {
 test('no more values are searched for than the bound', async (t) => {
   const values = Array.from({ length: MAX_SECRETS + 1 }, (_, index) => `secret-${String(index).padStart(4, '0')}`)
   watch(t, () => values)
-  t.equal(withoutSecrets(`${values[MAX_SECRETS - 1] ?? ''} ${values[MAX_SECRETS] ?? ''}`), `[redacted] ${values[MAX_SECRETS] ?? ''}`)
+  t.equal(
+    withoutSecrets(`${values[MAX_SECRETS - 1] ?? ''} ${values[MAX_SECRETS] ?? ''}`),
+    `[redacted] ${values[MAX_SECRETS] ?? ''}`,
+  )
 })
 
 test('a value is found at every place of a line, short or long, among many', async (t) => {
-  const values = ['eight888', 'y'.repeat(11), ...Array.from({ length: 60 }, (_, index) => `${index}-of-many-secrets-that-are-long`)]
+  const values = [
+    'eight888',
+    'y'.repeat(11),
+    ...Array.from({ length: 60 }, (_, index) => `${index}-of-many-secrets-that-are-long`),
+  ]
   const long = values.slice(2)
   for (const set of [values, long]) {
     const stop = watch(t, () => set)
     const missed: string[] = []
     for (const value of set) {
       for (let place = 0; place < 40; place++) {
-        for (const after of ['', 'z', 'zzzzzz']) if (withoutSecrets(`${'z'.repeat(place)}${value}${after}`) !== `${'z'.repeat(place)}[redacted]${after}`) missed.push(`${value} at ${place}`)
+        for (const after of ['', 'z', 'zzzzzz'])
+          {if (withoutSecrets(`${'z'.repeat(place)}${value}${after}`) !== `${'z'.repeat(place)}[redacted]${after}`)
+            {missed.push(`${value} at ${place}`)}}
       }
     }
     t.same(missed, [])

@@ -29,7 +29,28 @@ test('an address is reduced to what one subscriber cannot change', (t) => {
 })
 
 test('text that is no address stays as it is', (t) => {
-  for (const text of ['', 'unknown', ':', ':::', '1:2', '1::2::3', '12345::', 'g::1', '1:2:3:4:5:6:7:8:9', '1:2:3:4:5:6:7:8::', '1:2:3:4:5:6:7:', '::1:', '::ffff:1.2.3', '::ffff:1.2.3.256', '::ffff:1.2.3.04', '::1.2.3.4:1', '[::1]:80', '1.2.3.4:80']) {
+  for (
+    const text of [
+      '',
+      'unknown',
+      ':',
+      ':::',
+      '1:2',
+      '1::2::3',
+      '12345::',
+      'g::1',
+      '1:2:3:4:5:6:7:8:9',
+      '1:2:3:4:5:6:7:8::',
+      '1:2:3:4:5:6:7:',
+      '::1:',
+      '::ffff:1.2.3',
+      '::ffff:1.2.3.256',
+      '::ffff:1.2.3.04',
+      '::1.2.3.4:1',
+      '[::1]:80',
+      '1.2.3.4:80',
+    ]
+  ) {
     t.equal(addressPrefix(text), text, JSON.stringify(text))
   }
   t.end()
@@ -42,11 +63,14 @@ test('every IPv6 address, however it is shortened, falls into its /64', (t) => {
     const from = Math.floor(random() * 8)
     let to = from
     while (to < 8 && groups[to] === 0) to++
-    const hex = groups.map((group) => random() < 0.5 ? group.toString(16) : group.toString(16).padStart(4, '0').toUpperCase())
+    const hex = groups.map((group) =>
+      random() < 0.5 ? group.toString(16) : group.toString(16).padStart(4, '0').toUpperCase()
+    )
     const text = to - from > 1 ? `${hex.slice(0, from).join(':')}::${hex.slice(to).join(':')}` : hex.join(':')
     if (!isIPv6(text)) t.fail(`the test made ${text}`)
     const expected = `${groups.slice(0, 4).map((group) => group.toString(16)).join(':')}::/64`
-    if (addressPrefix(text) !== expected && groups.slice(0, 5).some((group) => group !== 0)) t.equal(addressPrefix(text), expected, text)
+    if (addressPrefix(text) !== expected && groups.slice(0, 5).some((group) => group !== 0))
+      {t.equal(addressPrefix(text), expected, text)}
   }
   t.pass('2000 addresses')
   t.end()
@@ -58,7 +82,11 @@ test('the memory of prefixes gives what was made for each, also when places run 
   const random = seeded(11)
   for (let round = 0; round < 5000; round++) {
     const group = (): string => Math.floor(random() * 4).toString(16)
-    const address = random() < 0.3 ? `::ffff:10.0.0.${group()}` : random() < 0.5 ? `10.0.0.${group()}` : `${group()}:0:${group()}:${group()}::${Math.floor(random() * 65_536).toString(16)}`
+    const address = random() < 0.3
+      ? `::ffff:10.0.0.${group()}`
+      : random() < 0.5
+      ? `10.0.0.${group()}`
+      : `${group()}:0:${group()}:${group()}::${Math.floor(random() * 65_536).toString(16)}`
     const found = recall(address)
     if (found !== `made ${addressPrefix(address)}`) t.equal(found, `made ${addressPrefix(address)}`, address)
   }
@@ -70,7 +98,18 @@ test('the memory of prefixes gives what was made for each, also when places run 
 })
 
 test('an address without its IPv6 dress keeps all that tells it apart', (t) => {
-  for (const [address, plain] of [['::ffff:192.0.2.1', '192.0.2.1'], ['::FFFF:c000:201', '192.0.2.1'], ['192.0.2.1', '192.0.2.1'], ['fe80::1%eth0', 'fe80::1'], ['2001:db8::1', '2001:db8::1'], ['::ffff:1', '::ffff:1'], ['x:', 'x:'], ['', '']] as const) {
+  for (
+    const [address, plain] of [
+      ['::ffff:192.0.2.1', '192.0.2.1'],
+      ['::FFFF:c000:201', '192.0.2.1'],
+      ['192.0.2.1', '192.0.2.1'],
+      ['fe80::1%eth0', 'fe80::1'],
+      ['2001:db8::1', '2001:db8::1'],
+      ['::ffff:1', '::ffff:1'],
+      ['x:', 'x:'],
+      ['', ''],
+    ] as const
+  ) {
     t.equal(unmappedAddress(address), plain, address)
   }
   t.end()

@@ -37,7 +37,12 @@ test('suggests the nearest known key for a misspelt one', async (t) => {
 
 test('reports every problem, each once, with its path and the fix of the schema', async (t) => {
   const problems = problemsOf({ limit: '3', nested: { origins: ['a', 5, 6] }, other: 1 })
-  t.same(problems.map(({ path }) => path).sort(), ['base.limit', 'base.nested.origins[1]', 'base.nested.origins[2]', 'base.other'])
+  t.same(problems.map(({ path }) => path).sort(), [
+    'base.limit',
+    'base.nested.origins[1]',
+    'base.nested.origins[2]',
+    'base.other',
+  ])
   t.match(problems.find(({ path }) => path === 'base.limit'), { fix: 'Write a whole number of at least 1.' })
 })
 
@@ -60,7 +65,11 @@ test('finds the nearest name only when it is near', async (t) => {
 })
 
 test('what has no problem stays readable, so that the rest can be judged too', async (t) => {
-  const problems = [{ path: 'base.a', message: '', fix: '' }, { path: 'base.list[0]', message: '', fix: '' }, { path: 'base.deep.x', message: '', fix: '' }]
+  const problems = [{ path: 'base.a', message: '', fix: '' }, { path: 'base.list[0]', message: '', fix: '' }, {
+    path: 'base.deep.x',
+    message: '',
+    fix: '',
+  }]
   t.same(readableOptions({ a: 1, ab: 2, list: [1], deep: {}, none: undefined }, 'base', problems), { ab: 2 })
   t.same(readableOptions('text', 'base', problems), {})
 })

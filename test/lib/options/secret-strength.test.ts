@@ -5,14 +5,29 @@ import { estimateEntropyBits, secretProblems } from '../../../lib/options/secret
 test('random secrets always pass, whatever words they contain by chance', async (t) => {
   let refused = 0
   for (let i = 0; i < 2_000; i++) {
-    for (const secret of [randomBytes(32).toString('hex'), randomBytes(24).toString('base64url'), randomBytes(32).toString('base64'), randomBytes(48).toString('base64url')]) {
+    for (
+      const secret of [
+        randomBytes(32).toString('hex'),
+        randomBytes(24).toString('base64url'),
+        randomBytes(32).toString('base64'),
+        randomBytes(48).toString('base64url'),
+      ]
+    ) {
       if (secretProblems(secret).length > 0) refused++
     }
   }
   t.equal(refused, 0)
-  t.same(secretProblems(`sk_test_${randomBytes(32).toString('hex')}`), [], 'a word before a strong secret does not make it weak')
+  t.same(
+    secretProblems(`sk_test_${randomBytes(32).toString('hex')}`),
+    [],
+    'a word before a strong secret does not make it weak',
+  )
   t.same(secretProblems(`aTestSecret${randomBytes(24).toString('base64url')}`), [])
-  t.same(secretProblems('lagoon-tractor-velvet-nephew-quarry-oyster-himself-drizzle-mammoth-cobalt'), [], 'ten drawn words')
+  t.same(
+    secretProblems('lagoon-tractor-velvet-nephew-quarry-oyster-himself-drizzle-mammoth-cobalt'),
+    [],
+    'ten drawn words',
+  )
 })
 
 test('a weak secret is refused with a reason', async (t) => {
@@ -42,7 +57,10 @@ test('a weak secret is refused with a reason', async (t) => {
   }
   for (const [secret, reason] of Object.entries(table)) {
     const reasons = secretProblems(secret)
-    t.ok(reasons.some((line) => reason.test(line)), `${secret.slice(0, 30)} → ${reasons.join(' ')} (${estimateEntropyBits(secret).toFixed(0)} bits)`)
+    t.ok(
+      reasons.some((line) => reason.test(line)),
+      `${secret.slice(0, 30)} → ${reasons.join(' ')} (${estimateEntropyBits(secret).toFixed(0)} bits)`,
+    )
     if (secret.length > 3) t.notOk(reasons.some((line) => line.includes(secret)), 'the reason does not hold the value')
   }
 })
@@ -62,14 +80,31 @@ test('the text of a key is refused as a secret', async (t) => {
 
 test('a key without its frame, or a PEM in another encoding, is refused as a secret', async (t) => {
   for (const type of ['ec', 'rsa', 'ed25519', 'ed448'] as const) {
-    const { publicKey, privateKey } = type === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-384' }) : type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : type === 'ed25519' ? generateKeyPairSync('ed25519') : generateKeyPairSync('ed448')
-    const [spki, pkcs8] = [publicKey.export({ type: 'spki', format: 'der' }), privateKey.export({ type: 'pkcs8', format: 'der' })]
+    const { publicKey, privateKey } = type === 'ec'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-384' })
+      : type === 'rsa'
+      ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+      : type === 'ed25519'
+      ? generateKeyPairSync('ed25519')
+      : generateKeyPairSync('ed448')
+    const [spki, pkcs8] = [
+      publicKey.export({ type: 'spki', format: 'der' }),
+      privateKey.export({ type: 'pkcs8', format: 'der' }),
+    ]
     const pem = Buffer.from(publicKey.export({ type: 'spki', format: 'pem' }))
     for (const bytes of [spki, pkcs8, pem]) {
-      for (const encoding of ['base64', 'base64url', 'hex'] as const) t.match(secretProblems(bytes.toString(encoding)), [/encoded key/], `${type} ${encoding}`)
+      for (const encoding of ['base64', 'base64url', 'hex'] as const)
+        {t.match(secretProblems(bytes.toString(encoding)), [/encoded key/], `${type} ${encoding}`)}
     }
   }
-  t.match(secretProblems(Buffer.from(JSON.stringify(generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }))).toString('base64')), [/encoded key/])
+  t.match(
+    secretProblems(
+      Buffer.from(JSON.stringify(generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }))).toString(
+        'base64',
+      ),
+    ),
+    [/encoded key/],
+  )
 })
 
 test('the estimate grows with randomness and not with length alone', async (t) => {

@@ -22,7 +22,13 @@ test('only the password itself verifies, in any Unicode form', async (t) => {
   const stored = await passwords.hash('Gar\u00e7on caf\u00e9 \u{1f40e}')
   t.equal(await passwords.verify(stored, 'Gar\u00e7on caf\u00e9 \u{1f40e}'), true)
   t.equal(await passwords.verify(stored, 'Garc\u0327on\u00a0cafe\u0301 \u{1f40e}'), true)
-  for (const wrong of ['gar\u00e7on caf\u00e9 \u{1f40e}', 'Gar\u00e7on caf\u00e9 \u{1f40e}\0', 'Gar\u00e7on caf\u00e9 \u{1f434}']) t.equal(await passwords.verify(stored, wrong), false)
+  for (
+    const wrong of [
+      'gar\u00e7on caf\u00e9 \u{1f40e}',
+      'Gar\u00e7on caf\u00e9 \u{1f40e}\0',
+      'Gar\u00e7on caf\u00e9 \u{1f434}',
+    ]
+  ) t.equal(await passwords.verify(stored, wrong), false)
   const withNul = await passwords.hash('before\0after')
   t.equal(await passwords.verify(withNul, 'before\0after'), true)
   t.equal(await passwords.verify(withNul, 'before'), false)
@@ -34,14 +40,24 @@ test('only the password itself verifies, in any Unicode form', async (t) => {
 test('what other services stored as Argon2 verifies and is renewed where it is weaker', async (t) => {
   const passwords = await createPasswords()
   const cases: readonly (readonly [string, Readonly<Record<string, number | Buffer>>, boolean])[] = [
-    ['Argon2i', { algorithm: 1 }, true], ['Argon2d', { algorithm: 0 }, true], ['version 16', { version: 0 }, true], ['less memory', { memoryCost: 4096 }, true],
-    ['one pass', { timeCost: 1 }, true], ['a short salt', { salt: Buffer.from('12345678') }, true], ['a short tag', { outputLen: 16 }, true],
-    ['more of everything', { memoryCost: 32_768, timeCost: 3, parallelism: 4 }, false], ['the same', {}, false],
+    ['Argon2i', { algorithm: 1 }, true],
+    ['Argon2d', { algorithm: 0 }, true],
+    ['version 16', { version: 0 }, true],
+    ['less memory', { memoryCost: 4096 }, true],
+    ['one pass', { timeCost: 1 }, true],
+    ['a short salt', { salt: Buffer.from('12345678') }, true],
+    ['a short tag', { outputLen: 16 }, true],
+    ['more of everything', { memoryCost: 32_768, timeCost: 3, parallelism: 4 }, false],
+    ['the same', {}, false],
   ]
   for (const [name, options, outdated] of cases) {
     const stored = await argon2Hash(bytes, options)
     const renewed: string[] = []
-    t.equal(await passwords.verify(stored, 'Correct-horse-9', { upgrade: async (hash) => renewed.push(hash) }), true, name)
+    t.equal(
+      await passwords.verify(stored, 'Correct-horse-9', { upgrade: async (hash) => renewed.push(hash) }),
+      true,
+      name,
+    )
     t.equal(renewed.length, outdated ? 1 : 0, name)
     for (const hash of renewed) {
       t.match(hash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
@@ -55,9 +71,27 @@ test('no stored value takes the process down, stops it or throws', async (t) => 
   const passwords = await createPasswords()
   const good = await passwords.hash('Correct-horse-9')
   const values = [
-    '', ' ', 'Correct-horse-9', '$2b$10$abcdefghijklmnopqrstuvCMhUjC1p8F3hQzgO1bq7mUzG5zG5bW', '$argon2', '$argon2id$', good.slice(0, -1), `${good}=`, ` ${good}`, `${good}\n`,
-    good.replace('m=19456', 'm=4294967295'), good.replace('m=19456', 'm=1048577'), good.replace('m=19456', 'm=1'), good.replace('t=2', 't=4294967295'), good.replace('t=2', 't=0'),
-    good.replace('p=1', 'p=255'), good.replace('v=19', 'v=20'), good.replace('argon2id', 'argon2x'), `${good.slice(0, good.lastIndexOf('$'))}$`, '\0', '\ud800',
+    '',
+    ' ',
+    'Correct-horse-9',
+    '$2b$10$abcdefghijklmnopqrstuvCMhUjC1p8F3hQzgO1bq7mUzG5zG5bW',
+    '$argon2',
+    '$argon2id$',
+    good.slice(0, -1),
+    `${good}=`,
+    ` ${good}`,
+    `${good}\n`,
+    good.replace('m=19456', 'm=4294967295'),
+    good.replace('m=19456', 'm=1048577'),
+    good.replace('m=19456', 'm=1'),
+    good.replace('t=2', 't=4294967295'),
+    good.replace('t=2', 't=0'),
+    good.replace('p=1', 'p=255'),
+    good.replace('v=19', 'v=20'),
+    good.replace('argon2id', 'argon2x'),
+    `${good.slice(0, good.lastIndexOf('$'))}$`,
+    '\0',
+    '\ud800',
   ]
   for (const stored of values) t.equal(await passwords.verify(stored, 'Correct-horse-9'), false, stored)
 })
@@ -69,7 +103,8 @@ test('with a pepper, a hash is worth nothing without it', async (t) => {
   t.equal(await peppered.verify(stored, 'Wrong-horse-9999'), false)
   t.equal(await peppered.verify(null, 'Correct-horse-9'), false)
   t.notMatch(stored, PEPPER.slice(0, 8))
-  for (const options of [{}, { pepper: OTHER_PEPPER }, { pepper: [OTHER_PEPPER, null] }]) t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)
+  for (const options of [{}, { pepper: OTHER_PEPPER }, { pepper: [OTHER_PEPPER, null] }])
+    {t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)}
 })
 
 test('a pepper is added, replaced and given up while everybody goes on signing in', async (t) => {
@@ -83,11 +118,19 @@ test('a pepper is added, replaced and given up while everybody goes on signing i
     const passwords = await createPasswords({ ...cost, pepper })
     t.equal(await passwords.verify(stored, 'Wrong-horse-9999', { upgrade: async () => t.fail('renewed') }), false, what)
     const renewed: string[] = []
-    t.equal(await passwords.verify(stored, 'Correct-horse-9', { upgrade: async (hash) => renewed.push(hash) }), true, what)
+    t.equal(
+      await passwords.verify(stored, 'Correct-horse-9', { upgrade: async (hash) => renewed.push(hash) }),
+      true,
+      what,
+    )
     t.equal(renewed.length, 1, `${what}: renewed under the current one`)
     stored = renewed[0] ?? ''
     t.match(stored, pepper[0] === null ? /,p=1\$/ : /^\$argon2id\$v=19\$m=7168,t=5,p=1,keyid=[A-Za-z0-9+/]{8}\$/)
-    t.equal(await passwords.verify(stored, 'Correct-horse-9', { upgrade: async () => t.fail('renewed twice') }), true, what)
+    t.equal(
+      await passwords.verify(stored, 'Correct-horse-9', { upgrade: async () => t.fail('renewed twice') }),
+      true,
+      what,
+    )
   }
   t.equal(await without.verify(stored, 'Correct-horse-9'), true)
 })
@@ -97,7 +140,16 @@ test('whoever can write into the database, and has no pepper, can sign in nobody
   const id = /keyid=[^$]+/.exec(await passwords.hash('Correct-horse-9'))?.[0] ?? ''
   const own = await (await createPasswords()).hash('Mine-horse-99')
   const foreign = await (await createPasswords({ pepper: OTHER_PEPPER })).hash('Mine-horse-99')
-  for (const stored of [own, foreign, own.replace(',p=1', `,p=1,${id}`), foreign.replace(/keyid=[^$]+/, id), own.replace(',p=1', ',p=1,keyid='), own.replace(',p=1', `,${id},p=1`)]) {
+  for (
+    const stored of [
+      own,
+      foreign,
+      own.replace(',p=1', `,p=1,${id}`),
+      foreign.replace(/keyid=[^$]+/, id),
+      own.replace(',p=1', ',p=1,keyid='),
+      own.replace(',p=1', `,${id},p=1`),
+    ]
+  ) {
     t.equal(await passwords.verify(stored, 'Mine-horse-99'), false, stored)
   }
 })
@@ -124,7 +176,10 @@ test('an unknown user takes as long as a wrong password', async (t) => {
 })
 
 test('wrong options are told before anything is loaded', async (t) => {
-  await t.rejects(createPasswords({ memoryKiB: 1, passes: 99 }), { code: 'BULWARK_CONFIG', problems: [{ path: 'passwords.memoryKiB' }, { path: 'passwords.passes' }] })
+  await t.rejects(createPasswords({ memoryKiB: 1, passes: 99 }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'passwords.memoryKiB' }, { path: 'passwords.passes' }],
+  })
 })
 
 /** In a process where importing the library fails with this code. */
@@ -138,7 +193,11 @@ function without (code: string, script: string): string {
     register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))
     const { createPasswords } = await import('fastify-bulwark/passwords')
     ${script}`
-  return execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: ROOT, encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+  return execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: ROOT,
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'] },
+  })
 }
 
 test('without @node-rs/argon2 the module loads, and createPasswords says what to install', async (t) => {

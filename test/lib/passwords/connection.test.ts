@@ -23,13 +23,17 @@ test('a client that hangs up aborts the signal, and one that waits does not', as
     return {}
   }))
   const url = await app.listen({ port: 0 })
-  const send = async (): Promise<unknown> => (await fetch(`${url}/wait`, { method: 'POST', body: '{"a":1}', headers: { 'content-type': 'application/json' } })).json()
+  const send = async (): Promise<unknown> =>
+    (await fetch(`${url}/wait`, { method: 'POST', body: '{"a":1}', headers: { 'content-type': 'application/json' } }))
+      .json()
   const first = await send()
   t.same([await send(), await send()], [first, first], 'a connection that stays gathers no listeners')
   t.same(aborted, [false, false, false])
   const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   client.on('error', () => {})
-  client.write('POST /gone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}')
+  client.write(
+    'POST /gone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}',
+  )
   await hungUp
 })
 

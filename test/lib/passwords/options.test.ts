@@ -16,10 +16,26 @@ function resolve (input: unknown, machine = MACHINE): { resolved: ResolvedPasswo
 }
 
 test('without options, passwords cost what OWASP recommends', async (t) => {
-  for (const input of [{}, { memoryKiB: undefined, passes: undefined, lanes: undefined, concurrency: undefined, queue: undefined, pepper: undefined, legacy: undefined }, Object.freeze({})]) {
+  for (
+    const input of [{}, {
+      memoryKiB: undefined,
+      passes: undefined,
+      lanes: undefined,
+      concurrency: undefined,
+      queue: undefined,
+      pepper: undefined,
+      legacy: undefined,
+    }, Object.freeze({})]
+  ) {
     const { resolved, problems } = resolve(input)
     t.same(problems, [])
-    t.same(resolved, { cost: { memoryKiB: 19_456, passes: 2, lanes: 1 }, concurrency: 2, queue: 64, peppers: [null], legacy: null })
+    t.same(resolved, {
+      cost: { memoryKiB: 19_456, passes: 2, lanes: 1 },
+      concurrency: 2,
+      queue: 64,
+      peppers: [null],
+      legacy: null,
+    })
     t.ok(Object.isFrozen(resolved) && Object.isFrozen(resolved?.cost))
   }
 })
@@ -60,7 +76,12 @@ test('each option takes what is within its bounds and refuses everything else by
 })
 
 test('every choice of OWASP starts, and one step less does not', async (t) => {
-  for (const [passes, least] of [[1, 47_104], [2, 19_456], [3, 12_288], [4, 9_216], [5, 7_168], [6, 7_168], [32, 7_168]] as const) {
+  for (
+    const [passes, least] of [[1, 47_104], [2, 19_456], [3, 12_288], [4, 9_216], [5, 7_168], [6, 7_168], [
+      32,
+      7_168,
+    ]] as const
+  ) {
     t.same(resolve({ passes, memoryKiB: least }).problems, [], `${passes} passes`)
     const [problem] = resolve({ passes, memoryKiB: least - 1 }).problems
     t.equal(problem?.path, 'passwords.memoryKiB', `${passes} passes`)
@@ -71,7 +92,11 @@ test('every choice of OWASP starts, and one step less does not', async (t) => {
 test('everything wrong is told at once, and never the pepper', async (t) => {
   const pepper = 'hunter2-hunter2'
   const { problems } = resolve({ memoryKiB: 8_192, concurrency: 9, pepper })
-  t.same([...new Set(problems.map(({ path }) => path))], ['passwords.memoryKiB', 'passwords.concurrency', 'passwords.pepper'])
+  t.same([...new Set(problems.map(({ path }) => path))], [
+    'passwords.memoryKiB',
+    'passwords.concurrency',
+    'passwords.pepper',
+  ])
   t.notMatch(JSON.stringify(problems), /hunter2/)
   t.notMatch(JSON.stringify(resolve({ pepper: [pepper] }).problems), /hunter2/)
 })
@@ -80,8 +105,13 @@ test('peppers are a list without repetitions, each as strong as a single one', a
   t.same(resolve({ pepper: PEPPER }).resolved?.peppers, [PEPPER])
   t.same(resolve({ pepper: [PEPPER, null] }).resolved?.peppers, [PEPPER, null])
   const table: readonly (readonly [unknown, string])[] = [
-    [[PEPPER, 'short'], 'passwords.pepper[1]'], [[PEPPER, ''], 'passwords.pepper[1]'], [[PEPPER, PEPPER], 'passwords.pepper[1]'], [[null, null], 'passwords.pepper[1]'],
-    [[PEPPER, 7], 'passwords.pepper'], [[PEPPER, [PEPPER]], 'passwords.pepper'], [Array.from({ length: 9 }, () => null), 'passwords.pepper'],
+    [[PEPPER, 'short'], 'passwords.pepper[1]'],
+    [[PEPPER, ''], 'passwords.pepper[1]'],
+    [[PEPPER, PEPPER], 'passwords.pepper[1]'],
+    [[null, null], 'passwords.pepper[1]'],
+    [[PEPPER, 7], 'passwords.pepper'],
+    [[PEPPER, [PEPPER]], 'passwords.pepper'],
+    [Array.from({ length: 9 }, () => null), 'passwords.pepper'],
   ]
   for (const [pepper, path] of table) {
     const { resolved, problems } = resolve({ pepper })
@@ -92,14 +122,33 @@ test('peppers are a list without repetitions, each as strong as a single one', a
 })
 
 test('a misspelt option is refused with the right name, and no list or text is taken for options', async (t) => {
-  for (const [typo, name] of [['memoryKib', 'memoryKiB'], ['pases', 'passes'], ['lane', 'lanes'], ['concurency', 'concurrency'], ['queu', 'queue'], ['peper', 'pepper'], ['legasy', 'legacy']]) {
-    t.match(resolve({ [typo ?? '']: 2 }).problems, [{ path: `passwords.${typo ?? ''}`, fix: `Did you mean "${name ?? ''}"?` }])
+  for (
+    const [typo, name] of [
+      ['memoryKib', 'memoryKiB'],
+      ['pases', 'passes'],
+      ['lane', 'lanes'],
+      ['concurency', 'concurrency'],
+      ['queu', 'queue'],
+      ['peper', 'pepper'],
+      ['legasy', 'legacy'],
+    ]
+  ) {
+    t.match(resolve({ [typo ?? '']: 2 }).problems, [{
+      path: `passwords.${typo ?? ''}`,
+      fix: `Did you mean "${name ?? ''}"?`,
+    }])
   }
   for (const input of [null, [], 'x', 5]) t.equal(resolve(input).problems.length, 1)
 })
 
 test('hashing leaves a core to the event loop and half the thread pool to files and names', async (t) => {
-  for (const [cores, threads, expected] of [[1, 4, 1], [2, 4, 1], [3, 4, 2], [64, 4, 2], [8, 16, 7], [64, 1, 1], [64, 128, 63]] as const) {
+  for (
+    const [cores, threads, expected] of [[1, 4, 1], [2, 4, 1], [3, 4, 2], [64, 4, 2], [8, 16, 7], [64, 1, 1], [
+      64,
+      128,
+      63,
+    ]] as const
+  ) {
     t.equal(resolve({}, { cores, threads }).resolved?.concurrency, expected, `${cores} cores, ${threads} threads`)
   }
   for (const [threads, most] of [[1, 1], [2, 1], [4, 3], [16, 15]] as const) {
@@ -109,8 +158,18 @@ test('hashing leaves a core to the event loop and half the thread pool to files 
 })
 
 test('the thread pool is as large as libuv makes it', async (t) => {
-  for (const [written, threads] of [[undefined, 4], ['16', 16], ['0', 1], ['-3', 1], ['many', 1], ['', 1], ['9999', 1024]] as const) {
-    t.same(readMachine(written, 8), { cores: 8, threads: written === undefined && process.env['UV_THREADPOOL_SIZE'] !== undefined ? readMachine().threads : threads }, written ?? 'unset')
+  for (
+    const [written, threads] of [[undefined, 4], ['16', 16], ['0', 1], ['-3', 1], ['many', 1], ['', 1], [
+      '9999',
+      1024,
+    ]] as const
+  ) {
+    t.same(readMachine(written, 8), {
+      cores: 8,
+      threads: written === undefined && process.env['UV_THREADPOOL_SIZE'] !== undefined
+        ? readMachine().threads
+        : threads,
+    }, written ?? 'unset')
   }
 })
 

@@ -28,7 +28,9 @@ async function fake (options: PasswordsOptions = {}, work: () => Promise<unknown
     }),
     read (stored): Stored | null {
       const [, m, t, p] = /^\$argon2(?:id|i|unsupported)\$(\d+),(\d+),(\d+)\$/.exec(stored) ?? []
-      return m === undefined ? null : { memoryKiB: Number(m), passes: Number(t), lanes: Number(p), current: stored.startsWith('$argon2id') }
+      return m === undefined
+        ? null
+        : { memoryKiB: Number(m), passes: Number(t), lanes: Number(p), current: stored.startsWith('$argon2id') }
     },
   }
   const passwords = await passwordsWith(engine, resolved)
@@ -42,14 +44,22 @@ test('only the password itself verifies', async (t) => {
   const { passwords } = await fake()
   const stored = await passwords.hash('Correct-horse-9')
   t.equal(await passwords.verify(stored, 'Correct-horse-9'), true)
-  for (const wrong of ['', 'correct-horse-9', 'Correct-horse-9 ', 'Correct-horse-9\0', 'Correct-horse-']) t.equal(await passwords.verify(stored, wrong), false)
+  for (const wrong of ['', 'correct-horse-9', 'Correct-horse-9 ', 'Correct-horse-9\0', 'Correct-horse-'])
+    {t.equal(await passwords.verify(stored, wrong), false)}
 })
 
 test('every attempt costs exactly one verification, whoever it is for', async (t) => {
   const cases: readonly (readonly [string, string | null])[] = [
-    ['a wrong password', `${CURRENT}other`], ['an unknown user', null], ['no hash', ''], ['a placeholder', '!'], ['another scheme', '$2b$12$abc'],
-    ['an Argon2 hash that is cut off', '$argon2id$v=19$'], ['more memory than there is', '$argon2id$4294967295,2,1$right'],
-    ['passes without end', '$argon2id$19456,33,1$right'], ['too many lanes', '$argon2id$19456,2,17$right'], ['undefined, in JavaScript', undefined as unknown as null],
+    ['a wrong password', `${CURRENT}other`],
+    ['an unknown user', null],
+    ['no hash', ''],
+    ['a placeholder', '!'],
+    ['another scheme', '$2b$12$abc'],
+    ['an Argon2 hash that is cut off', '$argon2id$v=19$'],
+    ['more memory than there is', '$argon2id$4294967295,2,1$right'],
+    ['passes without end', '$argon2id$19456,33,1$right'],
+    ['too many lanes', '$argon2id$19456,2,17$right'],
+    ['undefined, in JavaScript', undefined as unknown as null],
   ]
   for (const [name, stored] of cases) {
     const { passwords, calls } = await fake()
@@ -70,7 +80,8 @@ test('a stored value that cannot be read is one warning, without the value', asy
   process.on('warning', listen)
   t.teardown(() => process.off('warning', listen))
   const { passwords } = await fake()
-  for (const stored of ['kept-as-plain-text', '$argon2id$nonsense', null, `${CURRENT}other`]) await passwords.verify(stored, 'kept-as-plain-text')
+  for (const stored of ['kept-as-plain-text', '$argon2id$nonsense', null, `${CURRENT}other`])
+    {await passwords.verify(stored, 'kept-as-plain-text')}
   await setImmediate()
   t.match(warnings, [{ code: 'BULWARK_STORED_PASSWORD' }])
   t.equal(warnings.length, 1)
@@ -79,7 +90,9 @@ test('a stored value that cannot be read is one warning, without the value', asy
 
 test('what is no password costs nothing: it is refused as new and wrong as given', async (t) => {
   const { passwords, calls } = await fake()
-  for (const none of ['', 'a'.repeat(1025), '\ud800', { length: 5 } as unknown as string, undefined as unknown as string]) {
+  for (
+    const none of ['', 'a'.repeat(1025), '\ud800', { length: 5 } as unknown as string, undefined as unknown as string]
+  ) {
     t.equal(await passwords.verify(`${CURRENT}${none}`, none), false)
     t.equal(await passwords.verify(null, none), false)
     await t.rejects(passwords.hash(none), { code: 'UNPROCESSABLE', message: /^The password is / })
@@ -98,7 +111,10 @@ test('a right password renews what is weaker than the options, and nothing else'
     t.equal(await passwords.verify(stored, 'right', { upgrade: async (hash) => renewed.push(hash) }), true, stored)
     t.same(renewed, renews ? [`${CURRENT}right`] : [], stored)
     t.same(calls, renews ? ['verify', 'hash'] : ['verify'], stored)
-    t.equal(await passwords.verify(stored, 'wrong', { upgrade: async () => t.fail('a wrong password renews nothing') }), false)
+    t.equal(
+      await passwords.verify(stored, 'wrong', { upgrade: async () => t.fail('a wrong password renews nothing') }),
+      false,
+    )
     calls.length = 0
     t.equal(await passwords.verify(stored, 'right'), true)
     t.same(calls, ['verify'], 'without upgrade nothing is hashed')
@@ -111,14 +127,22 @@ test('a right password renews what is weaker than the options, and nothing else'
 
 test('what upgrade throws, verify throws, and the slot is free', async (t) => {
   const { passwords } = await fake({ concurrency: 1, queue: 0 })
-  await t.rejects(passwords.verify('$argon2i$1,1,1$right', 'right', { upgrade: async () => { throw new Error('read only') } }), { message: 'read only' })
+  await t.rejects(
+    passwords.verify('$argon2i$1,1,1$right', 'right', {
+      upgrade: async () => {
+        throw new Error('read only')
+      },
+    }),
+    { message: 'read only' },
+  )
   t.equal(await passwords.verify(`${CURRENT}right`, 'right'), true)
 })
 
 test('who has signed in is not refused for the sake of the new hash, however full the queue is', async (t) => {
   const { passwords, most } = await fake({ concurrency: 1, queue: 1 })
   let renewed = 0
-  const verify = (): Promise<boolean> => passwords.verify('$argon2i$1,1,1$right', 'right', { upgrade: async () => renewed++ })
+  const verify = (): Promise<boolean> =>
+    passwords.verify('$argon2i$1,1,1$right', 'right', { upgrade: async () => renewed++ })
   const both = [verify(), verify()]
   await t.rejects(verify(), { code: 'SERVICE_UNAVAILABLE' })
   t.same(await Promise.all(both), [true, true])
@@ -128,11 +152,20 @@ test('who has signed in is not refused for the sake of the new hash, however ful
 
 test('a legacy hash is asked of the legacy function alone, then renewed', async (t) => {
   const asked: string[][] = []
-  const { passwords, calls } = await fake({ legacy: async (stored, password) => { asked.push([stored, password]); return stored === `old:${password}` } })
+  const { passwords, calls } = await fake({
+    legacy: async (stored, password) => {
+      asked.push([stored, password])
+      return stored === `old:${password}`
+    },
+  })
   const renewed: string[] = []
   const upgrade = async (hash: string): Promise<unknown> => renewed.push(hash)
   t.equal(await passwords.verify('old:cafe\u0301', 'cafe\u0301', { upgrade }), true)
-  t.same(asked, [['old:cafe\u0301', 'cafe\u0301']], 'with the password as it was given, since the old system hashed that')
+  t.same(
+    asked,
+    [['old:cafe\u0301', 'cafe\u0301']],
+    'with the password as it was given, since the old system hashed that',
+  )
   t.same(renewed, [`${CURRENT}caf\u00e9`])
   t.equal(await passwords.verify('old:right', 'wrong', { upgrade }), false)
   t.equal(renewed.length, 1)
@@ -147,9 +180,19 @@ test('a legacy hash is asked of the legacy function alone, then renewed', async 
 test('only true is true of a legacy function, and what it throws is no match', async (t) => {
   for (const answer of [1, 'true', {}, undefined, null]) {
     const { passwords } = await fake({ legacy: async () => answer as boolean })
-    t.equal(await passwords.verify('old', 'right', { upgrade: async () => t.fail('renewed') }), false, JSON.stringify(answer))
+    t.equal(
+      await passwords.verify('old', 'right', { upgrade: async () => t.fail('renewed') }),
+      false,
+      JSON.stringify(answer),
+    )
   }
-  const { passwords } = await fake({ concurrency: 1, queue: 0, legacy: async () => { throw new Error('no such scheme') } })
+  const { passwords } = await fake({
+    concurrency: 1,
+    queue: 0,
+    legacy: async () => {
+      throw new Error('no such scheme')
+    },
+  })
   await t.rejects(passwords.verify('old', 'right'), { message: 'no such scheme' })
   t.equal(await passwords.verify(`${CURRENT}right`, 'right'), true, 'the slot is free')
 })
@@ -170,13 +213,22 @@ test('a hundred at once run as many at a time as may, and beyond the queue they 
   for (const concurrency of [1, 2, 3]) {
     const { passwords, calls, most } = await fake({ concurrency, queue: 64 })
     const stored = `${CURRENT}right`
-    const results = await Promise.allSettled(Array.from({ length: 100 }, (_, index) => index % 2 === 0 ? passwords.verify(stored, 'right') : passwords.verify(null, 'right')))
+    const results = await Promise.allSettled(
+      Array.from({ length: 100 }, (_, index) =>
+        index % 2 === 0 ? passwords.verify(stored, 'right') : passwords.verify(null, 'right')),
+    )
     t.equal(most(), concurrency)
     const served = results.filter((result) => result.status === 'fulfilled')
     t.equal(served.length, 64 + concurrency)
     t.equal(calls.length, served.length)
-    for (const result of results) if (result.status === 'rejected') t.match(result.reason, { code: 'SERVICE_UNAVAILABLE', headers: { 'retry-after': '2' } })
-    t.same(served.map(({ value }) => value), served.map((_, index) => index % 2 === 0), 'each answer is its own')
+    for (const result of results)
+      {if (result.status === 'rejected')
+        {t.match(result.reason, { code: 'SERVICE_UNAVAILABLE', headers: { 'retry-after': '2' } })}}
+    t.same(
+      served.map(({ value }) => value),
+      served.map((_, index) => index % 2 === 0),
+      'each answer is its own',
+    )
   }
 })
 

@@ -3,15 +3,27 @@ import { test } from 'tap'
 import { createSlots, type Slots } from '../../../lib/passwords/slots.js'
 
 /** Operations that end when the test says so. */
-function harness (slots: Slots): { begin: (name: string, signal?: AbortSignal) => Promise<string>, end: (name: string, error?: Error) => Promise<void>, begun: string[] } {
+function harness (
+  slots: Slots,
+): {
+  begin: (name: string, signal?: AbortSignal) => Promise<string>
+  end: (name: string, error?: Error) => Promise<void>
+  begun: string[]
+} {
   const ends = new Map<string, (error?: Error) => void>()
   const begun: string[] = []
   return {
     begun,
-    begin: (name, signal) => slots(() => {
-      begun.push(name)
-      return new Promise((resolve, reject) => { ends.set(name, (error) => { if (error === undefined) resolve(name); else reject(error) }) })
-    }, signal),
+    begin: (name, signal) =>
+      slots(() => {
+        begun.push(name)
+        return new Promise((resolve, reject) => {
+          ends.set(name, (error) => {
+            if (error === undefined) resolve(name)
+            else reject(error)
+          })
+        })
+      }, signal),
     end: async (name, error) => {
       ends.get(name)?.(error)
       await setImmediate()
@@ -37,14 +49,19 @@ test('whoever comes when the queue is full is told so at once, and the queue ope
   for (const queue of [0, 1, 3]) {
     const { begin, end, begun } = harness(createSlots(1, queue))
     const all = Array.from({ length: 1 + queue }, (_, index) => begin(String(index)))
-    for (let i = 0; i < 3; i++) await t.rejects(begin('late'), { code: 'SERVICE_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '2' } })
+    for (let i = 0; i < 3; i++)
+      {await t.rejects(begin('late'), { code: 'SERVICE_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '2' } })}
     await end('0')
     const next = begin('next')
     for (let i = 1; i <= queue; i++) await end(String(i))
     await end('next')
     t.equal(await next, 'next')
     await Promise.all(all)
-    t.same(begun, [...Array.from({ length: 1 + queue }, (_, index) => String(index)), 'next'], 'who was refused was not run')
+    t.same(
+      begun,
+      [...Array.from({ length: 1 + queue }, (_, index) => String(index)), 'next'],
+      'who was refused was not run',
+    )
   }
 })
 

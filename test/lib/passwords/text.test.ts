@@ -13,7 +13,23 @@ test('spellings that keyboards make of one password are the same bytes', async (
 })
 
 test('different passwords stay different', async (t) => {
-  const all = ['a', 'A', 'a ', ' a', 'a\0', 'a\0b', '\ufb01', 'fi', '\uff41', '\u{1f40e}', '\u{1f434}', 'a\u200b', '\t', '\n', ' ']
+  const all = [
+    'a',
+    'A',
+    'a ',
+    ' a',
+    'a\0',
+    'a\0b',
+    '\ufb01',
+    'fi',
+    '\uff41',
+    '\u{1f40e}',
+    '\u{1f434}',
+    'a\u200b',
+    '\t',
+    '\n',
+    ' ',
+  ]
   t.equal(new Set(all.map((password) => JSON.stringify(encodePassword(password)))).size, all.length)
 })
 
@@ -33,7 +49,9 @@ test('1,024 bytes are a password and 1,025 are none, counted after composing', a
 })
 
 test('what is no text, empty or not Unicode is no password', async (t) => {
-  for (const value of [undefined, null, 5, {}, ['a'], { length: 1, normalize: () => 'a' }, true]) t.equal(encodePassword(value), 'The password is not a text.')
+  for (const value of [undefined, null, 5, {}, ['a'], { length: 1, normalize: () => 'a' }, true])
+    {t.equal(encodePassword(value), 'The password is not a text.')}
   t.equal(encodePassword(''), 'The password is empty.')
-  for (const value of ['\ud800', 'a\udc00', '\udc00\ud800']) t.equal(encodePassword(value), 'The password is not valid Unicode text.')
+  for (const value of ['\ud800', 'a\udc00', '\udc00\ud800'])
+    {t.equal(encodePassword(value), 'The password is not valid Unicode text.')}
 })

@@ -5,7 +5,11 @@ import { addSection, claimRegistration, overrideScope, securityOf, turnOff } fro
 import { ANSWERED, defineSection, type Phase, type PlacedStep, type Step } from '../../../lib/policy/section.js'
 
 /** A section whose policy is a word; its step appends the word to a trace. */
-function wordSection (key: string, trace: string[], phase: Phase<'onRequest'>): ReturnType<typeof defineSection<string, string>> {
+function wordSection (
+  key: string,
+  trace: string[],
+  phase: Phase<'onRequest'>,
+): ReturnType<typeof defineSection<string, string>> {
   return defineSection<string, string>({
     key,
     resolve (base, input, where, problems) {
@@ -13,7 +17,14 @@ function wordSection (key: string, trace: string[], phase: Phase<'onRequest'>): 
       problems.push({ path: where, message: 'Not a word.', fix: 'Write a word.' })
       return base
     },
-    compile: (word) => [{ hook: 'onRequest', phase, run: function record () { trace.push(`${key}=${word}`); return undefined } }],
+    compile: (word) => [{
+      hook: 'onRequest',
+      phase,
+      run: function record () {
+        trace.push(`${key}=${word}`)
+        return undefined
+      },
+    }],
   })
 }
 
@@ -99,8 +110,22 @@ test('a step that answers ends the pipeline; one that waits holds it', async (t)
   const wait: Step = async () => { await new Promise(setImmediate); trace.push('waited'); return undefined }
   addSection(app, stepSection('wait', { hook: 'onRequest', phase: 'headers', run: wait }), null)
   addSection(app, wordSection('after', trace, 'cors'), 'ran')
-  addSection(app, stepSection('answer', { hook: 'onRequest', phase: 'preflight', run: (_request, reply) => { reply.code(204).send(); return ANSWERED } }), null)
-  app.get('/', async () => { trace.push('handler'); return 1 })
+  addSection(
+    app,
+    stepSection('answer', {
+      hook: 'onRequest',
+      phase: 'preflight',
+      run: (_request, reply) => {
+        reply.code(204).send()
+        return ANSWERED
+      },
+    }),
+    null,
+  )
+  app.get('/', async () => {
+    trace.push('handler')
+    return 1
+  })
   t.equal((await app.inject('/')).statusCode, 204)
   t.same(trace, ['waited', 'after=ran'])
 })
@@ -108,11 +133,30 @@ test('a step that answers ends the pipeline; one that waits holds it', async (t)
 test('late steps all run, even when one fails, and cannot change the answer', async (t) => {
   const app = build(t)
   const trace: string[] = []
-  addSection(app, stepSection('s',
-    { hook: 'onSend', phase: 'limit-settle', run: () => { throw new Error('broken') } },
-    { hook: 'onSend', phase: 'cors-vary', run: async () => { throw new Error('broken too') } },
-    { hook: 'onSend', phase: 'headers-final', run: () => { trace.push('final'); return new SecurityError('FORBIDDEN') } },
-  ), null)
+  addSection(
+    app,
+    stepSection('s', {
+      hook: 'onSend',
+      phase: 'limit-settle',
+      run: () => {
+        throw new Error('broken')
+      },
+    }, {
+      hook: 'onSend',
+      phase: 'cors-vary',
+      run: async () => {
+        throw new Error('broken too')
+      },
+    }, {
+      hook: 'onSend',
+      phase: 'headers-final',
+      run: () => {
+        trace.push('final')
+        return new SecurityError('FORBIDDEN')
+      },
+    }),
+    null,
+  )
   app.get('/', async () => 1)
   t.equal((await app.inject('/')).statusCode, 200)
   t.same(trace, ['final'])
@@ -163,7 +207,10 @@ test('an override that comes after a route of its scope is refused', async (t) =
     scope.get('/early', async () => 1)
     overrideScope(scope, { w: 'b' }, 'second')
   })
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'second', message: /GET \/early/ }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'second', message: /GET \/early/ }],
+  })
 })
 
 test('a section added after a route still covers it, in child scopes too', async (t) => {
@@ -197,7 +244,11 @@ test('a hook that only a late section asks for runs on the routes and in the sco
 
 test('a step in a hook that its section does not name is refused, because it would never run', async (t) => {
   const app = build(t)
-  addSection(app, { key: 's', resolve: () => null, compile: () => [{ hook: 'preValidation', phase: 'limit-body', run: () => undefined }] }, null)
+  addSection(app, {
+    key: 's',
+    resolve: () => null,
+    compile: () => [{ hook: 'preValidation', phase: 'limit-body', run: () => undefined }],
+  }, null)
   t.throws(() => app.get('/', async () => 1), /"s" has a step in preValidation/)
 })
 
@@ -215,7 +266,10 @@ test('under the umbrella a route without a compiled policy is a boot error, and 
   app.get('/early', async () => { t.fail('served'); return 1 })
   addSection(app, wordSection('w', [], 'headers'), 'base')
   securityOf(app).root.strict = true
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: [{ path: 'GET,HEAD /early', message: /before the suite/ }] })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'GET,HEAD /early', message: /before the suite/ }],
+  })
 
   const forced = build(t)
   forced.get('/early', async () => { t.fail('served'); return 1 })
@@ -239,5 +293,8 @@ test('a key of a plugin that is turned off is refused unless it asks for nothing
   app.get('/a', security({ auth: 'nothing' }), async () => 1)
   app.get('/b', security({ auth: false }), async () => 1)
   app.get('/c', security({ auth: { roles: ['admin'] } }), async () => 1)
-  await t.rejects(async () => app.ready(), { code: 'BULWARK_CONFIG', problems: { length: 1, 0: { path: 'GET /c security.auth' } } })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: { length: 1, 0: { path: 'GET /c security.auth' } },
+  })
 })

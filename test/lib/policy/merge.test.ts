@@ -12,12 +12,17 @@ test('CSP directives are replaced by name, dropped with false, extended with ext
   const base = { 'default-src': ["'none'"], 'img-src': ["'self'"] }
   t.same(mergeDirectives(base, { 'img-src': ['data:'] }, {}), { 'default-src': ["'none'"], 'img-src': ['data:'] })
   t.same(mergeDirectives(base, { 'img-src': false }, {}), { 'default-src': ["'none'"] })
-  t.same(mergeDirectives(base, {}, { 'img-src': ['data:', "'self'"] }), { 'default-src': ["'none'"], 'img-src': ["'self'", 'data:'] })
+  t.same(mergeDirectives(base, {}, { 'img-src': ['data:', "'self'"] }), {
+    'default-src': ["'none'"],
+    'img-src': ["'self'", 'data:'],
+  })
   t.same(mergeDirectives(base, {}, { 'connect-src': ['https://x.test'] })['connect-src'], ['https://x.test'])
 })
 
 test("extending 'none' replaces it, because it means nothing beside another source", async (t) => {
-  t.same(mergeDirectives({ 'default-src': ["'none'"] }, {}, { 'default-src': ["'self'"] }), { 'default-src': ["'self'"] })
+  t.same(mergeDirectives({ 'default-src': ["'none'"] }, {}, { 'default-src': ["'self'"] }), {
+    'default-src': ["'self'"],
+  })
 })
 
 test('rate-limit names are added once each; only replaces; false empties', async (t) => {

@@ -10,14 +10,18 @@ import { RedisStore } from '../../../lib/rate-limit/stores/redis.js'
 import type { LimitStore } from '../../../lib/rate-limit/stores/store.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 
-async function forEachStore (t: Test, run: (t: Test, store: LimitStore, clock: { now: number }) => Promise<void>): Promise<void> {
+async function forEachStore (
+  t: Test,
+  run: (t: Test, store: LimitStore, clock: { now: number }) => Promise<void>,
+): Promise<void> {
   const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false })
   await client.connect()
   const prefix = uniquePrefix()
   const clock = { now: 1_000_000 }
   await t.test('memory', (t) => run(t, new MemoryStore({ now: () => clock.now }), clock))
   clock.now = 1_000_000
-  await t.test('redis', (t) => run(t, new RedisStore(client, { prefix, deadlineMs: 5000, now: () => clock.now }), clock))
+  await t.test('redis', (t) =>
+    run(t, new RedisStore(client, { prefix, deadlineMs: 5000, now: () => clock.now }), clock))
   const keys = await client.keys(`${prefix}*`)
   if (keys.length > 0) await client.del(...keys)
   client.disconnect()
@@ -26,10 +30,24 @@ async function forEachStore (t: Test, run: (t: Test, store: LimitStore, clock: {
 async function build (t: Test, store: LimitStore, options: object): Promise<FastifyInstance> {
   const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
   // A deny cache would keep a time of its own.
-  const context: AdapterContext = { engine: new LimitEngine({ ...methodsOf(store), kind: 'memory' }, new MemoryStore(), () => {}), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
+  const context: AdapterContext = {
+    engine: new LimitEngine({ ...methodsOf(store), kind: 'memory' }, new MemoryStore(), () => {}),
+    digest,
+    digestOfRecent: digest,
+    onOutage: 'local',
+    instances: 0,
+    unnamed: 0,
+  }
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(rateLimitPlugin, { ...options, store: class extends Adapter { constructor (params: object) { super(context, params, 'x', '*') } } })
+  await app.register(rateLimitPlugin, {
+    ...options,
+    store: class extends Adapter {
+      constructor (params: object) {
+        super(context, params, 'x', '*')
+      }
+    },
+  })
   app.get('/', async () => 'ok')
   return app
 }
@@ -48,7 +66,10 @@ function methodsOf (store: LimitStore): Omit<LimitStore, 'kind'> {
 test('continueExceeding refuses until a whole window is silent', async (t) => {
   await forEachStore(t, async (t, store, clock) => {
     const app = await build(t, store, { max: 1, timeWindow: 60_000, continueExceeding: true })
-    const ask = async (): Promise<unknown[]> => { const answer = await app.inject('/'); return [answer.statusCode, answer.headers['retry-after']] }
+    const ask = async (): Promise<unknown[]> => {
+      const answer = await app.inject('/')
+      return [answer.statusCode, answer.headers['retry-after']]
+    }
     t.same(await ask(), [200, undefined])
     clock.now += 50_000
     t.same(await ask(), [429, '60'])
@@ -64,7 +85,10 @@ test('continueExceeding refuses until a whole window is silent', async (t) => {
 test('exponentialBackoff doubles for each excess after a ban, and keeps what it announces', async (t) => {
   await forEachStore(t, async (t, store, clock) => {
     const app = await build(t, store, { max: 1, timeWindow: 10_000, exponentialBackoff: true })
-    const ask = async (): Promise<unknown[]> => { const answer = await app.inject('/'); return [answer.statusCode, answer.headers['retry-after']] }
+    const ask = async (): Promise<unknown[]> => {
+      const answer = await app.inject('/')
+      return [answer.statusCode, answer.headers['retry-after']]
+    }
     for (const seconds of [10, 20, 40]) {
       t.same(await ask(), [200, undefined])
       t.same(await ask(), [429, String(seconds)])

@@ -21,11 +21,24 @@ type StoreClass = NonNullable<RateLimitPluginOptions['store']>
 /** The class on a virtual clock, on any store. */
 function storeOn (store: LimitStore, fallback: MemoryStore = new MemoryStore()): StoreClass {
   const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
-  const context: AdapterContext = { engine: new LimitEngine(store, fallback, () => {}), digest, digestOfRecent: digest, onOutage: 'local', instances: 0, unnamed: 0 }
-  return class extends Adapter { constructor (params: object) { super(context, params, `${++context.instances}`, '*') } }
+  const context: AdapterContext = {
+    engine: new LimitEngine(store, fallback, () => {}),
+    digest,
+    digestOfRecent: digest,
+    onOutage: 'local',
+    instances: 0,
+    unnamed: 0,
+  }
+  return class extends Adapter {
+    constructor (params: object) {
+      super(context, params, `${++context.instances}`, '*')
+    }
+  }
 }
 
-async function build (t: Test, options: RateLimitPluginOptions, routes: (app: FastifyInstance) => void = (app) => { app.get('/', async () => 'ok') }): Promise<FastifyInstance> {
+async function build (t: Test, options: RateLimitPluginOptions, routes: (app: FastifyInstance) => void = (app) => {
+  app.get('/', async () => 'ok')
+}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(rateLimitPlugin, options)
@@ -50,15 +63,29 @@ async function opened (t: Test, options: RateLimitStoreOptions = {}): Promise<St
 
 test('the headers of @fastify/rate-limit say what is left, and honouring Retry-After succeeds', async (t) => {
   const clock = { now: START }
-  const app = await build(t, { store: storeOn(new MemoryStore({ now: () => clock.now })), max: 3, timeWindow: '1 minute' })
+  const app = await build(t, {
+    store: storeOn(new MemoryStore({ now: () => clock.now })),
+    max: 3,
+    timeWindow: '1 minute',
+  })
   for (const [index, remaining] of ['2', '1', '0'].entries()) {
     const answer = await app.inject('/')
-    t.match(answer, { statusCode: 200, headers: { 'x-ratelimit-limit': '3', 'x-ratelimit-remaining': remaining, 'x-ratelimit-reset': String(60 - index * 10) } })
+    t.match(answer, {
+      statusCode: 200,
+      headers: {
+        'x-ratelimit-limit': '3',
+        'x-ratelimit-remaining': remaining,
+        'x-ratelimit-reset': String(60 - index * 10),
+      },
+    })
     t.notOk('retry-after' in answer.headers)
     clock.now += 10_000
   }
   const refused = await app.inject('/')
-  t.match(refused, { statusCode: 429, headers: { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '30', 'retry-after': '30' } })
+  t.match(refused, {
+    statusCode: 429,
+    headers: { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '30', 'retry-after': '30' },
+  })
   clock.now += 30_000 - 1
   t.equal((await app.inject('/')).statusCode, 429, 'a millisecond earlier is refused')
   clock.now += 1
@@ -73,7 +100,8 @@ test('a burst across a window\'s edge gets the limit, where their own store give
   const options = { max: 10, timeWindow: 60_000 }
   const theirs = await build(t, options)
   const ours = await build(t, { ...options, store: storeOn(new MemoryStore({ now: () => clock.now })) })
-  const admitted = async (app: FastifyInstance, times: number): Promise<number> => (await hit(app, times)).filter((status) => status === 200).length
+  const admitted = async (app: FastifyInstance, times: number): Promise<number> =>
+    (await hit(app, times)).filter((status) => status === 200).length
   const step = (milliseconds: number): void => {
     mock.timers.tick(milliseconds)
     clock.now += milliseconds
@@ -89,7 +117,12 @@ test('a burst across a window\'s edge gets the limit, where their own store give
 })
 
 test('a flood of foreign keys frees nobody, where 5,000 free a blocked caller in their own store', async (t) => {
-  const options = { global: false, max: 2, timeWindow: 60_000, keyGenerator: (request: FastifyRequest) => String(request.headers['x-key']) }
+  const options = {
+    global: false,
+    max: 2,
+    timeWindow: 60_000,
+    keyGenerator: (request: FastifyRequest) => String(request.headers['x-key']),
+  }
   const routes = (app: FastifyInstance): void => {
     const limiter = app.createRateLimit()
     app.get('/', async (request) => {
@@ -119,7 +152,11 @@ test('routes without options share one count, and a route with options has its o
     app.get('/free', { config: { rateLimit: false } }, async () => 'free')
   })
   t.same([...await hit(app, 2, '/a'), ...await hit(app, 3, '/b')], [200, 200, 200, 200, 429])
-  t.same([(await app.inject({ method: 'HEAD', url: '/own' })).statusCode, (await app.inject('/own')).statusCode, (await app.inject('/own')).statusCode], [200, 200, 429])
+  t.same([
+    (await app.inject({ method: 'HEAD', url: '/own' })).statusCode,
+    (await app.inject('/own')).statusCode,
+    (await app.inject('/own')).statusCode,
+  ], [200, 200, 429])
   t.equal((await app.inject({ method: 'POST', url: '/own' })).statusCode, 200, 'another method is another route')
   t.same(await hit(app, 3, '/other'), [200, 200, 429])
   t.same(await hit(app, 9, '/free'), repeat(200, 9))
@@ -129,17 +166,28 @@ test('a groupId groups, in memory as on Redis, where their Redis store keeps the
   const redis = new Redis(redisUrl())
   t.teardown(() => { redis.disconnect() })
   const routes = (app: FastifyInstance): void => {
-    for (const [url, max] of [['/a', 3], ['/b', 3], ['/wide', 100]] as const) app.get(url, { config: { rateLimit: { max, timeWindow: 60_000, groupId: 'search' } } }, async () => 'ok')
+    for (const [url, max] of [['/a', 3], ['/b', 3], ['/wide', 100]] as const)
+      {app.get(url, { config: { rateLimit: { max, timeWindow: 60_000, groupId: 'search' } } }, async () =>
+        'ok')}
     app.get('/alone', { config: { rateLimit: { max: 3, timeWindow: 60_000 } } }, async () => 'ok')
   }
   const mix = async (options: RateLimitPluginOptions): Promise<number[]> => {
     const app = await build(t, options, routes)
-    return [...await hit(app, 2, '/a'), ...await hit(app, 2, '/b'), ...await hit(app, 1, '/alone'), Number((await app.inject({ url: '/wide', remoteAddress: '198.51.100.7' })).headers['x-ratelimit-remaining'])]
+    return [
+      ...await hit(app, 2, '/a'),
+      ...await hit(app, 2, '/b'),
+      ...await hit(app, 1, '/alone'),
+      Number((await app.inject({ url: '/wide', remoteAddress: '198.51.100.7' })).headers['x-ratelimit-remaining']),
+    ]
   }
   const prefix = uniquePrefix()
   t.same(await mix({ redis, nameSpace: prefix }), [200, 200, 200, 200, 200, 99], 'theirs')
   t.same(await mix({ store: await opened(t) }), [200, 200, 200, 429, 200, 96], 'ours in memory')
-  t.same(await mix({ store: await opened(t, { redis: redisUrl(), keySecret: SECRET, keyPrefix: prefix, deadline: '5s' }) }), [200, 200, 200, 429, 200, 96], 'ours on Redis')
+  t.same(
+    await mix({ store: await opened(t, { redis: redisUrl(), keySecret: SECRET, keyPrefix: prefix, deadline: '5s' }) }),
+    [200, 200, 200, 429, 200, 96],
+    'ours on Redis',
+  )
   await redis.del(...await redis.keys(`${prefix}*`))
 })
 
@@ -182,9 +230,20 @@ test('a limiter that is made for each request is refused in the end, because it 
 })
 
 test('ban answers 403 after so many refusals, as with their own store', async (t) => {
-  for (const [ban, expected] of [[0, [200, 403, 403]], [1, [200, 429, 403]], [3, [200, 429, 429, 429, 403, 403]]] as const) {
+  for (
+    const [ban, expected] of [[0, [200, 403, 403]], [1, [200, 429, 403]], [3, [200, 429, 429, 429, 403, 403]]] as const
+  ) {
     const reached: string[] = []
-    const options = { max: 1, timeWindow: 60_000, ban, onBanReach: () => { reached.push('x') }, errorResponseBuilder: (_request: unknown, context: { ban: boolean, statusCode: number }) => Object.assign(new Error('no'), { statusCode: context.statusCode, ban: context.ban }) }
+    const options = {
+      max: 1,
+      timeWindow: 60_000,
+      ban,
+      onBanReach: () => {
+        reached.push('x')
+      },
+      errorResponseBuilder: (_request: unknown, context: { ban: boolean, statusCode: number }) =>
+        Object.assign(new Error('no'), { statusCode: context.statusCode, ban: context.ban }),
+    }
     t.same(await hit(await build(t, options), expected.length), expected, 'theirs')
     reached.length = 0
     t.same(await hit(await build(t, { ...options, store: await opened(t) }), expected.length), expected, 'ours')
@@ -201,7 +260,8 @@ test('max and timeWindow may be functions, and max may be 0', async (t) => {
   })
   const ask = async (plan: string, times: number): Promise<number[]> => {
     const found: number[] = []
-    for (let count = 0; count < times; count++) found.push((await app.inject({ url: '/', headers: { 'x-plan': plan } })).statusCode)
+    for (let count = 0; count < times; count++)
+      {found.push((await app.inject({ url: '/', headers: { 'x-plan': plan } })).statusCode)}
     return found
   }
   t.same(await ask('pro', 4), [200, 200, 200, 429])
@@ -251,7 +311,13 @@ test('continueExceeding bans for a window at each refusal, and says so in Retry-
       throw new Error('a store that fails here still refuses')
     },
   })
-  const app = await build(t, { store: storeOn(store), max: 1, timeWindow: 60_000, continueExceeding: true, exponentialBackoff: true })
+  const app = await build(t, {
+    store: storeOn(store),
+    max: 1,
+    timeWindow: 60_000,
+    continueExceeding: true,
+    exponentialBackoff: true,
+  })
   t.same(await hit(app, 1), [200])
   clock.now += 50_000
   const { statusCode, headers } = await app.inject({ url: '/', remoteAddress: '198.51.100.7' })
@@ -303,13 +369,27 @@ test('increment: false reads without counting, and a full count reads as exceede
     const nothing = await never(request, { increment: false })
     return [...remaining, nothing.isAllowed || nothing.isExceeded]
   })
-  t.same((await app.inject('/')).json(), [[2, false], [1, false], [1, false], [0, false], [0, true], [0, true], [0, true], true])
+  t.same((await app.inject('/')).json(), [[2, false], [1, false], [1, false], [0, false], [0, true], [0, true], [
+    0,
+    true,
+  ], true])
 })
 
 test('increment: false asks a lost store no more once the breaker is open, and reads what this process counted', async (t) => {
   let asked = 0
-  const lose = async (): Promise<never> => { asked++; throw new Error('lost') }
-  const lost: LimitStore = { kind: 'redis', consume: lose, giveBack: lose, peek: lose, reset: lose, ban: lose, close () {} }
+  const lose = async (): Promise<never> => {
+    asked++
+    throw new Error('lost')
+  }
+  const lost: LimitStore = {
+    kind: 'redis',
+    consume: lose,
+    giveBack: lose,
+    peek: lose,
+    reset: lose,
+    ban: lose,
+    close () {},
+  }
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(rateLimitPlugin, { store: storeOn(lost), global: false })
@@ -328,10 +408,23 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
   t.teardown(() => { redis.disconnect() })
   const prefix = uniquePrefix()
   const shared: RateLimitStoreOptions = { redis: redisUrl(), keySecret: SECRET, keyPrefix: prefix, deadline: '5s' }
-  const options: RateLimitPluginOptions = { max: 5, timeWindow: 60_000, ban: 1, keyGenerator: (request) => request.headers['x-key'] as string }
-  const apps = [await build(t, { ...options, store: await opened(t, shared) }), await build(t, { ...options, store: await opened(t, shared) })]
-  const ask = async (key: string): Promise<number[]> => await Promise.all(Array.from({ length: 20 }, async (_unused, index) => (await apps[index % 2]?.inject({ url: '/', headers: { 'x-key': key } }))?.statusCode ?? 0))
-  for (const key of ['198.51.100.7', 'ada@example.com', 'x'.repeat(14_000)]) t.equal((await ask(key)).filter((status) => status === 200).length, 5, key.slice(0, 20))
+  const options: RateLimitPluginOptions = {
+    max: 5,
+    timeWindow: 60_000,
+    ban: 1,
+    keyGenerator: (request) => request.headers['x-key'] as string,
+  }
+  const apps = [
+    await build(t, { ...options, store: await opened(t, shared) }),
+    await build(t, { ...options, store: await opened(t, shared) }),
+  ]
+  const ask = async (key: string): Promise<number[]> =>
+    await Promise.all(
+      Array.from({ length: 20 }, async (_unused, index) =>
+        (await apps[index % 2]?.inject({ url: '/', headers: { 'x-key': key } }))?.statusCode ?? 0),
+    )
+  for (const key of ['198.51.100.7', 'ada@example.com', 'x'.repeat(14_000)])
+    {t.equal((await ask(key)).filter((status) => status === 200).length, 5, key.slice(0, 20))}
   const keys = await redis.keys(`${prefix}*`)
   t.ok(keys.length >= 6, 'the counts, and the refusals of ban')
   for (const key of keys) {
@@ -343,9 +436,15 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
   await redis.del(...keys)
 })
 
-test('a foreign ioredis client stays open, and their store\'s plain client is refused with what to write', async (t) => {
-  const client = new Redis(redisUrl(), { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, lazyConnect: true })
-  t.teardown(() => { client.disconnect() })
+test("a foreign ioredis client stays open, and their store's plain client is refused with what to write", async (t) => {
+  const client = new Redis(redisUrl(), {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    lazyConnect: true,
+  })
+  t.teardown(() => {
+    client.disconnect()
+  })
   const prefix = uniquePrefix()
   const store = await createRateLimitStore({ redis: client, keySecret: SECRET, keyPrefix: prefix, deadline: '5s' })
   t.same(await hit(await build(t, { store, max: 1 }), 2), [200, 429])
@@ -353,7 +452,10 @@ test('a foreign ioredis client stays open, and their store\'s plain client is re
   t.equal(await client.ping(), 'PONG')
   await client.del(...await client.keys(`${prefix}*`))
   const queueing = new Redis(redisUrl(), { lazyConnect: true })
-  await t.rejects(createRateLimitStore({ redis: queueing, keySecret: SECRET }), { code: 'BULWARK_CONFIG', problems: [{ path: 'createRateLimitStore.redis', fix: /enableOfflineQueue: false/ }] })
+  await t.rejects(createRateLimitStore({ redis: queueing, keySecret: SECRET }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'createRateLimitStore.redis', fix: /enableOfflineQueue: false/ }],
+  })
 })
 
 test('a silent Redis holds nobody up: local limits, closed refuses, open lets through', async (t) => {
@@ -361,13 +463,37 @@ test('a silent Redis holds nobody up: local limits, closed refuses, open lets th
   t.teardown(() => server.stop())
   const transitions: boolean[] = []
   const options = { redis: server.url, keySecret: SECRET, deadline: '50ms' as const }
-  const local = await build(t, { store: await opened(t, { ...options, keyPrefix: 'local:', onTransition: (available) => { transitions.push(available) } }), max: 2, timeWindow: 60_000 })
-  const open = await build(t, { store: await opened(t, { ...options, keyPrefix: 'open:', onOutage: 'open' }), max: 2, ban: 1, timeWindow: 60_000 })
-  const closed = await build(t, { store: await opened(t, { ...options, keyPrefix: 'closed:', onOutage: 'closed' }), max: 2, timeWindow: 60_000 })
+  const local = await build(t, {
+    store: await opened(t, {
+      ...options,
+      keyPrefix: 'local:',
+      onTransition: (available) => {
+        transitions.push(available)
+      },
+    }),
+    max: 2,
+    timeWindow: 60_000,
+  })
+  const open = await build(t, {
+    store: await opened(t, { ...options, keyPrefix: 'open:', onOutage: 'open' }),
+    max: 2,
+    ban: 1,
+    timeWindow: 60_000,
+  })
+  const closed = await build(t, {
+    store: await opened(t, { ...options, keyPrefix: 'closed:', onOutage: 'closed' }),
+    max: 2,
+    timeWindow: 60_000,
+  })
   const client = new Redis(server.url).on('error', () => {})
   t.teardown(() => { client.disconnect() })
   const theirs = await build(t, { redis: client, max: 2, timeWindow: 60_000, skipOnError: true })
-  t.same([...await hit(local, 1), ...await hit(open, 1), ...await hit(closed, 1), ...await hit(theirs, 1)], [200, 200, 200, 200])
+  t.same([...await hit(local, 1), ...await hit(open, 1), ...await hit(closed, 1), ...await hit(theirs, 1)], [
+    200,
+    200,
+    200,
+    200,
+  ])
   server.pause()
   const started = performance.now()
   t.same(await hit(local, 12), [200, 200, ...repeat(429, 10)])
@@ -376,7 +502,12 @@ test('a silent Redis holds nobody up: local limits, closed refuses, open lets th
   t.match(refused, { statusCode: 503, headers: { 'retry-after': '1' } })
   t.notMatch(refused.body, /redis|deadline|ms/i)
   t.ok(performance.now() - started < 5000, 'nothing hung')
-  const hanging = await Promise.race([theirs.inject('/').then(() => 'answered'), new Promise((resolve) => { setTimeout(resolve, 150, 'still hanging') })])
+  const hanging = await Promise.race([
+    theirs.inject('/').then(() => 'answered'),
+    new Promise((resolve) => {
+      setTimeout(resolve, 150, 'still hanging')
+    }),
+  ])
   t.equal(hanging, 'still hanging', 'theirs, also with skipOnError')
   t.same(transitions, [false])
   client.disconnect()
@@ -401,16 +532,32 @@ test('wrong options stop the boot with what to write instead', async (t) => {
     [{ nameSpace: 'x:' }, 'nameSpace'],
   ]
   for (const [options, name] of cases) {
-    const error = await createRateLimitStore(options as RateLimitStoreOptions).then(() => null, (thrown: unknown) => thrown)
+    const error = await createRateLimitStore(options as RateLimitStoreOptions).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )
     t.ok(error instanceof BulwarkConfigError, name)
-    t.same(error instanceof BulwarkConfigError ? error.problems.map(({ path }) => path) : [], [`createRateLimitStore.${name}`])
+    t.same(error instanceof BulwarkConfigError ? error.problems.map(({ path }) => path) : [], [
+      `createRateLimitStore.${name}`,
+    ])
     t.notMatch(String(error), /JWT_ACCESS_SECRET/)
   }
   await t.rejects(createRateLimitStore([] as never), { code: 'BULWARK_CONFIG' })
-  const unreachable: unknown = await createRateLimitStore({ redis: 'redis://user:hunter2@127.0.0.1:1', keySecret: SECRET }).catch((error: unknown) => error)
+  const unreachable: unknown = await createRateLimitStore({
+    redis: 'redis://user:hunter2@127.0.0.1:1',
+    keySecret: SECRET,
+  }).catch((error: unknown) => error)
   t.match(unreachable, { message: /no connection to Redis/ })
   t.notMatch(String(unreachable), /hunter2/)
-  for (const options of [{}, { redis: undefined, keySecret: undefined, keyPrefix: undefined, deadline: undefined, onOutage: undefined }, { redis: false }]) {
+  for (
+    const options of [{}, {
+      redis: undefined,
+      keySecret: undefined,
+      keyPrefix: undefined,
+      deadline: undefined,
+      onOutage: undefined,
+    }, { redis: false }]
+  ) {
     const store = await createRateLimitStore(options as RateLimitStoreOptions)
     store.close()
   }
@@ -418,9 +565,23 @@ test('wrong options stop the boot with what to write instead', async (t) => {
 
 test('options of the plugin that would limit nothing stop the boot', async (t) => {
   const closed = storeOn(new MemoryStore())
-  const cases: RateLimitPluginOptions[] = [{ timeWindow: 0 }, { timeWindow: 'a while' }, { timeWindow: 400 * 86_400_000 }]
-  for (const options of cases) await t.rejects(build(t, { ...options, store: closed }), { code: 'BULWARK_CONFIG', problems: [{ path: /timeWindow/ }] })
-  await t.rejects(build(t, { store: closed }, (app) => { app.get('/x', { config: { rateLimit: { timeWindow: 0 } } }, async () => 'ok') }), { code: 'BULWARK_CONFIG', problems: [{ path: /GET \/x/ }] })
+  const cases: RateLimitPluginOptions[] = [{ timeWindow: 0 }, { timeWindow: 'a while' }, {
+    timeWindow: 400 * 86_400_000,
+  }]
+  for (const options of cases)
+    {await t.rejects(build(t, { ...options, store: closed }), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: /timeWindow/ }],
+    })}
+  await t.rejects(
+    build(t, { store: closed }, (app) => {
+      app.get('/x', { config: { rateLimit: { timeWindow: 0 } } }, async () => 'ok')
+    }),
+    { code: 'BULWARK_CONFIG', problems: [{ path: /GET \/x/ }] },
+  )
   const store = await opened(t, { onOutage: 'closed' })
-  await t.rejects(build(t, { store, skipOnError: true }), { code: 'BULWARK_CONFIG', problems: [{ path: /skipOnError/ }] })
+  await t.rejects(build(t, { store, skipOnError: true }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: /skipOnError/ }],
+  })
 })

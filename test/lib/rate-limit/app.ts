@@ -10,7 +10,11 @@ import { rateLimit, type RateLimitOptions } from '../../../plugins/rate-limit.js
 export const REMOTE = '198.51.100.7'
 
 /** An app with the limiter alone, and the events it emits. */
-export async function build (t: Test, options: RateLimitOptions = {}, server: FastifyServerOptions = {}): Promise<{ app: FastifyInstance, events: SecurityEvent[] }> {
+export async function build (
+  t: Test,
+  options: RateLimitOptions = {},
+  server: FastifyServerOptions = {},
+): Promise<{ app: FastifyInstance, events: SecurityEvent[] }> {
   const app = Fastify(server)
   t.teardown(() => app.close())
   await app.register(rateLimit, options)
@@ -22,7 +26,8 @@ export async function build (t: Test, options: RateLimitOptions = {}, server: Fa
 /** Status codes of `times` equal requests, one after the other. */
 export async function statuses (app: FastifyInstance, times: number, request: InjectOptions): Promise<number[]> {
   const found: number[] = []
-  for (let count = 0; count < times; count++) found.push((await app.inject({ remoteAddress: REMOTE, ...request })).statusCode)
+  for (let count = 0; count < times; count++)
+    {found.push((await app.inject({ remoteAddress: REMOTE, ...request })).statusCode)}
   return found
 }
 

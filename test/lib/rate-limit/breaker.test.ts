@@ -6,7 +6,16 @@ interface Bench { readonly breaker: CircuitBreaker, readonly clock: { now: numbe
 function create (): Bench {
   const clock = { now: 0 }
   const told: boolean[] = []
-  return { breaker: new CircuitBreaker({ now: () => clock.now, onTransition: (available) => { told.push(available) } }), clock, told }
+  return {
+    breaker: new CircuitBreaker({
+      now: () => clock.now,
+      onTransition: (available) => {
+        told.push(available)
+      },
+    }),
+    clock,
+    told,
+  }
 }
 
 function lose ({ breaker }: Bench, late = false): void {

@@ -7,10 +7,21 @@ import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 
 /** Breakers of a store whose keys are the names of their nodes, but for those that moved. */
-function create (laneOf: LimitStore['laneOf'] | null = (keys) => keys.map((key) => moved.get(key) ?? key).join(' ')): { breakers: Breakers, clock: { now: number }, told: boolean[] } {
+function create (
+  laneOf: LimitStore['laneOf'] | null = (keys) => keys.map((key) => moved.get(key) ?? key).join(' '),
+): { breakers: Breakers, clock: { now: number }, told: boolean[] } {
   const clock = { now: 0 }
   const told: boolean[] = []
-  return { breakers: new Breakers(laneOf === null ? {} : { laneOf }, { now: () => clock.now, onTransition: (available) => { told.push(available) } }), clock, told }
+  return {
+    breakers: new Breakers(laneOf === null ? {} : { laneOf }, {
+      now: () => clock.now,
+      onTransition: (available) => {
+        told.push(available)
+      },
+    }),
+    clock,
+    told,
+  }
 }
 
 const moved = new Map<string, string>()

@@ -55,7 +55,12 @@ export class ClockedStore extends MemoryStore {
 }
 
 /** An app whose limiter counts in the given store. */
-export async function buildOn<S extends LimitStore> (t: Test, store: S, options: RateLimitInput = {}, server: FastifyServerOptions = {}): Promise<{ app: FastifyInstance, store: S, events: SecurityEvent[] }> {
+export async function buildOn<S extends LimitStore> (
+  t: Test,
+  store: S,
+  options: RateLimitInput = {},
+  server: FastifyServerOptions = {},
+): Promise<{ app: FastifyInstance, store: S, events: SecurityEvent[] }> {
   const app = Fastify(server)
   t.teardown(() => app.close())
   const problems: Problem[] = []

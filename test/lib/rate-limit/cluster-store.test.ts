@@ -35,12 +35,18 @@ class FakeNode implements LimitStore {
 
   async giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): Promise<void> {
     await this.#enter('giveBack', keys)
-    for (const [index, mark] of marks.entries()) if (mark !== NOT_COUNTED) this.used.set(keys[index] ?? '', this.#of(keys[index]) - (quotas[index]?.cost ?? 0))
+    for (const [index, mark] of marks.entries())
+      {if (mark !== NOT_COUNTED) this.used.set(keys[index] ?? '', this.#of(keys[index]) - (quotas[index]?.cost ?? 0))}
   }
 
   async peek (quotas: readonly Quota[], keys: readonly string[]): Promise<readonly Reading[]> {
     await this.#enter('peek', keys)
-    return quotas.map((quota, index) => ({ room: this.#of(keys[index]) + quota.cost <= quota.limit, used: this.#of(keys[index]), waitMs: 5000, mark: NOT_COUNTED }))
+    return quotas.map((quota, index) => ({
+      room: this.#of(keys[index]) + quota.cost <= quota.limit,
+      used: this.#of(keys[index]),
+      waitMs: 5000,
+      mark: NOT_COUNTED,
+    }))
   }
 
   async reset (keys: readonly string[]): Promise<void> {
@@ -48,8 +54,12 @@ class FakeNode implements LimitStore {
     for (const key of keys) this.used.delete(key)
   }
 
-  async ban (keys: readonly string[], durationMs: number): Promise<void> { await this.#enter(`ban ${durationMs}`, keys) }
-  close (): void { this.closed = true }
+  async ban (keys: readonly string[], durationMs: number): Promise<void> {
+    await this.#enter(`ban ${durationMs}`, keys)
+  }
+  close (): void {
+    this.closed = true
+  }
 
   #of (key = ''): number { return this.used.get(key) ?? 0 }
   async #enter (what: string, keys: readonly string[]): Promise<void> {
@@ -60,7 +70,9 @@ class FakeNode implements LimitStore {
 }
 
 /** One fake node a slot, made when first asked. */
-function setUp (deadlineMs = 1000): { store: ClusterStore, node: (tag: string) => FakeNode, used: Map<string, number> } {
+function setUp (
+  deadlineMs = 1000,
+): { store: ClusterStore, node: (tag: string) => FakeNode, used: Map<string, number> } {
   const nodes = new Map<string, FakeNode>()
   const used = new Map<string, number>()
   let asked = ''
@@ -69,7 +81,12 @@ function setUp (deadlineMs = 1000): { store: ClusterStore, node: (tag: string) =
     nodes.set(asked, node)
     return node
   }
-  const store = new ClusterStore({ prefix: 'p:', deadlineMs, nodeOf: (slot) => (asked = String(slot)), createStore: make })
+  const store = new ClusterStore({
+    prefix: 'p:',
+    deadlineMs,
+    nodeOf: (slot) => (asked = String(slot)),
+    createStore: make,
+  })
   const node = (tag: string): FakeNode => {
     asked = String(slotOf(`{${tag}}`))
     return make()
@@ -179,7 +196,9 @@ test('give-backs, resets and bans go to the slots that they concern, all of them
   await store.consume([QUOTA, QUOTA, QUOTA], ['{a}', '{b}', '{c}'])
   for (const tag of ['a', 'b', 'c']) node(tag).calls.length = 0
   node('a').failing = ['giveBack', 'reset', 'ban 5']
-  await t.rejects(store.giveBack([QUOTA, QUOTA, QUOTA], ['{a}', '{b}', '{c}'], [7, 7, NOT_COUNTED]), { message: 'node lost' })
+  await t.rejects(store.giveBack([QUOTA, QUOTA, QUOTA], ['{a}', '{b}', '{c}'], [7, 7, NOT_COUNTED]), {
+    message: 'node lost',
+  })
   t.same(Object.fromEntries(used), { '{a}': 1, '{b}': 0, '{c}': 1 })
   await t.rejects(store.reset(['{a}', '{b}', '{c}']), { message: 'node lost' })
   t.same(Object.fromEntries(used), { '{a}': 1 })
@@ -193,7 +212,15 @@ test('give-backs, resets and bans go to the slots that they concern, all of them
 test('a slot under a new node gets a store that knows nothing of the old clock, and old ones are forgotten', async (t) => {
   let made = 0
   let node = 0
-  const store = new ClusterStore({ prefix: '', deadlineMs: 100, nodeOf: () => String(node), createStore: () => { made += 1; return new FakeNode(new Map()) } })
+  const store = new ClusterStore({
+    prefix: '',
+    deadlineMs: 100,
+    nodeOf: () => String(node),
+    createStore: () => {
+      made += 1
+      return new FakeNode(new Map())
+    },
+  })
   await store.consume([QUOTA], ['{a}'])
   await store.consume([QUOTA], ['{b}'])
   t.equal(made, 1)
@@ -212,8 +239,16 @@ test('a prefix with a hash tag of its own puts all keys into one slot, and so in
 })
 
 test('it names the nodes that serve a call, each once, so that they fail apart', (t) => {
-  const store = new ClusterStore({ prefix: 'p:', deadlineMs: 100, nodeOf: (slot) => slot % 2 === 0 ? 'even' : 'odd', createStore: () => new FakeNode(new Map()) })
-  const [odd, even] = ['a', 'b', 'c', 'd'].reduce<[string, string]>((found, tag) => slotOf(`{${tag}}`) % 2 === 0 ? [found[0], tag] : [tag, found[1]], ['', ''])
+  const store = new ClusterStore({
+    prefix: 'p:',
+    deadlineMs: 100,
+    nodeOf: (slot) => slot % 2 === 0 ? 'even' : 'odd',
+    createStore: () => new FakeNode(new Map()),
+  })
+  const [odd, even] = ['a', 'b', 'c', 'd'].reduce<[string, string]>(
+    (found, tag) => slotOf(`{${tag}}`) % 2 === 0 ? [found[0], tag] : [tag, found[1]],
+    ['', ''],
+  )
   t.not(odd, '')
   t.not(even, '')
   t.equal(store.laneOf([`{${odd}}1`, `{${odd}}2`]), 'odd')

@@ -42,7 +42,25 @@ test('a cluster of three nodes', async (t) => {
   const [one, two] = [await openClusterStore(t, cluster), await openClusterStore(t, cluster)]
 
   await t.test('a slot is what the server says it is', async (t) => {
-    for (const key of ['', 'a', '123456789', '{a}b', 'x{a}b', '{}b', '{a', 'a}', 'x{}{a}', '{{a}}', '{a}{b}', 'é', '{é😀}x', '}{a}', 'bulwark:rl:{c2VjcmV0}0e1']) {
+    for (
+      const key of [
+        '',
+        'a',
+        '123456789',
+        '{a}b',
+        'x{a}b',
+        '{}b',
+        '{a',
+        'a}',
+        'x{}{a}',
+        '{{a}}',
+        '{a}{b}',
+        'é',
+        '{é😀}x',
+        '}{a}',
+        'bulwark:rl:{c2VjcmV0}0e1',
+      ]
+    ) {
       t.equal(slotOf(key), Number(await cluster.masters[0]?.admin.call('CLUSTER', 'KEYSLOT', key)), key)
     }
   })
@@ -75,7 +93,9 @@ test('a cluster of three nodes', async (t) => {
     const quotas = [hourly(50), hourly(20)]
     const keys = ['{flood0}', '{flood1}']
     t.not(slotOf('{flood0}'), slotOf('{flood1}'))
-    const verdicts = await Promise.all(Array.from({ length: 200 }, async (_, index) => (index % 2 === 0 ? one : two).consume(quotas, keys)))
+    const verdicts = await Promise.all(
+      Array.from({ length: 200 }, async (_, index) => (index % 2 === 0 ? one : two).consume(quotas, keys)),
+    )
     const admitted = verdicts.filter((verdict) => verdict.admitted).length
     t.ok(admitted <= 20 && admitted > 0, `${admitted} admitted`)
     const after = await one.consume([hourly(200)], ['{flood0}'])
@@ -113,10 +133,15 @@ test('a cluster of three nodes', async (t) => {
 
   await t.test('when a node is killed its slots reject within the deadline and the others go on', async (t) => {
     const store = await openClusterStore(t, cluster, 200)
-    const [dead, alive, both] = [`{${tagOn(cluster, 1, 'dead')}}`, `{${tagOn(cluster, 0, 'alive')}}`, [hourly(90), hourly(90)]]
+    const [dead, alive, both] = [`{${tagOn(cluster, 1, 'dead')}}`, `{${tagOn(cluster, 0, 'alive')}}`, [
+      hourly(90),
+      hourly(90),
+    ]]
     await store.consume(both, [alive, dead])
     const inFlight = Array.from({ length: 20 }, () => consume(store, [hourly(90)], [dead]))
-    inFlight.push(cluster.masters[1]?.kill().then(() => ({ admitted: true, readings: [] })) ?? Promise.reject(new Error('no node')))
+    inFlight.push(
+      cluster.masters[1]?.kill().then(() => ({ admitted: true, readings: [] })) ?? Promise.reject(new Error('no node')),
+    )
     await Promise.allSettled(inFlight)
     for (let round = 0; round < 20; round++) {
       const startedAt = performance.now()
@@ -129,12 +154,19 @@ test('a cluster of three nodes', async (t) => {
     const engine = new LimitEngine(store, new MemoryStore(), (available) => { told.push(available) })
     const closed: LimitSet = { quotas: [hourly(90)], onOutage: ['closed'] }
     for (let round = 0; round < 20; round++) {
-      const [lost, found] = await Promise.all([engine.decide(closed, [dead]), engine.decide(closed, [`{${alive}}other`])])
+      const [lost, found] = await Promise.all([
+        engine.decide(closed, [dead]),
+        engine.decide(closed, [`{${alive}}other`]),
+      ])
       t.equal(lost.outcome, 'unavailable')
       t.match(found, { outcome: 'admitted', source: 'store' }, 'the breaker of a lost node is not that of the others')
     }
     t.same(told, [false])
     const late = await openClusterStore(t, cluster)
-    t.match(await late.consume([hourly(90)], [alive]), { admitted: true, readings: [{ used: 22 }] }, 'a new instance starts without the node')
+    t.match(
+      await late.consume([hourly(90)], [alive]),
+      { admitted: true, readings: [{ used: 22 }] },
+      'a new instance starts without the node',
+    )
   })
 })

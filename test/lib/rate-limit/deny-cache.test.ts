@@ -68,7 +68,10 @@ test('remembers for ten seconds that another limit of a refused request had room
 test('remembers no shadow and no refusal that may lead to a ban', (t) => {
   const { cache, clock } = create()
   const penalty = { after: 2, withinMs: 1000, bansMs: [1000] }
-  const [shadow, laddered] = [createQuota('exact', 3, 60_000, true), createQuota('exact', 3, 60_000, false, { penalty })]
+  const [shadow, laddered] = [
+    createQuota('exact', 3, 60_000, true),
+    createQuota('exact', 3, 60_000, false, { penalty }),
+  ]
   cache.remember(shadow, 'b', refused(100), clock.now, false)
   cache.remember(laddered, 'c', { ...refused(100), room: true }, clock.now, false)
   cache.remember(laddered, 'c', refused(100), clock.now, false)

@@ -27,7 +27,12 @@ class DistantStore implements LimitStore {
   close (): void {}
 }
 
-interface Step { readonly limits: readonly ResolvedLimit[], readonly quotas: ResolvedLimit['quota'][], readonly onOutage: ResolvedLimit['onOutage'][], readonly failuresOnly: boolean[] }
+interface Step {
+  readonly limits: readonly ResolvedLimit[]
+  readonly quotas: ResolvedLimit['quota'][]
+  readonly onOutage: ResolvedLimit['onOutage'][]
+  readonly failuresOnly: boolean[]
+}
 
 const LIMITS = resolvePolicies({
   p: [
@@ -39,7 +44,12 @@ const LIMITS = resolvePolicies({
 /** What routes with different lists of the same policies would decide in one step. */
 const STEPS: readonly Step[] = [[0], [0, 1], [1, 2], [2], [0, 1, 2, 3], [3, 2]].map((places) => {
   const limits = places.flatMap((place) => LIMITS[place] ?? [])
-  return { limits, quotas: limits.map(({ quota }) => quota), onOutage: limits.map(({ onOutage }) => onOutage), failuresOnly: limits.map(({ failuresOnly }) => failuresOnly) }
+  return {
+    limits,
+    quotas: limits.map(({ quota }) => quota),
+    onOutage: limits.map(({ onOutage }) => onOutage),
+    failuresOnly: limits.map(({ failuresOnly }) => failuresOnly),
+  }
 })
 
 const keysOf = (step: Step, caller: number): string[] => step.limits.map(({ position }) => `${position} ${caller}`)
@@ -65,7 +75,8 @@ test('the deny cache changes no verdict, only how often the store is asked; hono
       const decision = await engine.decide(step, keys)
       const twin = await plain.decide(step, keys)
       if (decision.source === 'deny-cache') denied++
-      if (decision.outcome !== twin.outcome) t.fail(`seed ${seed}, turn ${turn}: ${decision.outcome}, without the cache ${twin.outcome}`)
+      if (decision.outcome !== twin.outcome)
+        {t.fail(`seed ${seed}, turn ${turn}: ${decision.outcome}, without the cache ${twin.outcome}`)}
       if (decision.outcome === 'admitted') held.push({ step, keys, decision, twin })
       else if (random() < 0.2) {
         // The caller is the only one of its keys, so that nothing comes in between.

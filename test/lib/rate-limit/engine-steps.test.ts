@@ -39,7 +39,12 @@ class DistantStore implements LimitStore {
   close (): void {}
 }
 
-interface Bench { readonly app: FastifyInstance, readonly engine: LimitEngine, readonly store: DistantStore, readonly clock: { now: number } }
+interface Bench {
+  readonly app: FastifyInstance
+  readonly engine: LimitEngine
+  readonly store: DistantStore
+  readonly clock: { now: number }
+}
 
 const POLICIES = resolvePolicies({
   global: { limit: 10, window: '1m', by: 'ip' },
@@ -81,7 +86,11 @@ test('a policy of several phases allows a request once, and counts who it refuse
     global: { ...NONE, allowed: 7 },
     login: { ...NONE, allowed: 5, denied: 2, nearLimit: 2, denyCacheHits: 1 },
   })
-  t.equal(engine.counters().store.latency.count, 7 + 6 + 2, 'seven of the first phase, six of the second, two give-backs')
+  t.equal(
+    engine.counters().store.latency.count,
+    7 + 6 + 2,
+    'seven of the first phase, six of the second, two give-backs',
+  )
 })
 
 test('what a blocked flood is told is as right as the first refusal, and waiting that long succeeds', async (t) => {
@@ -91,7 +100,11 @@ test('what a blocked flood is told is as right as the first refusal, and waiting
     await send()
     clock.now += 1000
   }
-  t.match((await send()).headers, { 'retry-after': '50', ratelimit: '"global";r=0;t=50', 'ratelimit-policy': '"global";q=10;w=60' })
+  t.match((await send()).headers, {
+    'retry-after': '50',
+    ratelimit: '"global";r=0;t=50',
+    'ratelimit-policy': '"global";q=10;w=60',
+  })
   clock.now += 2500
   const asked = store.asked
   const flooding = await send()
@@ -110,7 +123,10 @@ test('an outage is counted as such, for closed policies as a refusal, and shows 
   t.equal(answer.statusCode, 503)
   t.notMatch(answer.body, /secret/)
   await statuses(app, 9, login('a@example.com'))
-  t.same(engine.counters().policies, { global: { ...NONE, fallback: 10 }, closed: { ...NONE, fallback: 10, denied: 10 } })
+  t.same(engine.counters().policies, {
+    global: { ...NONE, fallback: 10 },
+    closed: { ...NONE, fallback: 10, denied: 10 },
+  })
   t.match(engine.counters().store, { breaker: 'open', failures: 5 })
   t.equal(store.asked, 5)
 })
@@ -119,7 +135,11 @@ test('reservations made before an outage stay counted while it lasts, and cost n
   const { app, engine, store, clock } = await build(t, ['tried'])
   t.same(await statuses(app, 3, login('a@example.com', 'right')), [200, 200, 200])
   store.up = false
-  t.same(await statuses(app, 8, login('a@example.com', 'right')), [200, 200, 200, 200, 200, 200, 200, 200], 'given back locally')
+  t.same(
+    await statuses(app, 8, login('a@example.com', 'right')),
+    [200, 200, 200, 200, 200, 200, 200, 200],
+    'given back locally',
+  )
   t.same(await statuses(app, 3, login('a@example.com')), [401, 401, 429], 'held to the local limit')
   store.up = true
   clock.now += 500

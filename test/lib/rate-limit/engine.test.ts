@@ -47,12 +47,19 @@ function engineOn (store: LimitStore): { engine: LimitEngine, transitions: boole
   const transitions: boolean[] = []
   const clock = { now: 1000 }
   const now = (): number => clock.now
-  return { engine: new LimitEngine(store, new MemoryStore({ now }), (available) => { transitions.push(available) }, { now }), transitions, clock }
+  return {
+    engine: new LimitEngine(store, new MemoryStore({ now }), (available) => {
+      transitions.push(available)
+    }, { now }),
+    transitions,
+    clock,
+  }
 }
 
 async function outcomes (engine: LimitEngine, set: LimitSet, times: number): Promise<string[]> {
   const found: string[] = []
-  for (let count = 0; count < times; count++) found.push((await engine.decide(set, set.quotas.map((_quota, index) => `k${index}`))).outcome)
+  for (let count = 0; count < times; count++)
+    {found.push((await engine.decide(set, set.quotas.map((_quota, index) => `k${index}`))).outcome)}
   return found
 }
 
@@ -148,7 +155,11 @@ test('only what is held and counted goes back', async (t) => {
 test('honouring Retry-After succeeds for all violated limits together; the longest wait less one millisecond is refused', (t) => {
   const clock = { now: 50_000 }
   const engine = new LimitEngine(new MemoryStore({ now: () => clock.now }), new MemoryStore(), () => {})
-  const limits = limitsOf({ limit: 2, window: '90s', by: 'ip' }, { limit: 3, window: '1500ms', by: 'ip' }, { limit: 66, window: '7001ms', by: 'ip' })
+  const limits = limitsOf({ limit: 2, window: '90s', by: 'ip' }, { limit: 3, window: '1500ms', by: 'ip' }, {
+    limit: 66,
+    window: '7001ms',
+    by: 'ip',
+  })
   const set: LimitSet = { quotas: limits.map(({ quota }) => quota), onOutage: limits.map(({ onOutage }) => onOutage) }
   const decide = (): Decision => engine.decide(set, ['a', 'b', 'c']) as Decision
   t.equal(decide().outcome, 'admitted')
@@ -176,11 +187,21 @@ class ScriptedStore implements LimitStore {
 
   constructor (readonly kind: 'memory' | 'redis') {}
 
-  consume (): Promise<Verdict> { return this.#answer('consume', { admitted: this.readings.every(({ room }) => room), readings: this.readings }) }
-  giveBack (): Promise<void> { return this.#answer('giveBack', undefined) }
-  peek (): Promise<readonly Reading[]> { return this.#answer('peek', this.readings) }
-  reset (keys: readonly string[]): Promise<void> { return this.#answer(`reset ${keys.join()}`, undefined) }
-  ban (keys: readonly string[], durationMs: number): Promise<void> { return this.#answer(`ban ${keys.join()} ${durationMs}`, undefined) }
+  consume (): Promise<Verdict> {
+    return this.#answer('consume', { admitted: this.readings.every(({ room }) => room), readings: this.readings })
+  }
+  giveBack (): Promise<void> {
+    return this.#answer('giveBack', undefined)
+  }
+  peek (): Promise<readonly Reading[]> {
+    return this.#answer('peek', this.readings)
+  }
+  reset (keys: readonly string[]): Promise<void> {
+    return this.#answer(`reset ${keys.join()}`, undefined)
+  }
+  ban (keys: readonly string[], durationMs: number): Promise<void> {
+    return this.#answer(`ban ${keys.join()} ${durationMs}`, undefined)
+  }
   close (): void {}
 
   async #answer<T> (asked: string, answer: T): Promise<T> {
@@ -258,28 +279,51 @@ test('the memory store is asked each time: it is as fast, and sees each reset at
   const set = setOf('local')
   for (let count = 0; count < 4; count++) t.match(engine.decide(set, ['k']), { source: 'store' })
   t.equal(engine.denyCache.size, 0)
-  t.match(engine.counters().store, { breaker: 'closed', failures: 0, latency: { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 } })
+  t.match(engine.counters().store, {
+    breaker: 'closed',
+    failures: 0,
+    latency: { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 },
+  })
   t.end()
 })
 
 test('a refusal is repeated only while all that may refuse is known: what is blocked, and what had room', async (t) => {
   const store = new ScriptedStore('redis')
   const engine = new LimitEngine(store, new LocalScript(), () => {}, { now: () => 0 })
-  const [first, second, shadow] = [createQuota('exact', 2, 60_000, false), createQuota('exact', 2, 60_000, false), createQuota('exact', 2, 60_000, true)]
+  const [first, second, shadow] = [
+    createQuota('exact', 2, 60_000, false),
+    createQuota('exact', 2, 60_000, false),
+    createQuota('exact', 2, 60_000, true),
+  ]
   const roomy: Reading = { room: true, used: 1, waitMs: 7, mark: NOT_COUNTED }
   const all: LimitSet = { quotas: [first, second, shadow], onOutage: ['local', 'local', 'local'] }
   const decide = async (set: LimitSet, ...keys: string[]): Promise<Decision> => await engine.decide(set, keys)
   store.readings = [refusal(5000), roomy, refusal(20_000)]
   await decide(all, 'a', 'b', 'c')
-  t.match(await decide(all, 'a', 'b', 'c'), { source: 'deny-cache', outcome: 'refused', readings: [{ waitMs: 5000 }, { room: true, used: 1 }, null] })
+  t.match(await decide(all, 'a', 'b', 'c'), {
+    source: 'deny-cache',
+    outcome: 'refused',
+    readings: [{ waitMs: 5000 }, { room: true, used: 1 }, null],
+  })
   t.match(await decide({ quotas: [first], onOutage: ['local'] }, 'a'), { source: 'deny-cache' })
   store.readings = [roomy, refusal(9000)]
-  t.match(await decide({ quotas: [second, first], onOutage: ['local', 'local'] }, 'another', 'a'), { source: 'store' }, 'of another key of the second nothing is known')
+  t.match(
+    await decide({ quotas: [second, first], onOutage: ['local', 'local'] }, 'another', 'a'),
+    { source: 'store' },
+    'of another key of the second nothing is known',
+  )
   store.readings = [{ ...roomy, mark: 1 }]
-  t.match(await decide({ quotas: [second], onOutage: ['local'] }, 'b'), { source: 'store' }, 'what had room is not refused')
+  t.match(
+    await decide({ quotas: [second], onOutage: ['local'] }, 'b'),
+    { source: 'store' },
+    'what had room is not refused',
+  )
   store.readings = [refusal(3000), refusal(90_000), roomy]
   t.match(await decide(all, 'a', 'b', 'c'), { source: 'store' }, 'what was admitted may have filled the second')
-  t.match(await decide(all, 'a', 'b', 'c'), { source: 'deny-cache', readings: [{ waitMs: 3000 }, { waitMs: 90_000 }, null] })
+  t.match(await decide(all, 'a', 'b', 'c'), {
+    source: 'deny-cache',
+    readings: [{ waitMs: 3000 }, { waitMs: 90_000 }, null],
+  })
   store.readings = [roomy]
   t.match(await decide({ quotas: [shadow], onOutage: ['local'] }, 'c'), { source: 'store' })
 })
@@ -291,7 +335,9 @@ test('while the store is silent one request at a time waits for it, and open non
     override consume (): Promise<Verdict> { return new Promise((_resolve, reject) => { waiting.push(reject) }) }
   }
   const transitions: boolean[] = []
-  const engine = new LimitEngine(new SilentStore('redis'), new MemoryStore(), (available) => { transitions.push(available) }, { now: () => clock.now })
+  const engine = new LimitEngine(new SilentStore('redis'), new MemoryStore(), (available) => {
+    transitions.push(available)
+  }, { now: () => clock.now })
   const set: LimitSet = { quotas: [createQuota('exact', 50, 60_000, false)], onOutage: ['local'] }
   const inFlight = Array.from({ length: 3 }, () => engine.decide(set, ['k']))
   t.equal(waiting.length, 3)
@@ -313,7 +359,11 @@ test('while the store is silent one request at a time waits for it, and open non
   t.equal(engine.counters().store.breaker, 'open')
   const open = Array.from({ length: 100 }, () => engine.decide(set, ['k']))
   t.notOk(open.some((decision) => decision instanceof Promise))
-  t.equal(open.filter((decision) => (decision as Decision).outcome === 'admitted').length, 40, 'fifty in all, ten of which were used up before')
+  t.equal(
+    open.filter((decision) => (decision as Decision).outcome === 'admitted').length,
+    40,
+    'fifty in all, ten of which were used up before',
+  )
   t.equal(waiting.length, 0)
 })
 
@@ -365,13 +415,24 @@ test('what a closing server leaves unanswered is no outage', async (t) => {
 test('the counters say what became of the requests of each policy', async (t) => {
   const counters = new PolicyCounters()
   const limits = [
-    ...limitsOf({ limit: 5, window: '1m', by: 'ip', onOutage: 'closed' }, { limit: 5, window: '1m', by: 'ip', mode: 'shadow' }),
+    ...limitsOf({ limit: 5, window: '1m', by: 'ip', onOutage: 'closed' }, {
+      limit: 5,
+      window: '1m',
+      by: 'ip',
+      mode: 'shadow',
+    }),
     ...resolvePolicies({ other: { limit: 9, window: '1m', by: 'ip' } }, 'policies', []).get('other') ?? [],
   ]
   const tally = compileTally(counters, limits, new Set())
   const room = (used: number): Reading => ({ room: true, used, waitMs: 1, mark: 1 })
   const store = new ScriptedStore('redis')
-  const seen = (outcome: Decision['outcome'], readings: (Reading | null)[], source: Decision['source'] = 'store'): void => { tally({ outcome, source, readings, store }) }
+  const seen = (
+    outcome: Decision['outcome'],
+    readings: (Reading | null)[],
+    source: Decision['source'] = 'store',
+  ): void => {
+    tally({ outcome, source, readings, store })
+  }
   seen('admitted', [room(3), room(5), room(1)])
   seen('admitted', [room(4), refusal(1), room(1)])
   seen('refused', [refusal(1), room(1), room(8)])
@@ -383,13 +444,21 @@ test('the counters say what became of the requests of each policy', async (t) =>
     p: { ...none, allowed: 2, denied: 2, shadow: 1, nearLimit: 1, fallback: 2 },
     other: { ...none, allowed: 2, denied: 2, fallback: 2, denyCacheHits: 1 },
   })
-  compileTally(counters, limits, new Set(['p']))({ outcome: 'admitted', source: 'store', readings: [room(1), room(1), room(1)], store })
+  compileTally(counters, limits, new Set(['p']))({
+    outcome: 'admitted',
+    source: 'store',
+    readings: [room(1), room(1), room(1)],
+    store,
+  })
   t.match(counters.snapshot(), { p: { allowed: 2 }, other: { allowed: 3 } }, 'a later step has the last word on p')
 })
 
 test('evictions are those of the memory that is in use, where it counts them', (t) => {
-  class Crowded extends LocalScript { readonly evictions = 7 }
-  const evictions = (store: LimitStore, fallback: LocalStore): number | null => new LimitEngine(store, fallback, () => {}).counters().store.evictions
+  class Crowded extends LocalScript {
+    readonly evictions = 7
+  }
+  const evictions = (store: LimitStore, fallback: LocalStore): number | null =>
+    new LimitEngine(store, fallback, () => {}).counters().store.evictions
   t.equal(evictions(new Crowded(), new LocalScript()), 7)
   t.equal(evictions(new ScriptedStore('redis'), new Crowded()), 7)
   t.equal(evictions(new ScriptedStore('redis'), new LocalScript()), null)

@@ -3,11 +3,21 @@ import { compileKeys, deriveKeySecret, normalize } from '../../../lib/rate-limit
 import { resolvePolicies, type KeyPart } from '../../../lib/rate-limit/limits.js'
 import { rememberRecent } from '../../../lib/common/recent.js'
 
-interface Caller { ip?: string | undefined, body?: unknown, headers?: Record<string, string>, auth?: { userId: unknown } | null, method?: string }
+interface Caller {
+  ip?: string | undefined
+  body?: unknown
+  headers?: Record<string, string>
+  auth?: { userId: unknown } | null
+  method?: string
+}
 
 const secret = deriveKeySecret('a secret of the test, long enough to be one')
 
-function keyer (by: KeyPart | readonly KeyPart[], more: Record<string, unknown> = {}, name = 'p'): (caller: Caller) => string {
+function keyer (
+  by: KeyPart | readonly KeyPart[],
+  more: Record<string, unknown> = {},
+  name = 'p',
+): (caller: Caller) => string {
   const [key = () => 'the test wrote no limit'] = keyers(name, { limit: 5, window: '1m', by, ...more })
   return key
 }
@@ -15,18 +25,28 @@ function keyer (by: KeyPart | readonly KeyPart[], more: Record<string, unknown> 
 function keyers (name: string, ...limits: Record<string, unknown>[]): ((caller: Caller) => string)[] {
   const resolved = resolvePolicies({ [name]: limits }, 'policies', []).get(name) ?? []
   if (resolved.length !== limits.length) throw new Error('the test wrote a wrong limit')
-  return [...compileKeys(secret, resolved, 'x-api-key').values()].map((keyOf) => (caller) => keyOf({ ip: '192.0.2.1', headers: {}, body: undefined, ...caller }))
+  return [...compileKeys(secret, resolved, 'x-api-key').values()].map((keyOf) => (caller) =>
+    keyOf({ ip: '192.0.2.1', headers: {}, body: undefined, ...caller })
+  )
 }
 
 test('a key has a constant size and shows nothing of the caller', (t) => {
   const key = keyer(['ip', { body: 'email' }])
-  for (const email of ['a@example.com', 'x'.repeat(1_000_000), '', '\0', '{}']) t.match(key({ body: { email } }), /^\{[A-Za-z0-9_-]{22}\}0e1aao$/)
+  for (const email of ['a@example.com', 'x'.repeat(1_000_000), '', '\0', '{}'])
+    {t.match(key({ body: { email } }), /^\{[A-Za-z0-9_-]{22}\}0e1aao$/)}
   t.end()
 })
 
 test('six spellings of one e-mail address are one caller', (t) => {
   const key = keyer({ body: 'email' })
-  const spellings = ['user@example.com', 'User@Example.COM', '  user@example.com ', 'user@example.com\u00a0', '\uff55ser@example.com', '\tuser@EXAMPLE.com\n']
+  const spellings = [
+    'user@example.com',
+    'User@Example.COM',
+    '  user@example.com ',
+    'user@example.com\u00a0',
+    '\uff55ser@example.com',
+    '\tuser@EXAMPLE.com\n',
+  ]
   t.equal(new Set(spellings.map((email) => key({ body: { email } }))).size, 1)
   t.not(key({ body: { email: 'user2@example.com' } }), key({ body: { email: 'user@example.com' } }))
   t.equal(normalize('\u212aelvin@example.com'), 'kelvin@example.com')
@@ -38,7 +58,21 @@ test('six spellings of one e-mail address are one caller', (t) => {
 test('malformed body values share one bucket, per the other parts', (t) => {
   const key = keyer(['ip', { body: 'email' }])
   const inherited = Object.create({ email: 'a@b.c' }) as object
-  const bodies = [undefined, null, 'text', 7, [], {}, { email: null }, { email: [] }, { email: ['a@b.c', 'a@b.c'] }, { email: [['a@b.c']] }, { email: { a: 1 } }, inherited, { Email: 'a@b.c' }]
+  const bodies = [
+    undefined,
+    null,
+    'text',
+    7,
+    [],
+    {},
+    { email: null },
+    { email: [] },
+    { email: ['a@b.c', 'a@b.c'] },
+    { email: [['a@b.c']] },
+    { email: { a: 1 } },
+    inherited,
+    { Email: 'a@b.c' },
+  ]
   t.equal(new Set(bodies.map((body) => key({ body }))).size, 1)
   t.not(key({ body: {} }), key({ body: {}, ip: '192.0.2.2' }))
   t.not(key({ body: {} }), key({ body: { email: '' } }))
@@ -71,7 +105,18 @@ test('addresses of one /64 are one caller, also among many recent ones', (t) => 
 test('the key of an IPv6 address that is made of bytes is the one that its text would give', (t) => {
   for (const name of ['p', 'a-longer-name']) {
     const key = keyer('ip', {}, name)
-    for (const ip of ['::', '::1', '2001:db8::1', 'f:fe:fdc:ba98::', 'ffff:ffff:ffff:ffff::9', '1000:100:10:1::', '2001:DB8:0:a0::', '0:90:900:9000::']) {
+    for (
+      const ip of [
+        '::',
+        '::1',
+        '2001:db8::1',
+        'f:fe:fdc:ba98::',
+        'ffff:ffff:ffff:ffff::9',
+        '1000:100:10:1::',
+        '2001:DB8:0:a0::',
+        '0:90:900:9000::',
+      ]
+    ) {
       // Too long to be remembered, and therefore made of text.
       t.equal(key({ ip }), key({ ip: `${ip}%${'z'.repeat(70)}` }), ip)
       t.equal(key({ ip }), key({ ip }))
@@ -96,7 +141,10 @@ test('an anonymous caller counts by address, in a key space of its own', (t) => 
 test('a header is read by any spelling of its name, in full length', (t) => {
   const key = keyer({ header: 'X-Api-Key' })
   t.not(key({ headers: { 'x-api-key': 'a' } }), key({ headers: { 'x-api-key': 'A' } }))
-  t.not(key({ headers: { 'x-api-key': `${'a'.repeat(300)}1` } }), key({ headers: { 'x-api-key': `${'a'.repeat(300)}2` } }))
+  t.not(
+    key({ headers: { 'x-api-key': `${'a'.repeat(300)}1` } }),
+    key({ headers: { 'x-api-key': `${'a'.repeat(300)}2` } }),
+  )
   t.equal(key({ headers: { 'x-api-key': 'a' }, method: 'GET' }), key({ headers: { 'x-api-key': 'a' }, method: 'HEAD' }))
   t.not(key({}), key({ headers: { 'x-api-key': '-' } }))
   t.end()
@@ -129,12 +177,20 @@ test('the keys of one policy and phase share a hash tag: the caller where all co
   const tagOf = (key: string | undefined): string => /^\{([^{}]+)\}/.exec(key ?? '')?.[1] ?? ''
   const shape = { limit: 5, window: '1m' }
   const caller = { body: { email: 'a@b.c' }, auth: { userId: 'u' } }
-  const alike = keyers('p', { ...shape, by: 'ip' }, { ...shape, window: '1h', by: 'ip' }, { ...shape, by: 'user' }).map((key) => key(caller))
+  const alike = keyers('p', { ...shape, by: 'ip' }, { ...shape, window: '1h', by: 'ip' }, { ...shape, by: 'user' }).map(
+    (key) => key(caller)
+  )
   t.equal(tagOf(alike[0]), tagOf(alike[1]))
   t.match(tagOf(alike[0]), /^[\w-]{22}$/)
   t.match(tagOf(alike[2]), /^[\w-]{22}$/, 'the phase of users is one of its own')
-  t.not(tagOf(alike[0]), tagOf(keyers('p', { ...shape, by: 'ip' })[0]?.({ ip: '192.0.2.2' })), 'callers spread over the slots')
-  const mixed = keyers('p', { ...shape, by: ['ip', { body: 'email' }] }, { ...shape, by: { body: 'email' } }).map((key) => key(caller))
+  t.not(
+    tagOf(alike[0]),
+    tagOf(keyers('p', { ...shape, by: 'ip' })[0]?.({ ip: '192.0.2.2' })),
+    'callers spread over the slots',
+  )
+  const mixed = keyers('p', { ...shape, by: ['ip', { body: 'email' }] }, { ...shape, by: { body: 'email' } }).map((
+    key,
+  ) => key(caller))
   t.same(mixed.map(tagOf), ['p', 'p'])
   t.equal(new Set([...alike, ...mixed]).size, 5)
   for (const key of [...alike, ...mixed]) t.match(key, /[\w-]{22}/)
@@ -152,8 +208,13 @@ test('parts cannot run into one another', (t) => {
 test('limits that differ in what they store never share a key', (t) => {
   const caller = { body: { email: 'a' }, headers: { email: 'a' } }
   const keys = [
-    keyer({ body: 'email' }), keyer({ header: 'email' }), keyer({ body: 'email' }, { algorithm: 'sliding' }), keyer({ body: 'email' }, { window: '2m' }),
-    keyer({ body: 'email' }, {}, 'q'), keyer(['ip', { body: 'email' }]), keyer([{ body: 'email' }, 'ip']),
+    keyer({ body: 'email' }),
+    keyer({ header: 'email' }),
+    keyer({ body: 'email' }, { algorithm: 'sliding' }),
+    keyer({ body: 'email' }, { window: '2m' }),
+    keyer({ body: 'email' }, {}, 'q'),
+    keyer(['ip', { body: 'email' }]),
+    keyer([{ body: 'email' }, 'ip']),
   ].map((key) => key(caller))
   t.equal(new Set(keys).size, keys.length)
   t.equal(keyer('ip', { limit: 5 })({}), keyer('ip', { limit: 6 })({}), 'a changed number keeps its counts')

@@ -111,7 +111,13 @@ test('a policy that is no limit, no list, empty, or named so that no header can 
 })
 
 test('every problem is found, not only the first', (t) => {
-  t.equal(problemsOf({ a: { ...fine, limit: 0, window: 'x', by: 'y' }, b: [{ ...fine, limit: '5' }, fine, { ...fine, mode: 1 }] }).length, 5)
+  t.equal(
+    problemsOf({
+      a: { ...fine, limit: 0, window: 'x', by: 'y' },
+      b: [{ ...fine, limit: '5' }, fine, { ...fine, mode: 1 }],
+    }).length,
+    5,
+  )
   t.end()
 })
 
@@ -125,7 +131,10 @@ test('boundaries and defaults are as documented', (t) => {
   }, 'p', problems)
   t.same(problems, [])
   const facts = [...policies.values()].flat().map(({ item, quota, phase, failuresOnly, onOutage }) =>
-    `${item} ${quota.algorithm} ${quota.limit}/${quota.windowMs} ${phase}${failuresOnly ? ' failures' : ''}${quota.shadow ? ' shadow' : ''} ${onOutage}`)
+    `${item} ${quota.algorithm} ${quota.limit}/${quota.windowMs} ${phase}${failuresOnly ? ' failures' : ''}${
+      quota.shadow ? ' shadow' : ''
+    } ${onOutage}`
+  )
   t.same(facts, [
     'global sliding 100/900000 limit-address local',
     'auth exact 10/900000 limit-address local',
@@ -145,17 +154,50 @@ test('boundaries and defaults are as documented', (t) => {
 test('every further key arrives in the quota or beside it', (t) => {
   const skip = (): boolean => false
   const problems: Problem[] = []
-  const [gcra, fixed, shadow, user, quiet] = resolvePolicies({
-    mine: [
-      { limit: 100, window: '1m', by: 'apiKey', algorithm: 'gcra', burst: 10, cost: 10, penalty: { after: 3, within: '10m', bans: ['1m', '1m', '1h'] }, skip },
-      { limit: 5, window: '1m', by: 'ip', algorithm: 'fixed', cost: 5, expose: true, burst: undefined, penalty: undefined, skip: undefined },
-      { limit: 5, window: '1m', by: 'ip', mode: 'shadow', expose: false },
-      { limit: 5, window: '1m', by: ['user', 'apiKey'], expose: true },
-      { limit: 5, window: '1m', by: 'ip', expose: false },
-    ],
-  }, 'p', problems).get('mine') ?? []
+  const [gcra, fixed, shadow, user, quiet] = resolvePolicies(
+    {
+      mine: [
+        {
+          limit: 100,
+          window: '1m',
+          by: 'apiKey',
+          algorithm: 'gcra',
+          burst: 10,
+          cost: 10,
+          penalty: { after: 3, within: '10m', bans: ['1m', '1m', '1h'] },
+          skip,
+        },
+        {
+          limit: 5,
+          window: '1m',
+          by: 'ip',
+          algorithm: 'fixed',
+          cost: 5,
+          expose: true,
+          burst: undefined,
+          penalty: undefined,
+          skip: undefined,
+        },
+        { limit: 5, window: '1m', by: 'ip', mode: 'shadow', expose: false },
+        { limit: 5, window: '1m', by: ['user', 'apiKey'], expose: true },
+        { limit: 5, window: '1m', by: 'ip', expose: false },
+      ],
+    },
+    'p',
+    problems,
+  ).get('mine') ?? []
   t.same(problems, [])
-  t.match(gcra, { quota: { algorithm: 'gcra', limit: 100, burst: 10, cost: 10, penalty: { after: 3, withinMs: 600_000, bansMs: [60_000, 60_000, 3_600_000] } }, exposed: true, phase: 'limit-address' })
+  t.match(gcra, {
+    quota: {
+      algorithm: 'gcra',
+      limit: 100,
+      burst: 10,
+      cost: 10,
+      penalty: { after: 3, withinMs: 600_000, bansMs: [60_000, 60_000, 3_600_000] },
+    },
+    exposed: true,
+    phase: 'limit-address',
+  })
   t.equal(gcra?.skip, skip)
   t.match(fixed, { quota: { algorithm: 'fixed', burst: 5, cost: 5, penalty: null }, exposed: true, skip: null })
   t.match(shadow, { quota: { cost: 1, shadow: true }, exposed: false })

@@ -10,13 +10,22 @@ const DAY = 86_400_000
 const penalty = { after: 3, withinMs: 5000, bansMs: [700, 4000, 20_000] }
 
 /** Each algorithm with windows of 15 ms to 366 days, costs, bursts, a shadow, a ladder of bans. */
-const CASES: readonly (readonly Quota[])[] = (['exact', 'sliding', 'gcra', 'fixed'] as const).flatMap((algorithm: Algorithm) => [
+const CASES: readonly (readonly Quota[])[] = (['exact', 'sliding', 'gcra', 'fixed'] as const).flatMap((
+  algorithm: Algorithm,
+) => [
   [createQuota(algorithm, 1, 1000, false)],
   [createQuota(algorithm, 64, 10_007, false, { burst: 20 })],
   [createQuota(algorithm, 20, 15, false, { burst: 12, cost: 3 })],
   [createQuota(algorithm, 400, 366 * DAY, false, { burst: 70, cost: 7 })],
-  [createQuota(algorithm, 9, 60 * DAY, false, { cost: 2, penalty: { ...penalty, withinMs: 200 * DAY, bansMs: [DAY, 80 * DAY] } })],
-  [createQuota(algorithm, 5, 1000, false, { penalty }), createQuota('exact', 12, 3000, true, { cost: 2, penalty }), createQuota(algorithm, 30, 9000, false)],
+  [createQuota(algorithm, 9, 60 * DAY, false, {
+    cost: 2,
+    penalty: { ...penalty, withinMs: 200 * DAY, bansMs: [DAY, 80 * DAY] },
+  })],
+  [
+    createQuota(algorithm, 5, 1000, false, { penalty }),
+    createQuota('exact', 12, 3000, true, { cost: 2, penalty }),
+    createQuota(algorithm, 30, 9000, false),
+  ],
 ])
 
 test('on random traces every verdict, reading and mark is that of the plain model', (t) => {
@@ -35,7 +44,9 @@ test('on random traces every verdict, reading and mark is that of the plain mode
       const keys = quotas.map((_, limit) => `caller${step.caller}:${limit}`)
       if (step.giveBack) {
         // Late ones, and now and then one for a second time.
-        const given = random() < 0.2 ? marks[Math.floor(random() * marks.length)] : marks.splice(Math.floor(random() * marks.length), 1)[0]
+        const given = random() < 0.2
+          ? marks[Math.floor(random() * marks.length)]
+          : marks.splice(Math.floor(random() * marks.length), 1)[0]
         if (given !== undefined) {
           store.giveBack(quotas, given.keys, given.marks)
           model.giveBack(quotas, given.keys, given.marks, clock.now)
@@ -58,7 +69,8 @@ test('on random traces every verdict, reading and mark is that of the plain mode
         marks.push({ keys, marks: actual.readings.map(({ mark }) => mark) })
         if (marks.length > 40) marks.shift()
       }
-      if (actual.admitted !== expected.admitted || pairs.some(([a, b]) => JSON.stringify(a) !== JSON.stringify(b))) faults.push({ now: clock.now, pairs })
+      if (actual.admitted !== expected.admitted || pairs.some(([a, b]) => JSON.stringify(a) !== JSON.stringify(b)))
+        {faults.push({ now: clock.now, pairs })}
       if (faults.length > 1) break
     }
     t.same(faults, [], `${first.algorithm} ${first.limit} per ${first.windowMs} ms, ${quotas.length} limits`)
@@ -69,7 +81,14 @@ test('on random traces every verdict, reading and mark is that of the plain mode
 })
 
 test('while nothing is evicted, no verdict or reading differs from the pure functions of exact and sliding', (t) => {
-  for (const quota of [createQuota('exact', 9, 60_000, false), createQuota('exact', 1000, 3_600_000, false), createQuota('sliding', 100, 900_000, false), createQuota('sliding', 5000, 40 * DAY, false)]) {
+  for (
+    const quota of [
+      createQuota('exact', 9, 60_000, false),
+      createQuota('exact', 1000, 3_600_000, false),
+      createQuota('sliding', 100, 900_000, false),
+      createQuota('sliding', 5000, 40 * DAY, false),
+    ]
+  ) {
     const clock = { now: 0 }
     const store = new MemoryStore({ capacity: 200, now: () => clock.now })
     const faults: unknown[] = []
@@ -84,7 +103,8 @@ test('while nothing is evicted, no verdict or reading differs from the pure func
         else addSliding(counts, quota, now, expected)
       }
       const { admitted, readings: [actual] } = store.consume([quota], ['k'])
-      if (admitted !== room || JSON.stringify(actual) !== JSON.stringify(expected)) faults.push({ now, actual, expected })
+      if (admitted !== room || JSON.stringify(actual) !== JSON.stringify(expected))
+        {faults.push({ now, actual, expected })}
       if (faults.length > 1) break
     }
     t.same(faults, [], `${quota.algorithm} ${quota.limit} per ${quota.windowMs} ms`)
@@ -94,8 +114,13 @@ test('while nothing is evicted, no verdict or reading differs from the pure func
 
 test('two limits of different algorithms under one key count apart', (t) => {
   const store = new MemoryStore({ now: () => 5000 })
-  const set = [createQuota('exact', 2, 1000, false), createQuota('gcra', 5, 1000, false), createQuota('fixed', 5, 1000, false)]
-  for (let count = 1; count <= 2; count++) t.same(store.consume(set, ['k', 'k', 'k']).readings.map(({ used }) => used), [count, count, count])
+  const set = [
+    createQuota('exact', 2, 1000, false),
+    createQuota('gcra', 5, 1000, false),
+    createQuota('fixed', 5, 1000, false),
+  ]
+  for (let count = 1; count <= 2; count++)
+    {t.same(store.consume(set, ['k', 'k', 'k']).readings.map(({ used }) => used), [count, count, count])}
   t.equal(store.consume(set, ['k', 'k', 'k']).admitted, false)
   store.giveBack(set, ['k', 'k', 'k'], [5000, NOT_COUNTED, 5])
   t.same(store.peek(set, ['k', 'k', 'k']).map(({ used }) => used), [1, 2, 1])

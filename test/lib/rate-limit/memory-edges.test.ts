@@ -2,7 +2,9 @@ import { test } from 'tap'
 import { createQuota, NOT_COUNTED, type Quota, type Reading } from '../../../lib/rate-limit/quota.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 
-/** One set: who goes for whom does not depend on the random key of a store. Its pool has 1024 chunks of three records. */
+/**
+ * One set: who goes for whom does not depend on the random key of a store. Its pool has 1024 chunks of three records.
+ */
 const ONE_SET = 16
 const MINUTE = 60_000
 const HOUR = 3_600_000
@@ -15,7 +17,13 @@ function open (capacity = ONE_SET): { store: MemoryStore, clock: { now: number }
 }
 
 /** One request in each millisecond from the next. */
-function fill (store: MemoryStore, clock: { now: number }, quota: readonly Quota[], key: string, requests: number): void {
+function fill (
+  store: MemoryStore,
+  clock: { now: number },
+  quota: readonly Quota[],
+  key: string,
+  requests: number,
+): void {
   for (let count = 0; count < requests; count++) {
     clock.now++
     store.consume(quota, [key])
@@ -23,12 +31,16 @@ function fill (store: MemoryStore, clock: { now: number }, quota: readonly Quota
 }
 
 const named = (name: string, count: number): string[] => Array.from({ length: count }, (_, index) => `${name}${index}`)
-const readingOf = (store: MemoryStore, quota: readonly Quota[], key: string): Reading => store.peek(quota, [key])[0] as Reading
-const usedOf = (store: MemoryStore, quota: readonly Quota[], keys: readonly string[]): number[] => keys.map((key) => readingOf(store, quota, key).used)
+const readingOf = (store: MemoryStore, quota: readonly Quota[], key: string): Reading =>
+  store.peek(quota, [key])[0] as Reading
+const usedOf = (store: MemoryStore, quota: readonly Quota[], keys: readonly string[]): number[] =>
+  keys.map((key) => readingOf(store, quota, key).used)
 
 test('a flood does not make the limiter forget that a caller was banned before', (t) => {
   const { store, clock } = open()
-  const quota = [createQuota('exact', 1, 10_000, false, { penalty: { after: 1, withinMs: HOUR, bansMs: [20_000, 500_000] } })]
+  const quota = [
+    createQuota('exact', 1, 10_000, false, { penalty: { after: 1, withinMs: HOUR, bansMs: [20_000, 500_000] } }),
+  ]
   store.consume(quota, ['k'])
   t.equal(store.consume(quota, ['k']).readings[0]?.waitMs, 20_000)
   clock.now += 20_000

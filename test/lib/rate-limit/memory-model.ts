@@ -24,7 +24,8 @@ export class Model {
     for (const [index, quota] of quotas.entries()) {
       const [caller, reading] = [this.#caller(keys[index] as string), readings[index] as Reading]
       if (admitted && reading.room) add(caller, quota, now, reading)
-      else if (!reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null) refuse(caller, quota.penalty, now, reading)
+      else if (!reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null)
+        {refuse(caller, quota.penalty, now, reading)}
     }
     return { admitted, readings }
   }
@@ -34,7 +35,9 @@ export class Model {
       const caller = this.#caller(keys[index] as string)
       const { room, used, waitMs, mark } = read(caller, quota, now)
       const left = caller.bannedUntil - now
-      return left > 0 ? { room: false, used, waitMs: room ? left : Math.max(left, waitMs), mark, banned: true } : { room, used, waitMs, mark }
+      return left > 0
+        ? { room: false, used, waitMs: room ? left : Math.max(left, waitMs), mark, banned: true }
+        : { room, used, waitMs, mark }
     })
   }
 
@@ -49,8 +52,10 @@ export class Model {
       }
       const bucket = caller.buckets.get(mark)
       if (quota.algorithm === 'sliding' && bucket !== undefined) bucket.count = Math.max(0, bucket.count - quota.cost)
-      if (quota.algorithm === 'gcra' && caller.micros > now * 1000) caller.micros = Math.max(now * 1000, caller.micros - quota.cost * drain(quota))
-      if (quota.algorithm === 'fixed' && caller.window.number === mark) caller.window.count = Math.max(0, caller.window.count - quota.cost)
+      if (quota.algorithm === 'gcra' && caller.micros > now * 1000)
+        {caller.micros = Math.max(now * 1000, caller.micros - quota.cost * drain(quota))}
+      if (quota.algorithm === 'fixed' && caller.window.number === mark)
+        {caller.window.count = Math.max(0, caller.window.count - quota.cost)}
     }
   }
 
@@ -79,7 +84,9 @@ function leavers (caller: Caller, quota: Quota, now: number): [number, number][]
   }
   const buckets = [...caller.buckets.values()].sort((a, b) => a.last - b.last)
   const at = Math.max(now, buckets.at(-1)?.last ?? now)
-  return buckets.filter(({ last, count }) => last > at - quota.windowMs && count > 0).map(({ last, count }) => [last + quota.windowMs, count])
+  return buckets.filter(({ last, count }) => last > at - quota.windowMs && count > 0).map((
+    { last, count },
+  ) => [last + quota.windowMs, count])
 }
 
 function read (caller: Caller, quota: Quota, now: number): Reading {
@@ -144,6 +151,11 @@ function refuse (caller: Caller, penalty: NonNullable<Quota['penalty']>, now: nu
   if (caller.refusals.length < penalty.after) return
   const earlier = now < caller.forgetAt ? caller.bans : 0
   const banMs = penalty.bansMs[Math.min(earlier, penalty.bansMs.length - 1)] as number
-  Object.assign(caller, { bannedUntil: now + banMs, bans: earlier + 1, forgetAt: now + banMs + penalty.withinMs, refusals: [] })
+  Object.assign(caller, {
+    bannedUntil: now + banMs,
+    bans: earlier + 1,
+    forgetAt: now + banMs + penalty.withinMs,
+    refusals: [],
+  })
   reading.waitMs = Math.max(reading.waitMs, banMs)
 }

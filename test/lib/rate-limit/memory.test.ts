@@ -23,7 +23,9 @@ function blockedOf (store: MemoryStore, keys: readonly string[], quotas: readonl
 const named = (name: string, count: number): string[] => Array.from({ length: count }, (_, index) => `${name}${index}`)
 
 test('keys that are blocked by any algorithm, or banned, survive a flood of foreign keys a hundred times the capacity', (t) => {
-  const quotas = (['exact', 'sliding', 'gcra', 'fixed'] as const).map((algorithm) => [createQuota(algorithm, 5, 60_000, false)])
+  const quotas = (['exact', 'sliding', 'gcra', 'fixed'] as const).map((
+    algorithm,
+  ) => [createQuota(algorithm, 5, 60_000, false)])
   for (const quota of quotas) {
     const { store } = storeWithClock()
     const blocked = named('blocked', 20)
@@ -65,7 +67,8 @@ test('a caller near the limit outlives callers with one request each; a full sha
   const { store } = storeWithClock(16)
   const shadow = [createQuota('exact', 5, 60_000, true)]
   for (let count = 0; count < 4; count++) store.consume(five, ['near'])
-  for (let index = 0; index < 15; index++) for (let count = 0; count < 6; count++) store.consume(shadow, [`shadow${index}`])
+  for (let index = 0; index < 15; index++)
+    {for (let count = 0; count < 6; count++) store.consume(shadow, [`shadow${index}`])}
   for (let flood = 0; flood < 1000; flood++) store.consume(five, [`foreign${flood}`])
   t.equal(store.peek(five, ['near'])[0]?.used, 4)
   block(store, 'near')
@@ -232,8 +235,22 @@ test('in a shortened log, giving back a request that has left takes out none tha
 test('a log of a thousand stamps, and keys of any length and any characters, count one by one', (t) => {
   const { store, clock } = storeWithClock()
   const thousand = [createQuota('exact', 1000, 3_600_000, false)]
-  const hostile = ['', '\0', '\0\0', 'ÿ', 'Ā', 'a\u0100', '\ud800', '😀', 'x'.repeat(100_000), `${'x'.repeat(99_999)}y`, '__proto__', 'constructor']
-  for (const [index, key] of hostile.entries()) for (let count = 0; count <= index; count++) store.consume(thousand, [key])
+  const hostile = [
+    '',
+    '\0',
+    '\0\0',
+    'ÿ',
+    'Ā',
+    'a\u0100',
+    '\ud800',
+    '😀',
+    'x'.repeat(100_000),
+    `${'x'.repeat(99_999)}y`,
+    '__proto__',
+    'constructor',
+  ]
+  for (const [index, key] of hostile.entries())
+    {for (let count = 0; count <= index; count++) store.consume(thousand, [key])}
   t.same(hostile.map((key) => store.peek(thousand, [key])[0]?.used), hostile.map((_, index) => index + 1))
   for (let count = 0; count < 1000; count++) {
     clock.now += 3
@@ -245,7 +262,13 @@ test('a log of a thousand stamps, and keys of any length and any characters, cou
 })
 
 test('keys in any regular pattern spread over the table as random ones would', (t) => {
-  const patterns: readonly ((index: number) => string)[] = [(index) => `${index}`, (index) => 'a'.repeat(index), (index) => `${index * 4096}`.padStart(22, '0'), (index) => String.fromCharCode(index, 0, index), (index) => `${'='.repeat(20)}${String.fromCharCode(index)}`]
+  const patterns: readonly ((index: number) => string)[] = [
+    (index) => `${index}`,
+    (index) => 'a'.repeat(index),
+    (index) => `${index * 4096}`.padStart(22, '0'),
+    (index) => String.fromCharCode(index, 0, index),
+    (index) => `${'='.repeat(20)}${String.fromCharCode(index)}`,
+  ]
   for (const [index, pattern] of patterns.entries()) {
     const store = new MemoryStore({ capacity: 2048 })
     for (let number = 0; number < 1024; number++) store.consume(five, [pattern(number)])
@@ -290,7 +313,8 @@ test('a million keys cost less than 40 bytes each, all told, and not one more by
 })
 
 test('a capacity that is no whole number from 1 to 2^25 is refused', (t) => {
-  for (const capacity of [0, -1, 1.5, NaN, Infinity, 2 ** 25 + 1]) t.throws(() => new MemoryStore({ capacity }), RangeError)
+  for (const capacity of [0, -1, 1.5, NaN, Infinity, 2 ** 25 + 1])
+    {t.throws(() => new MemoryStore({ capacity }), RangeError)}
   t.equal(new MemoryStore({ capacity: 1 }).size, 0)
   t.end()
 })

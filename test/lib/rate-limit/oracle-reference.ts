@@ -1,9 +1,11 @@
 import { addExact, readExact, removeExact, type ExactLog } from '../../../lib/rate-limit/exact.js'
 import { addFixed, readFixed, removeFixed, type FixedCount } from '../../../lib/rate-limit/fixed.js'
 import { addGcra, readGcra, removeGcra, type GcraState } from '../../../lib/rate-limit/gcra.js'
-import { addRefusal, banByHand, emptyPenalty, isBanned, underBan, type PenaltyState } from '../../../lib/rate-limit/penalty.js'
+import { addRefusal, banByHand, emptyPenalty, isBanned, underBan,
+  type PenaltyState } from '../../../lib/rate-limit/penalty.js'
 import { NOT_COUNTED, type Quota, type Reading } from '../../../lib/rate-limit/quota.js'
-import { addSliding, emptyCounts, readSliding, removeSliding, type SlidingCounts } from '../../../lib/rate-limit/sliding.js'
+import { addSliding, emptyCounts, readSliding, removeSliding,
+  type SlidingCounts } from '../../../lib/rate-limit/sliding.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 
 interface Caller {
@@ -32,7 +34,8 @@ export class ReferenceStore implements LimitStore {
       const caller = this.#caller(keys[index] as string)
       const reading = readings[index] as Reading
       if (admitted && reading.room) add(caller, quota, now, reading)
-      if (!admitted && !reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null) addRefusal(caller.penalty, quota.penalty, now, reading)
+      if (!admitted && !reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null)
+        {addRefusal(caller.penalty, quota.penalty, now, reading)}
     }
     return { admitted, readings }
   }
@@ -68,7 +71,13 @@ export class ReferenceStore implements LimitStore {
   #caller (key: string): Caller {
     let caller = this.#callers.get(key)
     if (caller === undefined) {
-      caller = { log: [], sliding: emptyCounts(), gcra: { tatUs: 0 }, fixed: { number: 0, count: 0 }, penalty: emptyPenalty() }
+      caller = {
+        log: [],
+        sliding: emptyCounts(),
+        gcra: { tatUs: 0 },
+        fixed: { number: 0, count: 0 },
+        penalty: emptyPenalty(),
+      }
       this.#callers.set(key, caller)
     }
     return caller

@@ -98,7 +98,8 @@ test('a limit that changes amid a trace holds from the next request on', (t) => 
         const quota = atCost(createQuota(algorithm, 4 + pick % 3 * 8, 60_000, false), cost)
         const before = store.peek([quota], ['k'])[0] as Reading
         const { admitted, readings: [reading] } = store.consume([quota], ['k'])
-        if (admitted !== before.used + quota.cost <= quota.limit && algorithm !== 'gcra') return `${before.used} used of ${quota.limit}, ${admitted ? 'admitted' : 'refused'}`
+        if (admitted !== before.used + quota.cost <= quota.limit && algorithm !== 'gcra')
+          {return `${before.used} used of ${quota.limit}, ${admitted ? 'admitted' : 'refused'}`}
         if (admitted && (reading?.used ?? 0) > quota.limit) return 'more than the limit of now'
         if (!admitted && (reading?.waitMs ?? 0) < 1) return 'refused without a wait'
       }
@@ -112,7 +113,10 @@ test('a limit that changes amid a trace holds from the next request on', (t) => 
 test('the ladder of bans follows its model', (t) => {
   const penalty = { after: 3, withinMs: 30_000, bansMs: [5000, 20_000, 60_000] }
   const quota = createQuota('exact', 2, 1000, false, { penalty })
-  const advance = fc.oneof({ weight: 6, arbitrary: fc.integer({ min: 0, max: 700 }) }, { weight: 1, arbitrary: fc.constantFrom(4999, 5000, 20_000, 29_999, 30_000, 60_001, 95_000) })
+  const advance = fc.oneof({ weight: 6, arbitrary: fc.integer({ min: 0, max: 700 }) }, {
+    weight: 1,
+    arbitrary: fc.constantFrom(4999, 5000, 20_000, 29_999, 30_000, 60_001, 95_000),
+  })
   check(fc.array(advance, { minLength: 200, maxLength: 200 }), (advances) => {
     const clock = { now: START }
     const store = new ReferenceStore(() => clock.now)
@@ -127,7 +131,8 @@ test('the ladder of bans follows its model', (t) => {
       const reading = readings[0] as Reading
       const full = counted.filter((stamp) => stamp > now - 1000).length >= 2
       if (now < last) {
-        if (admitted || reading.banned !== true || reading.waitMs < last - now) return `at ${now}: not held by the ban until ${last}`
+        if (admitted || reading.banned !== true || reading.waitMs < last - now)
+          {return `at ${now}: not held by the ban until ${last}`}
         continue
       }
       if (reading.banned === true) return `at ${now}: banned without a ban`
@@ -164,15 +169,20 @@ function followSteps (quota: Quota, steps: readonly Step[], exactly: boolean): s
     if (action === 'giveBack') {
       const index = marks.length - 1 - pick % 4
       const held = marks[index]
-      // A mark names a moment, not a request: a second refund takes what another request left there. The engine settles each
-      // request once; here a second time is tried where nobody else stands.
-      if (held === undefined || (held.returned && (quota.algorithm === 'gcra' || marks.some(({ mark, returned }) => mark === held.mark && !returned)))) continue
+      // A mark names a moment, not a request: a second refund takes what another request left there. The engine settles
+      // each request once; here a second time is tried where nobody else stands.
+      if (
+        held === undefined || (held.returned && (quota.algorithm === 'gcra' || marks.some(({ mark, returned }) =>
+          mark === held.mark && !returned
+        )))
+      ) continue
       store.giveBack([atCost(quota, held.cost)], key, [held.mark])
       oracle.giveBack(index, now)
       held.returned = true
       continue
     }
-    const reading = (action === 'peek' ? store.peek([costly], key) : store.consume([costly], key).readings)[0] as Reading
+    const reading =
+      (action === 'peek' ? store.peek([costly], key) : store.consume([costly], key).readings)[0] as Reading
     const where = `at ${now}, caller ${caller}, cost ${cost}`
     const fits = oracle.admits(now, cost)
     if (exactly && reading.room !== fits) return `${where}: room ${reading.room} against the array`
@@ -185,11 +195,16 @@ function followSteps (quota: Quota, steps: readonly Step[], exactly: boolean): s
     if (!exactly) continue
     const used = oracle.used(now)
     if (reading.used !== used) return `${where}: ${reading.used} used instead of ${used}`
-    if (!reading.room && (!oracle.admits(now + reading.waitMs, cost) || oracle.admits(now + reading.waitMs - 1, cost))) return `${where}: the wait of ${reading.waitMs} ms is wrong`
-    if (reading.room && used === 0 && reading.waitMs !== quota.windowMs) return `${where}: nothing counted, and yet a wait of ${reading.waitMs} ms`
+    if (!reading.room && (!oracle.admits(now + reading.waitMs, cost) || oracle.admits(now + reading.waitMs - 1, cost)))
+      {return `${where}: the wait of ${reading.waitMs} ms is wrong`}
+    if (reading.room && used === 0 && reading.waitMs !== quota.windowMs)
+      {return `${where}: nothing counted, and yet a wait of ${reading.waitMs} ms`}
     // A bucket that has just been counted in stays a little longer than it said before.
     const late = quota.algorithm === 'sliding' && action === 'consume' ? quota.bucketMs : 0
-    if (reading.room && used > 0 && (oracle.used(now + reading.waitMs + late) >= used || oracle.used(now + reading.waitMs - 1) !== used)) return `${where}: the next unit is not free after ${reading.waitMs} ms`
+    if (
+      reading.room && used > 0 &&
+      (oracle.used(now + reading.waitMs + late) >= used || oracle.used(now + reading.waitMs - 1) !== used)
+    ) return `${where}: the next unit is not free after ${reading.waitMs} ms`
   }
   return null
 }

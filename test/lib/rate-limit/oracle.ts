@@ -24,23 +24,27 @@ export class PlainOracle {
     const { algorithm, windowMs, bucketMs } = this.#quota
     const at = this.#standingStill(now)
     if (algorithm === 'exact') return this.#sum(({ stamp }) => stamp > at - windowMs)
-    if (algorithm === 'fixed') return this.#sum(({ stamp }) => Math.floor(stamp / windowMs) === Math.floor(at / windowMs))
+    if (algorithm === 'fixed')
+      {return this.#sum(({ stamp }) => Math.floor(stamp / windowMs) === Math.floor(at / windowMs))}
     if (algorithm === 'gcra') return Math.ceil(Math.max(0, this.#drainedAtUs() - now * 1000) / this.#unitUs())
     // A bucket counts until the last request that was ever admitted in it has left the window.
     const last = new Map<number, number>()
-    for (const { stamp } of this.#admitted) last.set(Math.floor(stamp / bucketMs), Math.max(stamp, last.get(Math.floor(stamp / bucketMs)) ?? 0))
+    for (const { stamp } of this.#admitted)
+      {last.set(Math.floor(stamp / bucketMs), Math.max(stamp, last.get(Math.floor(stamp / bucketMs)) ?? 0))}
     return this.#sum(({ stamp }) => (last.get(Math.floor(stamp / bucketMs)) ?? 0) > at - windowMs)
   }
 
   admits (now: number, cost: number): boolean {
     if (this.#quota.algorithm !== 'gcra') return this.used(now) + cost <= this.#quota.limit
     // The widest rule there is that keeps the theorem: no span that ends now would hold more than it may.
-    return Math.max(this.#drainedAtUs(), now * 1000) + cost * this.#unitUs() - now * 1000 <= this.#quota.burst * this.#unitUs()
+    return Math.max(this.#drainedAtUs(), now * 1000) + cost * this.#unitUs() - now * 1000 <=
+      this.#quota.burst * this.#unitUs()
   }
 
   admit (now: number, cost: number): void {
     const stamp = this.#quota.algorithm === 'gcra' ? now : this.#standingStill(now)
-    for (const entry of this.#admitted) entry.gone ||= this.#quota.algorithm === 'exact' && entry.stamp <= stamp - this.#quota.windowMs
+    for (const entry of this.#admitted)
+      {entry.gone ||= this.#quota.algorithm === 'exact' && entry.stamp <= stamp - this.#quota.windowMs}
     this.#admitted.push({ stamp, cost, returned: false, gone: false })
     this.#events.push({ stamp: now, units: cost })
   }
@@ -60,7 +64,8 @@ export class PlainOracle {
       let units = 0
       for (const { stamp, units: more } of this.#events.toReversed()) {
         units += more
-        if (more > 0 && units * this.#unitUs() > burst * this.#unitUs() + (now - stamp) * 1000) return `${units} units since ${stamp}`
+        if (more > 0 && units * this.#unitUs() > burst * this.#unitUs() + (now - stamp) * 1000)
+          {return `${units} units since ${stamp}`}
       }
       return null
     }
@@ -71,12 +76,17 @@ export class PlainOracle {
   }
 
   #sum (counts: (entry: Admitted) => boolean): number {
-    return this.#admitted.filter((entry) => !entry.returned && !entry.gone && counts(entry)).reduce((sum, { cost }) => sum + cost, 0)
+    return this.#admitted.filter((entry) => !entry.returned && !entry.gone && counts(entry)).reduce(
+      (sum, { cost }) => sum + cost,
+      0,
+    )
   }
 
   /** A log whose newest stamp was given back no longer knows of it; a counter does. */
   #standingStill (now: number): number {
-    const known = this.#quota.algorithm === 'exact' ? this.#admitted.filter(({ returned, gone }) => !returned && !gone) : this.#admitted
+    const known = this.#quota.algorithm === 'exact'
+      ? this.#admitted.filter(({ returned, gone }) => !returned && !gone)
+      : this.#admitted
     return Math.max(now, ...known.map(({ stamp }) => stamp))
   }
 
@@ -108,8 +118,15 @@ export interface Step {
 
 export const CALLERS = 3
 
-/** Bursts, lulls, hits within 10 ms of the edges of windows and buckets, clocks that step back, refunds early, late and twice. */
-export function arbitrarySteps (quota: Quota, actions: readonly Step['action'][], length: number): fc.Arbitrary<Step[]> {
+/**
+ * Bursts, lulls, hits within 10 ms of the edges of windows and buckets, clocks that step back, refunds early, late and
+ * twice.
+ */
+export function arbitrarySteps (
+  quota: Quota,
+  actions: readonly Step['action'][],
+  length: number,
+): fc.Arbitrary<Step[]> {
   const { windowMs, bucketMs, limit } = quota
   const near = (edge: number): fc.Arbitrary<number> => fc.integer({ min: Math.max(0, edge - 10), max: edge + 10 })
   const advance = fc.oneof(
@@ -124,7 +141,10 @@ export function arbitrarySteps (quota: Quota, actions: readonly Step['action'][]
     advance,
     caller: fc.nat(CALLERS - 1),
     cost: fc.constantFrom(1, 1, 1, 2, Math.min(3, quota.burst)),
-    action: fc.oneof({ weight: 6, arbitrary: fc.constant('consume' as const) }, { weight: 2, arbitrary: fc.constantFrom(...actions) }),
+    action: fc.oneof({ weight: 6, arbitrary: fc.constant('consume' as const) }, {
+      weight: 2,
+      arbitrary: fc.constantFrom(...actions),
+    }),
     pick: fc.nat(),
   })
   return fc.array(step, { minLength: length, maxLength: length })
@@ -132,10 +152,17 @@ export function arbitrarySteps (quota: Quota, actions: readonly Step['action'][]
 
 /** The same limit for requests of another cost. */
 export function atCost (quota: Quota, cost: number): Quota {
-  return createQuota(quota.algorithm, quota.limit, quota.windowMs, quota.shadow, { burst: quota.burst, cost: Math.min(cost, quota.burst), penalty: quota.penalty })
+  return createQuota(quota.algorithm, quota.limit, quota.windowMs, quota.shadow, {
+    burst: quota.burst,
+    cost: Math.min(cost, quota.burst),
+    penalty: quota.penalty,
+  })
 }
 
-/** Two limits of each algorithm; a window that is no multiple of anything, and one in which microseconds do not come out even. */
+/**
+ * Two limits of each algorithm; a window that is no multiple of anything, and one in which microseconds do not come out
+ * even.
+ */
 export const SHAPES: Readonly<Record<Algorithm, readonly Quota[]>> = {
   exact: [createQuota('exact', 5, 60_000, false), createQuota('exact', 40, 10_007, false)],
   sliding: [createQuota('sliding', 7, 10_007, false), createQuota('sliding', 100, 900_000, false)],

@@ -18,7 +18,9 @@ export async function startRedis (): Promise<OwnRedis> {
   const port = await freePort()
   let child: ChildProcess | null = null
   const start = async (): Promise<void> => {
-    child = spawn(REDIS_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    child = spawn(REDIS_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
     for await (const chunk of child.stdout ?? []) if (String(chunk).includes('Ready to accept connections')) break
   }
   const end = async (): Promise<void> => {

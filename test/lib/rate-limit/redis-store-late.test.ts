@@ -8,7 +8,9 @@ import { ServerClock, WITHOUT_END } from '../../../lib/rate-limit/stores/server-
 import { startRedis, type OwnRedis } from './redis-server.js'
 
 const hour = createQuota('exact', 50, 3_600_000, false)
-const penalized = createQuota('gcra', 1, 3_600_000, false, { penalty: { after: 1, withinMs: 60_000, bansMs: [60_000] } })
+const penalized = createQuota('gcra', 1, 3_600_000, false, {
+  penalty: { after: 1, withinMs: 60_000, bansMs: [60_000] },
+})
 
 async function ownRedis (t: Test): Promise<{ server: OwnRedis, client: Redis }> {
   const server = await startRedis()
@@ -35,7 +37,11 @@ test('commands that waited in the socket of a stopped Redis count nothing when i
   for (const { status } of await Promise.allSettled(late)) if (status !== 'rejected') t.fail('a stopped Redis decided')
   await wait(60)
   server.resume()
-  t.same((await patient.peek(set, ['k', 'l'])).map(({ used, banned }) => [used, banned]), before.map(({ used, banned }) => [used, banned]), 'neither counts nor refusals')
+  t.same(
+    (await patient.peek(set, ['k', 'l'])).map(({ used, banned }) => [used, banned]),
+    before.map(({ used, banned }) => [used, banned]),
+    'neither counts nor refusals',
+  )
   const { readings } = await patient.consume([hour], ['k'])
   t.equal(readings[0]?.used, (before[0]?.used ?? 0) + 1, 'a fresh one counts at once')
 })
@@ -62,7 +68,13 @@ test('a script cache that is flushed amid traffic loses and doubles nothing', as
   const others: Promise<unknown>[] = []
   for (let turn = 0; turn < 200; turn++) {
     answers.push(store.consume(set, ['k', 'l']))
-    if (turn % 10 === 5) others.push(client.script('FLUSH'), store.peek(set, ['k', 'l']), store.ban(['other'], 1000), store.reset(['other']))
+    if (turn % 10 === 5)
+      {others.push(
+        client.script('FLUSH'),
+        store.peek(set, ['k', 'l']),
+        store.ban(['other'], 1000),
+        store.reset(['other']),
+      )}
     if (turn % 7 === 0) await wait(0)
   }
   await Promise.all(others)
@@ -92,7 +104,10 @@ test('after a failover to a Redis whose clock is ahead, a fresh command is asked
   t.equal((await store.consume([hour], ['k'])).admitted, true)
   t.equal(asked.length, 3, 'the stale answer fixed the estimate')
   t.equal(asked[0], WITHOUT_END)
-  t.ok((asked[2] ?? 0) >= Date.now() && (asked[2] ?? 0) < Date.now() + 1000 + 100, 'valid until its deadline and a little more')
+  t.ok(
+    (asked[2] ?? 0) >= Date.now() && (asked[2] ?? 0) < Date.now() + 1000 + 100,
+    'valid until its deadline and a little more',
+  )
   t.equal((await store.consume([hour], ['k'])).admitted, true)
   t.equal(asked.length, 4)
 })
@@ -106,7 +121,29 @@ test('a command that is too late by a clock that did not change is not asked aga
 })
 
 test('an answer of an unknown shape is an error and never an admission', async (t) => {
-  for (const answer of [null, 'OK', 1, [], [ADMITTED, 1, 1, 1, 1, 1], '', '1', '1 1', '1 1 1 1 1', '1 1 1 1 1 x', '1 1 1 1 1 ', ' 1 1 1 1 1 1', '1  1 1 1 1 1', '1 1 1 1 1 1.5', '1 1 1 1 1 --1', '1 1 1 1 1 1-', '1 1 1 1 1 -', '1 1 1 1 1 1e3', '1 1 1 1 1 1 1 1 1 1']) {
+  for (
+    const answer of [
+      null,
+      'OK',
+      1,
+      [],
+      [ADMITTED, 1, 1, 1, 1, 1],
+      '',
+      '1',
+      '1 1',
+      '1 1 1 1 1',
+      '1 1 1 1 1 x',
+      '1 1 1 1 1 ',
+      ' 1 1 1 1 1 1',
+      '1  1 1 1 1 1',
+      '1 1 1 1 1 1.5',
+      '1 1 1 1 1 --1',
+      '1 1 1 1 1 1-',
+      '1 1 1 1 1 -',
+      '1 1 1 1 1 1e3',
+      '1 1 1 1 1 1 1 1 1 1',
+    ]
+  ) {
     const store = new RedisStore(scripted(() => answer).client, { prefix: '', deadlineMs: 1000 })
     await t.rejects(store.consume([hour], ['k']), TypeError, JSON.stringify(answer))
     await t.rejects(store.peek([hour], ['k']), TypeError, JSON.stringify(answer))
@@ -114,7 +151,12 @@ test('an answer of an unknown shape is an error and never an admission', async (
 })
 
 test('only NOSCRIPT is sent again', async (t) => {
-  for (const [message, calls] of [['NOSCRIPT No matching script', 2], ['READONLY You can\'t write against a read only replica.', 1], ['ERR timeout', 1]] as const) {
+  for (
+    const [message, calls] of [['NOSCRIPT No matching script', 2], [
+      "READONLY You can't write against a read only replica.",
+      1,
+    ], ['ERR timeout', 1]] as const
+  ) {
     let called = 0
     const fail = async (): Promise<never> => { called++; throw new Error(message) }
     const store = new RedisStore({ evalsha: fail, eval: fail }, { prefix: '', deadlineMs: 1000 })
@@ -147,7 +189,18 @@ test('a lone command goes out at once; those of one turn share a write, also aft
     if (fails) throw new Error('lost')
     return `${ADMITTED} ${Date.now()} 1 1 10 5`
   }
-  const client: ScriptClient = { evalsha: ask, eval: ask, stream: { cork: () => { writes.push('cork') }, uncork: () => { writes.push('uncork') } } }
+  const client: ScriptClient = {
+    evalsha: ask,
+    eval: ask,
+    stream: {
+      cork: () => {
+        writes.push('cork')
+      },
+      uncork: () => {
+        writes.push('uncork')
+      },
+    },
+  }
   const store = new RedisStore(client, { prefix: '', deadlineMs: 1000 })
   const together = async (count: number): Promise<string> => {
     await Promise.allSettled(Array.from({ length: count }, () => store.consume([hour], ['k'])))

@@ -30,8 +30,16 @@ function withPenalty (quota: Quota): Quota {
 
 test('Redis', async (t) => {
   await client.connect()
-  // A script that Redis does not know yet is sent again, behind the commands that follow it; the traces below need their order.
-  for (const action of ['consume', ...ACTIONS] as const) await act(openRedis().store, createQuota('exact', 1, 1000, false), { action, advance: 0, caller: 0, cost: 1, pick: 0 }, [1])
+  // A script that Redis does not know yet is sent again, behind the commands that follow it; the traces below need
+  // their order.
+  for (const action of ['consume', ...ACTIONS] as const)
+    {await act(openRedis().store, createQuota('exact', 1, 1000, false), {
+      action,
+      advance: 0,
+      caller: 0,
+      cost: 1,
+      pick: 0,
+    }, [1])}
   t.teardown(async () => {
     const keys = await client.keys(`${prefix}*`)
     if (keys.length > 0) await client.del(...keys)
@@ -54,12 +62,17 @@ test('Redis', async (t) => {
 
     t.test(`${algorithm}: a refused request changes nothing in Redis`, async (t) => {
       const { store, space } = openRedis()
-      const set = [createQuota(algorithm, 3, 60_000, false), createQuota('exact', 100, 60_000, false), createQuota(algorithm, 1, 60_000, true)]
+      const set = [
+        createQuota(algorithm, 3, 60_000, false),
+        createQuota('exact', 100, 60_000, false),
+        createQuota(algorithm, 1, 60_000, true),
+      ]
       const keys = ['full', 'other', 'shadow']
       while ((await store.consume(set, keys)).admitted);
       const before = await snapshot(space)
       t.equal(before.length, 3)
-      for (let again = 0; again < 5; again++) t.equal((await store.consume(set, [...keys.slice(0, 2), 'never'])).admitted, false)
+      for (let again = 0; again < 5; again++)
+        {t.equal((await store.consume(set, [...keys.slice(0, 2), 'never'])).admitted, false)}
       await store.peek(set, keys)
       await store.giveBack(set, keys, [NOT_COUNTED, NOT_COUNTED, NOT_COUNTED])
       t.same(await snapshot(space), before)
@@ -83,8 +96,13 @@ test('Redis', async (t) => {
     t.test(`${algorithm}: four clients at once are admitted no more than the limit, by Redis' own clock`, async (t) => {
       const limit = 30
       const space = `${prefix}clients${algorithm}:`
-      const clients = Array.from({ length: 4 }, () => new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false }))
-      t.teardown(() => { for (const each of clients) each.disconnect() })
+      const clients = Array.from(
+        { length: 4 },
+        () => new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false }),
+      )
+      t.teardown(() => {
+        for (const each of clients) each.disconnect()
+      })
       await Promise.all(clients.map((each) => each.connect()))
       const set = [createQuota(algorithm, limit, 3_600_000, false)]
       const verdicts = await Promise.all(clients.flatMap((each) => {
@@ -121,7 +139,10 @@ test('Redis', async (t) => {
   t.test('a ban by hand outlives a shorter memory, and its key ends with it', async (t) => {
     const { store, space } = openRedis()
     await store.ban(['k'], 60_000)
-    t.equal((await store.consume([withPenalty(createQuota('exact', 3, 10_000, false))], ['k'])).readings[0]?.banned, true)
+    t.equal(
+      (await store.consume([withPenalty(createQuota('exact', 3, 10_000, false))], ['k'])).readings[0]?.banned,
+      true,
+    )
     const ttl = await client.pttl(`${space}k:b`)
     t.ok(ttl > 55_000 && ttl <= 61_000, `${ttl} ms`)
     await store.ban(['k', 'never'], 0)
@@ -134,7 +155,11 @@ test('Redis', async (t) => {
     t.teardown(() => { own.disconnect() })
     await own.connect()
     const store = new RedisStore(own, { prefix: `${prefix}writes:`, deadlineMs: 10_000 })
-    const set = [createQuota('exact', 100, 10_000, false), createQuota('sliding', 100, 10_000, false), createQuota('gcra', 100, 10_000, false)]
+    const set = [
+      createQuota('exact', 100, 10_000, false),
+      createQuota('sliding', 100, 10_000, false),
+      createQuota('gcra', 100, 10_000, false),
+    ]
     await store.consume(set, ['a', 'b', 'c'])
     const sent: string[] = []
     const sendCommand = own.sendCommand.bind(own)
@@ -159,7 +184,10 @@ async function snapshot (space: string): Promise<[string, string | null, number]
   }))
 }
 
-/** Runs the whole trace on the pure functions, then on Redis without waiting in between, as each command tells its own time. */
+/**
+ * Runs the whole trace on the pure functions, then on Redis without waiting in between, as each command tells its own
+ * time.
+ */
 async function compare (store: LimitStore, quota: Quota, steps: readonly Step[]): Promise<string | null> {
   const reference = new ReferenceStore(() => clock.now)
   const marks = Array.from({ length: CALLERS }, (): number[] => [])
@@ -173,7 +201,11 @@ async function compare (store: LimitStore, quota: Quota, steps: readonly Step[])
     const expected = await act(reference, costly, step, known)
     const mark = (expected as { readings?: Reading[] } | undefined)?.readings?.[0]?.mark ?? NOT_COUNTED
     if (mark !== NOT_COUNTED) known.push(mark)
-    pairs.push([`step ${index} at ${clock.now}, ${step.action} at cost ${costly.cost}`, Promise.resolve(actual), expected])
+    pairs.push([
+      `step ${index} at ${clock.now}, ${step.action} at cost ${costly.cost}`,
+      Promise.resolve(actual),
+      expected,
+    ])
   }
   for (const [where, actual, expected] of pairs) {
     const [found, wanted] = [normal(await actual), normal(expected)]

@@ -23,7 +23,9 @@ test('Sentinels', async (t) => {
   })
 
   await t.test('a replica is told from a master, and is refused at boot', async (t) => {
-    await t.rejects(assertScriptsRun(replica.admin, 'bulwark:', 'test'), { message: 'Redis does not run the scripts of test (READONLY)' })
+    await t.rejects(assertScriptsRun(replica.admin, 'bulwark:', 'test'), {
+      message: 'Redis does not run the scripts of test (READONLY)',
+    })
   })
 
   const { client, close } = await connectRedis(source, 'test')
@@ -75,7 +77,12 @@ test('Sentinels', async (t) => {
 })
 
 test('no Sentinel at all is refused at boot, without a password in the message', async (t) => {
-  const source = resolveRedisSource({ sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'main', password: 'hidden', sentinelPassword: 'hidden too' }, {}, 'redis', [])
+  const source = resolveRedisSource(
+    { sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'main', password: 'hidden', sentinelPassword: 'hidden too' },
+    {},
+    'redis',
+    [],
+  )
   if (source === null) throw new Error('no source')
   await t.rejects(connectRedis(source, 'test', 300), { message: 'no connection to Redis for test within 0.3 s' })
 })

@@ -15,12 +15,17 @@ const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: fa
 const prefix = uniquePrefix()
 let stores = 0
 
-/** Stores that know all four algorithms, costs, penalties, peek, reset and ban; `memory` joins them here when it does. */
+/**
+ * Stores that know all four algorithms, costs, penalties, peek, reset and ban; `memory` joins them here when it does.
+ */
 const COMPLETE: readonly string[] = ['pure functions', 'redis']
 
 const KINDS: Readonly<Record<string, { readonly steps: number, open: () => LimitStore }>> = {
   memory: { steps: 4000, open: () => new MemoryStore({ now: () => clock.now }) },
-  redis: { steps: 400, open: () => new RedisStore(client, { prefix: `${prefix}${stores++}:`, deadlineMs: 5000, now: () => clock.now }) },
+  redis: {
+    steps: 400,
+    open: () => new RedisStore(client, { prefix: `${prefix}${stores++}:`, deadlineMs: 5000, now: () => clock.now }),
+  },
 }
 
 const OPENERS: Readonly<Record<string, () => LimitStore>> = {
@@ -75,7 +80,11 @@ test('the store contract', async (t) => {
     t.test(`${kind}: decides several limits all or nothing`, async (t) => {
       const store = open()
       clock.now = 1_000_000
-      const set = [createQuota('exact', 2, 1000, false), createQuota('sliding', 100, 1000, false), createQuota('exact', 10, 1000, false)]
+      const set = [
+        createQuota('exact', 2, 1000, false),
+        createQuota('sliding', 100, 1000, false),
+        createQuota('exact', 10, 1000, false),
+      ]
       const keys = ['a', 'b', 'c']
       await store.consume(set, keys)
       await store.consume(set, keys)
@@ -112,7 +121,11 @@ test('the store contract', async (t) => {
         await store.giveBack(set, ['k'], [NOT_COUNTED])
         t.equal((await store.consume(set, ['k'])).admitted, false)
         await store.giveBack(set, ['other'], [marks[0] ?? 0])
-        t.equal((await store.consume(set, ['other'])).readings[0]?.used, 1, 'a key that was never counted stays at zero')
+        t.equal(
+          (await store.consume(set, ['other'])).readings[0]?.used,
+          1,
+          'a key that was never counted stays at zero',
+        )
         await store.giveBack(set, ['k'], [marks[1] ?? 0])
         t.same(await useUp(store, set, 'k'), 1)
         clock.now += 10 * 60_000
@@ -130,7 +143,13 @@ test('the store contract', async (t) => {
         clock.now = 1_000_000_000
         const quota = createQuota(algorithm, 10, 60_000, false)
         const marks: number[] = []
-        for (const [cost, used, admitted] of [[4, 4, true], [5, 9, true], [2, 9, false], [1, 10, true], [1, 10, false]] as const) {
+        for (
+          const [cost, used, admitted] of [[4, 4, true], [5, 9, true], [2, 9, false], [1, 10, true], [
+            1,
+            10,
+            false,
+          ]] as const
+        ) {
           const verdict = await store.consume([atCost(quota, cost)], ['k'])
           t.equal(verdict.admitted, admitted)
           t.equal(verdict.readings[0]?.used, used)
@@ -151,7 +170,10 @@ test('the store contract', async (t) => {
           const costly = atCost(quota, cost)
           const { readings: [refused] } = await store.consume([costly], ['k'])
           t.equal(refused?.room, false)
-          t.same(plain(await store.consume([costly], ['k'])), { admitted: false, readings: [refused].map((reading) => row(reading as Reading)) }, 'refused again, alike')
+          t.same(plain(await store.consume([costly], ['k'])), {
+            admitted: false,
+            readings: [refused].map((reading) => row(reading as Reading)),
+          }, 'refused again, alike')
           clock.now += (refused?.waitMs ?? 0) - 1
           t.equal((await store.consume([costly], ['k'])).admitted, false, `cost ${cost}, early`)
           clock.now += 1
@@ -248,7 +270,11 @@ test('the store contract', async (t) => {
       const store = open()
       clock.now = 1_000_000_000
       const penalty = { after: 1, withinMs: 60_000, bansMs: [30_000] }
-      const set = [createQuota('exact', 2, 1000, false, { penalty }), createQuota('sliding', 100, 60_000, false, { penalty }), createQuota('gcra', 50, 60_000, false)]
+      const set = [
+        createQuota('exact', 2, 1000, false, { penalty }),
+        createQuota('sliding', 100, 60_000, false, { penalty }),
+        createQuota('gcra', 50, 60_000, false),
+      ]
       const keys = ['a', 'b', 'c']
       await store.consume(set, keys)
       await store.consume(set, keys)
@@ -282,7 +308,8 @@ test('the store contract', async (t) => {
         }
         const [expected, actual] = [await memory.consume(set, keys), await redis.consume(set, keys)]
         if (expected.admitted) marks.push(expected.readings.map(({ mark }) => mark))
-        if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected))) differences.push({ quota, now, actual, expected })
+        if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)))
+          {differences.push({ quota, now, actual, expected })}
       }
     }
     t.same(differences, [])
@@ -305,7 +332,8 @@ test('the store contract', async (t) => {
             if (held !== undefined) for (const store of [memory, reference]) await store.giveBack(held.set, keys, [held.mark])
             const [expected, actual] = [reference.consume(set, keys), await memory.consume(set, keys)]
             if (expected.admitted) marks[caller]?.push({ mark: expected.readings[0]?.mark ?? NOT_COUNTED, set })
-            if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)) && differences.length < 3) differences.push({ quota, now, actual, expected })
+            if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)) && differences.length < 3)
+              {differences.push({ quota, now, actual, expected })}
           }
           t.same(differences, [], `${algorithm} ${quota.limit}${penalty === null ? '' : ' with a penalty'}`)
         }
@@ -394,8 +422,10 @@ async function followTrace (store: LimitStore, quota: Quota, steps: number): Pro
       oracle.admit(now)
       marks[caller]?.push(reading.mark)
     } else {
-      if (oracle.inWindow(now, quota.windowMs + quota.bucketMs) < quota.limit) faults.push(`at ${now}: refused although a window and a bucket had room`)
-      if (!oracle.admits(now + reading.waitMs) || oracle.admits(now + reading.waitMs - 1)) faults.push(`at ${now}: the wait of ${reading.waitMs} ms is wrong`)
+      if (oracle.inWindow(now, quota.windowMs + quota.bucketMs) < quota.limit)
+        {faults.push(`at ${now}: refused although a window and a bucket had room`)}
+      if (!oracle.admits(now + reading.waitMs) || oracle.admits(now + reading.waitMs - 1))
+        {faults.push(`at ${now}: the wait of ${reading.waitMs} ms is wrong`)}
     }
     if (reading.used !== oracle.used(now)) faults.push(`at ${now}: ${reading.used} used instead of ${oracle.used(now)}`)
     if (oracle.inWindow(now) > quota.limit) faults.push(`at ${now}: more than the limit in one window`)

@@ -20,7 +20,13 @@ export interface TraceStep {
 }
 
 /** Bursts, lulls, and hits within 10 ms of the window's and of a bucket's edge. */
-export function randomTrace (random: () => number, quota: Quota, length: number, callers: number, start = 1_000_000): TraceStep[] {
+export function randomTrace (
+  random: () => number,
+  quota: Quota,
+  length: number,
+  callers: number,
+  start = 1_000_000,
+): TraceStep[] {
   const steps: TraceStep[] = []
   let now = start
   const jitter = (): number => Math.floor(random() * 21) - 10
@@ -60,7 +66,10 @@ export class Oracle {
       const bucket = buckets.get(number) ?? { count: 0, last: 0 }
       buckets.set(number, { count: bucket.count + (returned ? 0 : 1), last: Math.max(bucket.last, stamp) })
     }
-    return [...buckets.values()].filter(({ last }) => last > now - this.#quota.windowMs).reduce((sum, { count }) => sum + count, 0)
+    return [...buckets.values()].filter(({ last }) => last > now - this.#quota.windowMs).reduce(
+      (sum, { count }) => sum + count,
+      0,
+    )
   }
 
   admits (now: number): boolean {

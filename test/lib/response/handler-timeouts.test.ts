@@ -16,7 +16,11 @@ import { PreparedResponse } from '../../../lib/response/prepared-headers.js'
 const open = { security: { auth: publicRoute('a route of the test') } }
 const never = async (): Promise<void> => { await new Promise(() => {}) }
 
-async function serve (t: Test, handlerTimeout: number, routes: (app: FastifyInstance) => void): Promise<{ app: FastifyInstance, port: number }> {
+async function serve (
+  t: Test,
+  handlerTimeout: number,
+  routes: (app: FastifyInstance) => void,
+): Promise<{ app: FastifyInstance, port: number }> {
   const app = await createServer(defineSecurity({}), { logger: false, handlerTimeout })
   t.teardown(() => app.close())
   routes(app)
@@ -24,13 +28,22 @@ async function serve (t: Test, handlerTimeout: number, routes: (app: FastifyInst
   return { app, port: (app.server.address() as AddressInfo).port }
 }
 
-const ask = async (port: number, path: string): Promise<string> => exchange(port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+const ask = async (port: number, path: string): Promise<string> =>
+  exchange(port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
 
 test('a handler is given up in its time, never before, and its late answer is dropped', async (t) => {
   let finish = (): void => {}
   const { port } = await serve(t, 100, (app) => {
-    app.get('/slow', open, async () => { await new Promise<void>((resolve) => { finish = resolve }); return { late: true } })
-    app.get('/in-time', open, async () => { await wait(60); return { late: false } })
+    app.get('/slow', open, async () => {
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      return { late: true }
+    })
+    app.get('/in-time', open, async () => {
+      await wait(60)
+      return { late: false }
+    })
   })
   const started = performance.now()
   const answer = await ask(port, '/slow')
@@ -101,12 +114,16 @@ test('an answer that has begun is cut off in its time, and nothing is written af
 })
 
 test('a process that only injects stays until the handler is given up', async (t) => {
-  const script = `import { createServer, defineSecurity, publicRoute } from ${JSON.stringify(import.meta.resolve('../../index.js'))}
+  const script = `import { createServer, defineSecurity, publicRoute } from ${
+    JSON.stringify(import.meta.resolve('../../index.js'))
+  }
     const app = await createServer(defineSecurity({}), { logger: false, handlerTimeout: 60 })
     app.get('/', { security: { auth: publicRoute('a test') } }, () => new Promise(() => {}))
     console.log((await app.inject('/')).statusCode)
     await app.close()`
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 30_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+    timeout: 30_000,
+  })
   t.equal(stdout.trim(), '503')
 })
 
@@ -131,8 +148,18 @@ test('the limit holds outside the scope that the suite is loaded in, too, and on
   const app = Fastify(serverOptions(defineSecurity({}), { logger: false, handlerTimeout: 60 }))
   t.teardown(() => app.close())
   app.get('/before', never)
-  await app.register(async (scope) => { await scope.register(errors); await scope.register(headers); scope.get('/inside', never) })
-  await app.register(async (scope) => { await scope.register(headers); scope.get('/other', { handlerTimeout: 400 }, async () => { await wait(120); return 'other' }) })
+  await app.register(async (scope) => {
+    await scope.register(errors)
+    await scope.register(headers)
+    scope.get('/inside', never)
+  })
+  await app.register(async (scope) => {
+    await scope.register(headers)
+    scope.get('/other', { handlerTimeout: 400 }, async () => {
+      await wait(120)
+      return 'other'
+    })
+  })
   app.get('/outside', never)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -173,7 +200,9 @@ test('a request that is injected is given up, too, and keeps the process until t
 test('an app whose own error handler knows the error of Fastify gets it', async (t) => {
   const { port } = await serve(t, 50, (server) => {
     void server.register(async (scope) => {
-      scope.setErrorHandler((error, _request, reply) => reply.code(504).send({ code: (error as { code?: string }).code }))
+      scope.setErrorHandler((error, _request, reply) =>
+        reply.code(504).send({ code: (error as { code?: string }).code })
+      )
       scope.get('/slow', open, never)
     })
   })
@@ -181,7 +210,12 @@ test('an app whose own error handler knows the error of Fastify gets it', async 
 })
 
 test('zero is no limit, a limit for Fastify itself stays with Fastify, and what is no time stops the boot', async (t) => {
-  const answersLate = (app: FastifyInstance): void => { app.get('/slow', open, async () => { await wait(80); return 'late' }) }
+  const answersLate = (app: FastifyInstance): void => {
+    app.get('/slow', open, async () => {
+      await wait(80)
+      return 'late'
+    })
+  }
   const { port } = await serve(t, 0, answersLate)
   t.match(await ask(port, '/slow'), /^HTTP\/1\.1 200 /)
 
@@ -193,6 +227,8 @@ test('zero is no limit, a limit for Fastify itself stays with Fastify, and what 
   t.equal((await app.inject('/slow')).statusCode, 200)
 
   for (const wrong of [-1, 1.5, NaN, Infinity, '10s', null]) {
-    t.throws(() => serverOptions(security, { handlerTimeout: wrong as number }), { message: /fastify\.handlerTimeout: Not a whole number/ }, String(wrong))
+    t.throws(() => serverOptions(security, { handlerTimeout: wrong as number }), {
+      message: /fastify\.handlerTimeout: Not a whole number/,
+    }, String(wrong))
   }
 })

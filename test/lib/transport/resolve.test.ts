@@ -12,7 +12,21 @@ function pathsOf (input: TransportInput, production = false): string[] {
 test('proxies are addresses or CIDR ranges that do not cover everybody', async (t) => {
   const accepted = ['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', '::1']
   t.same(pathsOf({ proxies: accepted }), [])
-  for (const entry of ['0.0.0.0/0', '::/0', '10.0.0.0/33', '10.0.0/8', 'loopback', '10.0.0.0/8/8', '10.0.0.0/', '10.0.0.0/-1', '*', '', '10.0.0.0/1e1']) {
+  for (
+    const entry of [
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.0/33',
+      '10.0.0/8',
+      'loopback',
+      '10.0.0.0/8/8',
+      '10.0.0.0/',
+      '10.0.0.0/-1',
+      '*',
+      '',
+      '10.0.0.0/1e1',
+    ]
+  ) {
     t.same(pathsOf({ proxies: [entry] }), ['transport.proxies[0]'], entry)
   }
 })
@@ -30,7 +44,18 @@ test('a trusted address is found in its range, mapped IPv4 included', async (t) 
 
 test('hosts are whole names without scheme, port or wildcard', async (t) => {
   t.same(pathsOf({ hosts: ['api.example.com', '127.0.0.1', '[::1]', 'localhost', 'API.example.com'] }), [])
-  for (const host of ['https://api.example.com', 'api.example.com:443', '*.example.com', 'api.example.com/x', 'a b', '', 'x@y', '.example.com*']) {
+  for (
+    const host of [
+      'https://api.example.com',
+      'api.example.com:443',
+      '*.example.com',
+      'api.example.com/x',
+      'a b',
+      '',
+      'x@y',
+      '.example.com*',
+    ]
+  ) {
     t.same(pathsOf({ hosts: [host] }), ['transport.hosts[0]'], host)
   }
   t.same(pathsOf({ hosts: [] }), ['transport.hosts'])

@@ -13,9 +13,17 @@ test('each header by which a proxy speaks is noticed from an address that is no 
   for (const header of ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'forwarded']) {
     t.equal(createProxyTripwire(null)(from('192.0.2.1', { [header]: '' })), header, `${header} without proxies`)
     t.equal(createProxyTripwire(PROXIES)(from('192.0.2.1', { [header]: 'x' })), header, `${header} from outside`)
-    t.equal(createProxyTripwire(PROXIES)(from(undefined, { [header]: 'x' })), header, `${header} from an unknown address`)
+    t.equal(
+      createProxyTripwire(PROXIES)(from(undefined, { [header]: 'x' })),
+      header,
+      `${header} from an unknown address`,
+    )
     t.equal(createProxyTripwire(PROXIES)(from('10.1.2.3', { [header]: 'x' })), null, `${header} from a proxy`)
-    t.equal(createProxyTripwire(PROXIES)(from('::ffff:10.1.2.3', { [header]: 'x' })), null, `${header} from a mapped proxy`)
+    t.equal(
+      createProxyTripwire(PROXIES)(from('::ffff:10.1.2.3', { [header]: 'x' })),
+      null,
+      `${header} from a mapped proxy`,
+    )
   }
   t.equal(createProxyTripwire(null)(from('192.0.2.1', { 'x-real-ip': '1.1.1.1' })), null)
 })

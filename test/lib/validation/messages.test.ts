@@ -9,13 +9,21 @@ import { sizeUpTo } from '../../../lib/validation/size.js'
 const buildDefault = createValidatorFactory({ maxErrors: 20, allErrorsUpTo: 16_384 })
 const SERVER = {}
 
-function refusal (schema: unknown, body: unknown, limits?: { maxErrors: number, allErrorsUpTo: number }): SecurityError | null {
+function refusal (
+  schema: unknown,
+  body: unknown,
+  limits?: { maxErrors: number, allErrorsUpTo: number },
+): SecurityError | null {
   const build = limits === undefined ? buildDefault : createValidatorFactory(limits)
   const validate = build({}, SERVER)({ schema, httpPart: 'body' })
   return validate(body) ? null : validate.errors
 }
 
-function errorsOf (schema: unknown, body: unknown, limits?: { maxErrors: number, allErrorsUpTo: number }): FieldError[] {
+function errorsOf (
+  schema: unknown,
+  body: unknown,
+  limits?: { maxErrors: number, allErrorsUpTo: number },
+): FieldError[] {
   return (refusal(schema, body, limits)?.members['errors'] ?? []) as FieldError[]
 }
 
@@ -38,7 +46,11 @@ test('each finding has a sentence that a form can show', async (t) => {
     [Type.Literal('a'), 'b', 'Must be one of the allowed values.'],
     [Type.Union([Type.Literal('a'), Type.Literal('b')]), 'c', 'Must be one of the allowed values.'],
     [{ enum: ['a', 'b'] }, 'c', 'Must be one of the allowed values.'],
-    [Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]), 'c', 'Must be one of the allowed forms.'],
+    [
+      Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]),
+      'c',
+      'Must be one of the allowed forms.',
+    ],
     [Type.Integer({ minimum: 1 }), 0, 'Must be at least 1.'],
     [Type.Integer({ maximum: 1 }), 2, 'Must be at most 1.'],
     [Type.Integer({ exclusiveMinimum: 1 }), 1, 'Must be more than 1.'],
@@ -49,7 +61,8 @@ test('each finding has a sentence that a form can show', async (t) => {
     [Type.Array(Type.Any(), { uniqueItems: true, maxItems: 1000 }), [1, 1], 'Must not repeat an entry.'],
     [{ not: { type: 'string' } }, 'x', 'Is not valid.'],
   ]
-  for (const [schema, value, message] of cases) t.same(errorsOf(Type.Object({ f: schema as never }), { f: value }), [{ path: 'body.f', message }], message)
+  for (const [schema, value, message] of cases)
+    {t.same(errorsOf(Type.Object({ f: schema as never }), { f: value }), [{ path: 'body.f', message }], message)}
   t.same(errorsOf(Type.Object({ f: Type.String() }), {}), [{ path: 'body.f', message: 'Required.' }])
   t.same(errorsOf(Type.Object({}), { f: 1 }), [{ path: 'body.f', message: 'Unknown field.' }])
   t.same(errorsOf(Type.Object({ f: Type.String() }), 'x'), [{ path: 'body', message: 'Must be an object.' }])
@@ -69,16 +82,30 @@ test('of a choice, the form that was meant is explained, or else only the choice
     Type.Object({ kind: Type.Literal('card'), number: Type.String({ minLength: 12 }) }),
     Type.Object({ kind: Type.Literal('iban'), iban: Type.String() }),
   ])
-  t.same(errorsOf(schema, { kind: 'card', number: 'x' }), [{ path: 'body.number', message: 'Must have at least 12 characters.' }])
+  t.same(errorsOf(schema, { kind: 'card', number: 'x' }), [{
+    path: 'body.number',
+    message: 'Must have at least 12 characters.',
+  }])
   t.same(errorsOf(schema, { kind: 'cash' }), [{ path: 'body', message: 'Must be one of the allowed forms.' }])
-  t.same(errorsOf(Type.Object({ n: Type.Union([Type.String({ minLength: 2 }), Type.Null()]) }), { n: 'x' }), [{ path: 'body.n', message: 'Must have at least 2 characters.' }])
-  t.same(errorsOf(Type.Intersect([Type.Object({ id: Type.Integer() }), schema]), { id: 1, kind: 'card', number: 'x' }), [{ path: 'body.number', message: 'Must have at least 12 characters.' }])
+  t.same(errorsOf(Type.Object({ n: Type.Union([Type.String({ minLength: 2 }), Type.Null()]) }), { n: 'x' }), [{
+    path: 'body.n',
+    message: 'Must have at least 2 characters.',
+  }])
+  t.same(
+    errorsOf(Type.Intersect([Type.Object({ id: Type.Integer() }), schema]), { id: 1, kind: 'card', number: 'x' }),
+    [{ path: 'body.number', message: 'Must have at least 12 characters.' }],
+  )
 })
 
 test('neither a value nor a long key goes back, and the event does not even carry an unknown key', async (t) => {
   const value = 'hunter2-hunter2'
   const key = 'k'.repeat(5000)
-  const schema = Type.Object({ a: Type.Integer(), b: Type.String({ format: 'email' }), c: Type.Literal('x'), d: Type.Record(Type.String(), Type.Integer()) })
+  const schema = Type.Object({
+    a: Type.Integer(),
+    b: Type.String({ format: 'email' }),
+    c: Type.Literal('x'),
+    d: Type.Record(Type.String(), Type.Integer()),
+  })
   const error = refusal(schema, { a: value, b: value, c: value, d: { [key]: value }, [key]: value })
   const text = JSON.stringify(error?.members)
   t.notMatch(text, value)
@@ -93,7 +120,9 @@ test('neither a value nor a long key goes back, and the event does not even carr
 })
 
 test('maxErrors and allErrorsUpTo bound what is collected', async (t) => {
-  const schema = Type.Object(Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`f${index}`, Type.Integer()])))
+  const schema = Type.Object(
+    Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`f${index}`, Type.Integer()])),
+  )
   t.equal(errorsOf(schema, {}).length, 20)
   t.equal(errorsOf(schema, {}, { maxErrors: 3, allErrorsUpTo: 16_384 }).length, 3)
   t.equal(errorsOf(schema, {}, { maxErrors: 100, allErrorsUpTo: 16_384 }).length, 50)
@@ -117,7 +146,11 @@ test('a body that nests deeper than the stack is refused, not failed', async (t)
   t.same(errorsOf(Type.Object({ k: Type.String() }), body), [{ path: 'body.k', message: 'Must be text.' }])
   const open = Type.Object({ any: Type.Any() })
   const nested = (levels: number): unknown => ({ any: JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown })
-  t.same(errorsOf(open, nested(50_000)), [{ path: 'body', message: 'Nested too deeply.' }], 'where the schema leaves it open, too')
+  t.same(
+    errorsOf(open, nested(50_000)),
+    [{ path: 'body', message: 'Nested too deeply.' }],
+    'where the schema leaves it open, too',
+  )
   t.same(errorsOf(open, nested(500)), [])
   t.equal(errorsOf(open, nested(510)).length, 1)
 })
@@ -129,7 +162,12 @@ test('the size is counted up to the limit and not further', async (t) => {
     t.ok(size >= bytes / 2 && size <= bytes * 2 + 4, JSON.stringify(value))
   }
   let reads = 0
-  const watched = new Proxy(Array(1_000_000).fill(1), { get: (target, key) => { reads++; return Reflect.get(target, key) as unknown } })
+  const watched = new Proxy(Array(1_000_000).fill(1), {
+    get: (target, key) => {
+      reads++
+      return Reflect.get(target, key) as unknown
+    },
+  })
   t.ok(sizeUpTo(watched, 100) > 100)
   t.ok(reads < 10)
 })

@@ -13,7 +13,9 @@ const SERVER = {}
 /** The messages of a refusal; empty when the value fits. */
 function findings (validate: PartValidator, value: unknown): string[] {
   if (validate(value)) return []
-  return (validate.errors?.members['errors'] as { path: string, message: string }[]).map(({ path, message }) => `${path} ${message}`)
+  return (validate.errors?.members['errors'] as { path: string, message: string }[]).map(({ path, message }) =>
+    `${path} ${message}`
+  )
 }
 
 function refused (schema: unknown, value: unknown, httpPart = 'body', server = SERVER): string[] {
@@ -23,18 +25,31 @@ function refused (schema: unknown, value: unknown, httpPart = 'body', server = S
 test('a length counts characters, as Ajv counts them, whatever their size', async (t) => {
   const ajv = new Ajv()
   // Of up to 3 characters each, so that every limit is met from both sides, with one and two units a character.
-  const text = fc.array(fc.constantFrom('a', 'é', '漢', '😀', '𝒳'), { maxLength: 9 }).map((characters) => characters.join(''))
+  const text = fc.array(fc.constantFrom('a', 'é', '漢', '😀', '𝒳'), { maxLength: 9 }).map((characters) =>
+    characters.join('')
+  )
   for (let limit = 0; limit <= 5; limit++) {
-    for (const schema of [{ type: 'string', minLength: limit }, { type: 'string', maxLength: limit }, { type: 'string', minLength: limit, maxLength: limit + 2 }]) {
+    for (
+      const schema of [{ type: 'string', minLength: limit }, { type: 'string', maxLength: limit }, {
+        type: 'string',
+        minLength: limit,
+        maxLength: limit + 2,
+      }]
+    ) {
       const ours = build({}, SERVER)({ schema, httpPart: 'body' })
       const theirs = ajv.compile(schema)
-      const { failed, counterexample } = fc.check(fc.property(text, (value) => ours(value) === theirs(value)), { seed: SEED, numRuns: 150 })
+      const { failed, counterexample } = fc.check(fc.property(text, (value) => ours(value) === theirs(value)), {
+        seed: SEED,
+        numRuns: 150,
+      })
       t.notOk(failed, `${JSON.stringify(schema)} ${JSON.stringify(counterexample)}`)
     }
   }
   t.same(refused(Type.String({ maxLength: 2 }), '😀😀😀'), ['body Must have at most 2 characters.'])
   t.same(refused(Type.String({ minLength: 3 }), '😀😀'), ['body Must have at least 3 characters.'])
-  t.same(refused(Type.String({ maxLength: 3 }), '😀😀', 'body', { customOptions: { unicode: false } }), ['body Must have at most 3 characters.'], 'a server that counts units goes on counting them')
+  t.same(refused(Type.String({ maxLength: 3 }), '😀😀', 'body', { customOptions: { unicode: false } }), [
+    'body Must have at most 3 characters.',
+  ], 'a server that counts units goes on counting them')
 })
 
 test('a text that is too long is refused before its pattern reads it', async (t) => {
@@ -46,21 +61,45 @@ test('a text that is too long is refused before its pattern reads it', async (t)
 })
 
 test('an address is judged alike on both sides of the length up to which nothing is counted', async (t) => {
-  const parts = fc.record({ local: fc.integer({ min: 1, max: 66 }), labels: fc.array(fc.integer({ min: 1, max: 65 }), { minLength: 1, maxLength: 5 }) })
+  const parts = fc.record({
+    local: fc.integer({ min: 1, max: 66 }),
+    labels: fc.array(fc.integer({ min: 1, max: 65 }), { minLength: 1, maxLength: 5 }),
+  })
   const validate = build({}, SERVER)({ schema: Type.String({ format: 'email' }), httpPart: 'body' })
   const { failed, counterexample } = fc.check(fc.property(parts, ({ local, labels }) => {
     const address = `${'a'.repeat(local)}@${labels.map((length) => 'b'.repeat(length)).join('.')}.example`
     return validate(address) === (local <= 64 && labels.every((length) => length <= 63) && address.length <= 254)
   }), { seed: SEED, numRuns: 1000 })
   t.notOk(failed, JSON.stringify(counterexample))
-  for (const bad of ['a@b', 'a@-b.example', 'a@b-.example', '.a@b.example', 'a..b@c.example', 'a@b..example', `a@${'b'.repeat(64)}.e`, `${'a'.repeat(65)}@b.e`]) t.equal(refused(Type.String({ format: 'email' }), bad).length, 1, bad)
+  for (
+    const bad of [
+      'a@b',
+      'a@-b.example',
+      'a@b-.example',
+      '.a@b.example',
+      'a..b@c.example',
+      'a@b..example',
+      `a@${'b'.repeat(64)}.e`,
+      `${'a'.repeat(65)}@b.e`,
+    ]
+  ) t.equal(refused(Type.String({ format: 'email' }), bad).length, 1, bad)
 })
 
 test('a choice of texts is answered as one that is not quickened', async (t) => {
   const Choice = Type.Union([Type.Literal('user'), Type.Literal('admin'), Type.Literal('')])
   const Slow = { anyOf: [...Choice.anyOf.map((branch) => ({ ...branch, $comment: 'not quickened' }))] }
-  const wrap = (choice: unknown): object[] => [{ type: 'object', properties: { a: choice } }, { type: 'object', properties: { a: { type: 'array', items: choice } } }, { type: 'object', properties: { a: { not: choice } } }, { type: 'object', properties: { a: { oneOf: [choice, { type: 'integer' }] } } }]
-  const values: unknown[] = ['user', 'admin', '', 'User', 'constructor', 5, null, true, {}, [], ['user'], ['user', 'admin'], ['user', 'x']]
+  const wrap = (
+    choice: unknown,
+  ): object[] => [
+    { type: 'object', properties: { a: choice } },
+    { type: 'object', properties: { a: { type: 'array', items: choice } } },
+    { type: 'object', properties: { a: { not: choice } } },
+    { type: 'object', properties: { a: { oneOf: [choice, { type: 'integer' }] } } },
+  ]
+  const values: unknown[] = ['user', 'admin', '', 'User', 'constructor', 5, null, true, {}, [], ['user'], [
+    'user',
+    'admin',
+  ], ['user', 'x']]
   for (const httpPart of ['body', 'querystring', 'params']) {
     for (const compile of [build({}, SERVER), buildFirst({}, SERVER)]) {
       for (const [index, schema] of wrap(Choice).entries()) {
@@ -68,13 +107,24 @@ test('a choice of texts is answered as one that is not quickened', async (t) => 
         const slow = compile({ schema: wrap(Slow)[index], httpPart })
         for (const value of values) {
           const [left, right] = [{ a: value }, { a: value }]
-          t.same([findings(quick, left), left], [findings(slow, right), right], `${httpPart} ${index} ${JSON.stringify(value)}`)
+          t.same(
+            [findings(quick, left), left],
+            [findings(slow, right), right],
+            `${httpPart} ${index} ${JSON.stringify(value)}`,
+          )
         }
       }
     }
   }
   t.same(refused(Type.Object({ a: Choice }), { a: 'x' }), ['body.a Must be one of the allowed values.'])
-  const mixed = { type: 'object', properties: { a: { anyOf: [{ const: 5, type: 'integer' }, { const: '5', type: 'string' }] } } }
+  const mixed = {
+    type: 'object',
+    properties: { a: { anyOf: [{ const: 5, type: 'integer' }, { const: '5', type: 'string' }] } },
+  }
   const query = { a: '5' }
-  t.same([refused(mixed, query, 'querystring'), refused(mixed, { a: '5' })], [[], []], 'a choice that coerces is left to Ajv')
+  t.same(
+    [refused(mixed, query, 'querystring'), refused(mixed, { a: '5' })],
+    [[], []],
+    'a choice that coerces is left to Ajv',
+  )
 })
