@@ -30,7 +30,7 @@ test('the same key is left to the official plugin where the app registered it', 
   const app = await createServer(defineSecurity({ cors: false, headers: false }), { logger: false })
   t.teardown(() => app.close())
   await app.register(async (scope) => {
-    await scope.register(official('@fastify/cors'), { origin: 'https://app.example.com' })
+    await scope.register(official('@fastify/cors'), { origin: 'https://app.example.com' } as object)
     await scope.register(official('@fastify/helmet'))
     scope.get('/a', { config: { cors: { origin: '*' } }, helmet: { frameguard: false } } as object, async () => 1)
   })
