@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
 import { BulwarkConfigError, type Problem } from '../response/errors.js'
 import { checkOptions, nearest } from '../options/check-options.js'
 import type { LooseShape, ScopeOf, SecurityShape } from '../policy/types.js'
@@ -77,7 +78,7 @@ const RequirementsSchema = Type.Object({
     Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' }),
   ),
   fresh: Type.Optional(
-    Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' }),
+    durationOption('How old the sign-in may be, for example 5m.'),
   ),
   revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })
