@@ -3,19 +3,20 @@
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler,
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, preSerializationHookHandler,
   RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
-import { checkOptions } from '../lib/options/check-options.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { checkOptions, isPlainObject } from '../lib/options/check-options.js'
 import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, type ValidationLimits } from '../lib/validation/compiler.js'
-import { hasSchemaByType, markSchemas, mediaTypeProblems, mediaTypesOf } from '../lib/validation/media-types.js'
+import { mediaTypeProblems, refuseOtherTypes } from '../lib/validation/media-types.js'
 import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy,
   type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { takeRejection } from '../lib/validation/rejections.js'
+import { RouteSchemas, schemasOf } from '../lib/validation/route-schemas.js'
 import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
 import { declaredStatuses } from '../lib/validation/statuses.js'
 import { Type } from '../lib/validation/type.js'
@@ -90,123 +91,65 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   assertNoProblems(problems)
 
   const { root } = securityOf(app)
-  const base: ResolvedValidationPolicy = Object.freeze({ unknown: limits.unknown, contentTypes: null })
-  addSection(
-    app,
-    defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
-      key: 'validation',
-      resolve: resolveValidationPolicy,
-      compile: () => [],
-    }),
-    base,
-  )
-  /** Fastify tells its compiler nothing of the route but these schemas. */
-  const policies = new WeakMap<object, ResolvedValidationPolicy>()
-  const compiled = new WeakSet<object>()
-  /** Routes that say something of their own, until it is known whose compiler they got. */
-  const judged: { readonly route: RouteOptions, readonly schemas: readonly object[] }[] = []
-
-  /** Null once the server listens: what `request.validateInput` brings then is compiled when it is needed. */
-  let pending: (() => void)[] | null = []
-
+  const routes = new RouteSchemas()
+  const report = (problem: Problem): void => { root.problems.push(problem) }
   // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
   const buildValidator = createValidatorFactory(limits, {
-    unknownOf (schema) {
-      if (typeof schema !== 'object' || schema === null) return 'reject'
-      compiled.add(schema)
-      return policies.get(schema)?.unknown ?? 'reject'
-    },
-    report: (problem) => { root.problems.push(problem) },
-    later: (work) => { pending?.push(work) },
+    unknownOf: (part) => routes.unknownOf(part, report),
+    report,
   }) as unknown as ValidatorFactory
   app.setSchemaController({ compilersFactory: { buildValidator } })
-  app.addHook('onRoute', guardRoute)
-  root.readyChecks.push((found) => {
-    // A scope may set a compiler after the route was declared.
-    for (const { route, schemas } of judged.splice(0))
-      {if (!schemas.some((schema) => compiled.has(schema)))
-        {found.push(...compilerProblems(route, route.security?.validation))}}
+
+  const section = defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
+    key: 'validation',
+    hooks: ['preValidation'],
+    resolve: resolveValidationPolicy,
+    compile (policy, route) {
+      if (route === null) return []
+      routes.add(route, policy)
+      const run = refuseOtherTypes(route, policy, root.strict)
+      return run === null ? [] : [{ hook: 'preValidation', phase: 'media-type', run }]
+    },
+  })
+  addSection(app, section, Object.freeze({ unknown: limits.unknown, contentTypes: null }))
+  root.readyChecks.push(function reportIdleRules (found) {
+    for (const { info, scope, input } of root.routes) {
+      if (scope.sections.get('validation')?.section !== section) continue
+      const own: unknown = isPlainObject(input) ? input['validation'] : undefined
+      found.push(...mediaTypeProblems(info, isPlainObject(own) ? own['contentTypes'] : undefined))
+      if (schemasOf(info).length > 0 && !routes.isCompiled(info)) found.push(...compilerProblems(info.label, own))
+    }
   })
   checkSanitizedRoutes(app)
-  app.addHook('onListen', function compileRest (done) {
-    inTurns(pending ?? [])
-    pending = null
+  app.addHook('onRoute', refuseUndeclaredStatuses)
+  app.addHook('preHandler', function reportAttached (request, _reply, done) {
+    // With `attachValidation` the handler decides what to answer, so no error reaches `onError`.
+    reportRejection(request, request.validationError)
     done()
   })
-  app.addHook('onError', function reportRejection (request, _reply, error, done) {
-    report(app, request, error)
+  app.addHook('onError', function reportRefused (request, _reply, error, done) {
+    reportRejection(request, error)
     done()
   })
 
-  function guardRoute (this: FastifyInstance, route: RouteOptions): void {
-    const policy = route.config?.security?.validation ?? base
-    root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
-    const own = route.security?.validation
-    const hasOwnCompiler = (route.validatorCompiler ?? this.validatorCompiler) !== undefined
-    if (hasOwnCompiler) root.problems.push(...compilerProblems(route, own))
-    const schemas: object[] = []
-    if (route.schema !== undefined) {
-      route.schema = markSchemas(route.schema, (copy) => {
-        policies.set(copy, policy)
-        schemas.push(copy)
-      })
-    }
-    if (!hasOwnCompiler && own !== undefined && schemas.length > 0) judged.push({ route, schemas })
-    const types = mediaTypesOf(route, policy, root.strict)
-    if (types !== null)
-      {route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]}
+  function reportRejection (request: FastifyRequest, error: unknown): void {
+    const rejection = takeRejection(error)
+    if (rejection !== null) root.emit({ name: 'input_validation_fail', ...rejection }, request)
+  }
+
+  /** A hook of the route, because a step of the pipeline would run before hooks that still set the status. */
+  function refuseUndeclaredStatuses (route: RouteOptions): void {
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
-    if (isDeclared !== null) route.preSerialization = [...listOf(route.preSerialization), refuseUndeclared(isDeclared)]
-    if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
-  }
-
-  /** With `attachValidation` the handler decides what to answer, so no error reaches `onError`. */
-  function reportAttached (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-    report(app, request, request.validationError)
-    done()
+    if (isDeclared !== null) route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
   }
 }
 
-function report (app: FastifyInstance, request: FastifyRequest, error: unknown): void {
-  const rejection = takeRejection(error)
-  if (rejection !== null) securityOf(app).root.emit({ name: 'input_validation_fail', ...rejection }, request)
-}
-
-/**
- * Fastify validates nothing when the media type is not among those of the schema, and any that it can parse when it is
- * one for all.
- */
-function refuseOtherTypes (
-  types: ReadonlySet<string>,
-  mayBeMissing: boolean,
-): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
-  return function refuseOtherType (request, _reply, done) {
-    // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a
-    // type.
-    const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
-    done(isMissing || types.has(request.mediaType ?? '') ? undefined : refusal('MEDIA_TYPE_NOT_SUPPORTED'))
-  }
-}
-
-/** One a turn of the event loop, so that requests come in between. */
-function inTurns (works: readonly (() => void)[], at = 0): void {
-  if (at === works.length) return
-  setImmediate(() => {
-    works[at]?.()
-    inTurns(works, at + 1)
-  }).unref()
-}
-
-/** Fastify sends an object of another status whole, with whatever the schemas would have dropped. */
+/** Fastify sends an object of another status whole, with what the schemas would have dropped. */
 function refuseUndeclared (isDeclared: (status: number) => boolean): preSerializationHookHandler {
   return function refuseUndeclaredStatus (_request, { statusCode }, payload, done) {
     if (payload === null || isDeclared(statusCode)) done(null, payload)
     else done(new Error(`the route answered ${statusCode}, for which it has no response schema: add one, or '2xx'`))
   }
-}
-
-function listOf<T> (hooks: T | T[] | undefined): T[] {
-  return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
 }
 
 export const validation = fp(validationPlugin, { name: 'bulwark-validation', fastify: '5.x' })

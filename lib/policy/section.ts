@@ -16,7 +16,7 @@ export const PIPELINE = {
     'method',
     'not-found',
   ],
-  preValidation: ['limit-body'],
+  preValidation: ['limit-body', 'media-type'],
   onSend: ['limit-settle', 'cors-vary', 'headers-final'],
 } as const
 

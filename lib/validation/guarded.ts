@@ -11,7 +11,7 @@ import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VAL
 export interface Guarding {
   /** Whether keys and list entries that no schema describes are looked at too. */
   readonly rest: boolean
-  /** Whether the formats are ours, so that texts of one need not be looked at. */
+  /** Whether `PLAIN_FORMATS` are the suite's own, and not replaced by the server's `ajv` option. */
   readonly ownFormats: boolean
   /** Whether numbers come as text: Ajv makes `Infinity` of `1e400`, and then skips every rule for numbers. */
   readonly coerced: boolean
