@@ -36,7 +36,7 @@ export function mediaTypesOf (
   const check = bodyCheckOf(route, policy)
   if (check === 'schema') {
     const named = contentOf(route.schema['body'])
-    // A type without a schema would not be validated, whatever the route names.
+    // A type without a schema would not be validated, even if the route names it.
     return named === null
       ? declared ?? JSON_ONLY
       : new Set(Object.keys(named).filter((type) => declared?.has(type) ?? true))
