@@ -3,21 +3,21 @@
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, preSerializationHookHandler,
-  RouteOptions } from 'fastify'
-import fp from 'fastify-plugin'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
-import { checkOptions, isPlainObject } from '../lib/options/check-options.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import type { FastifyInstance, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
+import { isPlainObject } from '../lib/options/check-options.js'
+import { addSection, policyOf, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { RouteRecord, SecurityScope } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { createValidatorFactory, type ValidationLimits } from '../lib/validation/compiler.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { createValidatorFactory, type PartRequest, type ValidationLimits } from '../lib/validation/compiler.js'
 import { mediaTypeProblems, refuseOtherTypes } from '../lib/validation/media-types.js'
 import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy,
   type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { takeRejection } from '../lib/validation/rejections.js'
-import { RouteSchemas, schemasOf } from '../lib/validation/route-schemas.js'
-import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
+import { routesOf, schemasOf } from '../lib/validation/route-schemas.js'
+import { checkRoute } from '../lib/validation/sanitize-check.js'
 import { declaredStatuses } from '../lib/validation/statuses.js'
 import { Type } from '../lib/validation/type.js'
 
@@ -66,61 +66,36 @@ type ValidatorFactory = NonNullable<
   NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']
 >
 
-/** Reports what is wrong with the options. */
-export function checkValidation (options: unknown, problems: Problem[]): void {
-  resolveValidationOptions(options, problems)
-}
-
-/** Resolves untrusted options; the result is complete and frozen. */
-export function resolveValidationOptions (options: unknown, problems: Problem[]): ResolvedValidationOptions {
-  return Object.freeze({ ...DEFAULTS, ...checkOptions(ValidationOptionsSchema, options, 'validation', problems) })
-}
-
-const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, options) => {
-  claimRegistration(app, 'validation')
-  const problems: Problem[] = []
-  const limits = resolveValidationOptions(options, problems)
+function installValidation (app: FastifyInstance, options: ResolvedValidationOptions, { root }: SecurityScope): void {
   // Fastify would go on using it, and this plugin would do nothing.
   if (app.validatorCompiler !== undefined) {
-    problems.push({
+    assertNoProblems([{
       path: 'validation',
       message: 'The instance has a validator compiler already.',
       fix: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.',
-    })
+    }])
   }
-  assertNoProblems(problems)
-
-  const { root } = securityOf(app)
-  const routes = new RouteSchemas()
-  const report = (problem: Problem): void => { root.problems.push(problem) }
-  // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
-  const buildValidator = createValidatorFactory(limits, {
-    unknownOf: (part) => routes.unknownOf(part, report),
-    report,
-  }) as unknown as ValidatorFactory
-  app.setSchemaController({ compilersFactory: { buildValidator } })
-
   const section = defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
     key: 'validation',
     hooks: ['preValidation'],
     resolve: resolveValidationPolicy,
     compile (policy, route) {
-      if (route === null) return []
-      routes.add(route, policy)
-      const run = refuseOtherTypes(route, policy, root.strict)
+      const run = route === null ? null : refuseOtherTypes(route, policy, root.strict)
       return run === null ? [] : [{ hook: 'preValidation', phase: 'media-type', run }]
     },
   })
-  addSection(app, section, Object.freeze({ unknown: limits.unknown, contentTypes: null }))
-  root.readyChecks.push(function reportIdleRules (found) {
-    for (const { info, scope, input } of root.routes) {
-      if (scope.sections.get('validation')?.section !== section) continue
-      const own: unknown = isPlainObject(input) ? input['validation'] : undefined
-      found.push(...mediaTypeProblems(info, isPlainObject(own) ? own['contentTypes'] : undefined))
-      if (schemasOf(info).length > 0 && !routes.isCompiled(info)) found.push(...compilerProblems(info.label, own))
-    }
-  })
-  checkSanitizedRoutes(app)
+  addSection(app, section, Object.freeze({ unknown: options.unknown, contentTypes: null }))
+
+  const compiled = new WeakSet<RouteRecord>()
+  const report = (problem: Problem): void => { root.problems.push(problem) }
+  // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
+  const buildValidator = createValidatorFactory(options, { unknownOf, report }) as unknown as ValidatorFactory
+  // A scope that was opened before this plugin was loaded has a schema controller of its own.
+  const earlier = root.routes.map(({ instance }) => instance).filter(isOurs)
+  for (const instance of new Set([app, ...earlier])) {
+    instance.setSchemaController({ compilersFactory: { buildValidator } })
+  }
+  root.readyChecks.push(checkRoutes)
   app.addHook('onRoute', refuseUndeclaredStatuses)
   app.addHook('preHandler', function reportAttached (request, _reply, done) {
     // With `attachValidation` the handler decides what to answer, so no error reaches `onError`.
@@ -131,6 +106,39 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     reportRejection(request, error)
     done()
   })
+
+  /** Fastify compiles the schemas when every plugin is loaded, so the policies are final. */
+  function unknownOf (part: PartRequest): 'reject' | 'strip' {
+    const routes = routesOf(part, root.routes)
+    for (const route of routes) compiled.add(route)
+    const found = new Set(routes.map(({ instance, input }) =>
+      (policyOf(instance, 'validation', input) as ResolvedValidationPolicy).unknown
+    ))
+    if (found.size > 1) {
+      report({
+        path: `${routes[0]?.info.label ?? ''} security.validation.unknown`,
+        message: 'Two routes of this method and URL share a schema object, and differ in `unknown`.',
+        fix: 'Give each of them a schema object of its own.',
+      })
+    }
+    return found.size === 1 && found.has('strip') ? 'strip' : 'reject'
+  }
+
+  /** Whether this plugin, and not one of a child scope, holds on the routes of the instance. */
+  function isOurs (instance: FastifyInstance): boolean {
+    return securityOf(instance).sections.get('validation')?.section === section
+  }
+
+  function checkRoutes (problems: Problem[]): void {
+    for (const route of root.routes) {
+      const { info, instance, input } = route
+      if (!isOurs(instance)) continue
+      const own: unknown = isPlainObject(input) ? input['validation'] : undefined
+      problems.push(...mediaTypeProblems(info, isPlainObject(own) ? own['contentTypes'] : undefined))
+      if (schemasOf(info).length > 0 && !compiled.has(route)) problems.push(...compilerProblems(info.label, own))
+      checkRoute(info.label, info.schema, instance.getSchemas(), problems)
+    }
+  }
 
   function reportRejection (request: FastifyRequest, error: unknown): void {
     const rejection = takeRejection(error)
@@ -152,5 +160,10 @@ function refuseUndeclared (isDeclared: (status: number) => boolean): preSerializ
   }
 }
 
-export const validation = fp(validationPlugin, { name: 'bulwark-validation', fastify: '5.x' })
+export const validation = defineSecurityPlugin<typeof ValidationOptionsSchema, ResolvedValidationOptions>({
+  key: 'validation',
+  options: ValidationOptionsSchema,
+  resolve: (options) => Object.freeze({ ...DEFAULTS, ...options }),
+  install: installValidation,
+})
 export default validation

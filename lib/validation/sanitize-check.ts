@@ -1,7 +1,5 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { Problem } from '../response/errors.js'
 import { isPlainObject } from '../options/check-options.js'
-import { routeInfo, securityOf } from '../policy/install.js'
 import { childrenOf, isSchema, type Schema } from './json-schema.js'
 import { loadClean } from './sanitize.js'
 import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
@@ -38,16 +36,6 @@ const PARTS: readonly [key: string, name: string, fault: Fault | null][] = [
   ['headers', 'headers', HEADER],
   ['response', 'response', RESPONSE],
 ]
-
-/** From here on, each route of this instance is checked before the server listens. */
-export function checkSanitizedRoutes (app: FastifyInstance): void {
-  const { root } = securityOf(app)
-  app.addHook('onRoute', function rememberSchemas (route: RouteOptions) {
-    const { label, schema } = routeInfo(route)
-    // Checked when the server gets ready, because schemas may be added after the routes that refer to them.
-    root.readyChecks.push((problems) => { checkRoute(label, schema, this.getSchemas(), problems) })
-  })
-}
 
 /**
  * Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is
