@@ -1,15 +1,14 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
 import { checkOptions, readableOptions } from '../options/check-options.js'
+import { oneOf } from '../options/option-schema.js'
 import { replaceLeaves } from '../policy/merge.js'
 
 const MODE_FIX = 'Write \'cookie\', \'always\' or false.'
 
 export const CsrfRouteOptionsSchema = Type.Object({
   mode: Type.Optional(
-    Type.Unsafe<CsrfMode | false>(
-      Type.Union([Type.Literal('cookie'), Type.Literal('always'), Type.Literal(false)], { description: MODE_FIX }),
-    ),
+    oneOf("'cookie' checks requests with a cookie, 'always' every unsafe request.", 'cookie', 'always', false),
   ),
   isolation: Type.Optional(
     Type.Boolean({

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
 import type { Problem } from '../response/errors.js'
 import { checkOptions } from '../options/check-options.js'
 import type { LoadedEnv } from './config.js'
@@ -7,9 +8,6 @@ import { checkSecrets, validate } from './validate.js'
 import { complete, finish, itemsOf, LoadEnvOptionsSchema, prepare, readTexts, type Reading } from './load.js'
 import { startRefresh, type Judge, type OnRotate, type Origin } from './refresh.js'
 import { ask, type SecretSource } from './secret-source.js'
-
-const duration = (options: { description: string, fix: string }) =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
 
 export const LoadEnvAsyncOptionsSchema = Type.Object({
   ...LoadEnvOptionsSchema.properties,
@@ -23,16 +21,10 @@ export const LoadEnvAsyncOptionsSchema = Type.Object({
     ),
   ),
   timeout: Type.Optional(
-    duration({
-      description: 'How long each source may take, at boot and at a refresh. Default 5s.',
-      fix: "Write a duration: '5s'.",
-    }),
+    durationOption('How long each source may take, at boot and at a refresh. Default 5s.'),
   ),
   refresh: Type.Optional(
-    duration({
-      description: 'How often the sources are asked again. Default: never.',
-      fix: "Write a duration of at least 1s: '5m'.",
-    }),
+    durationOption('How often the sources are asked again, at least 1s. Default: never.'),
   ),
   onRotate: Type.Optional(
     Type.Unsafe<OnRotate>(

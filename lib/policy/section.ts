@@ -17,7 +17,7 @@ export const PIPELINE = {
     'method',
     'not-found',
   ],
-  preValidation: ['limit-body'],
+  preValidation: ['limit-body', 'media-type'],
   onSend: ['limit-settle'],
   /** The final steps: after every hook and handler, of the app's too. */
   writeHead: ['cors-vary', 'headers-final'],

@@ -7,7 +7,6 @@ import { Type } from '../../../plugins/validation.js'
 const SEED = 20_261_122
 
 const build = createValidatorFactory({ maxErrors: 20, allErrorsUpTo: 16_384 })
-const buildFirst = createValidatorFactory({ maxErrors: 20, allErrorsUpTo: 0 })
 const SERVER = {}
 
 /** The messages of a refusal; empty when the value fits. */
@@ -60,7 +59,7 @@ test('a text that is too long is refused before its pattern reads it', async (t)
   t.ok(process.cpuUsage(before).user < 2_000_000)
 })
 
-test('an address is judged alike on both sides of the length up to which nothing is counted', async (t) => {
+test('an e-mail address is accepted up to 64 characters before the @, 63 a label and 254 in all', async (t) => {
   const parts = fc.record({
     local: fc.integer({ min: 1, max: 66 }),
     labels: fc.array(fc.integer({ min: 1, max: 65 }), { minLength: 1, maxLength: 5 }),
@@ -85,46 +84,15 @@ test('an address is judged alike on both sides of the length up to which nothing
   ) t.equal(refused(Type.String({ format: 'email' }), bad).length, 1, bad)
 })
 
-test('a choice of texts is answered as one that is not quickened', async (t) => {
+test('a choice between literals accepts them alone, and coerces only text that came as text', async (t) => {
   const Choice = Type.Union([Type.Literal('user'), Type.Literal('admin'), Type.Literal('')])
-  const Slow = { anyOf: [...Choice.anyOf.map((branch) => ({ ...branch, $comment: 'not quickened' }))] }
-  const wrap = (
-    choice: unknown,
-  ): object[] => [
-    { type: 'object', properties: { a: choice } },
-    { type: 'object', properties: { a: { type: 'array', items: choice } } },
-    { type: 'object', properties: { a: { not: choice } } },
-    { type: 'object', properties: { a: { oneOf: [choice, { type: 'integer' }] } } },
-  ]
-  const values: unknown[] = ['user', 'admin', '', 'User', 'constructor', 5, null, true, {}, [], ['user'], [
-    'user',
-    'admin',
-  ], ['user', 'x']]
-  for (const httpPart of ['body', 'querystring', 'params']) {
-    for (const compile of [build({}, SERVER), buildFirst({}, SERVER)]) {
-      for (const [index, schema] of wrap(Choice).entries()) {
-        const quick = compile({ schema, httpPart })
-        const slow = compile({ schema: wrap(Slow)[index], httpPart })
-        for (const value of values) {
-          const [left, right] = [{ a: value }, { a: value }]
-          t.same(
-            [findings(quick, left), left],
-            [findings(slow, right), right],
-            `${httpPart} ${index} ${JSON.stringify(value)}`,
-          )
-        }
-      }
-    }
+  for (const value of ['user', 'admin', '']) t.same(refused(Type.Object({ a: Choice }), { a: value }), [], value)
+  for (const value of ['User', 'constructor', 5, null, true, {}, [], ['user']]) {
+    t.same(refused(Type.Object({ a: Choice }), { a: value }), ['body.a Must be one of the allowed values.'])
   }
-  t.same(refused(Type.Object({ a: Choice }), { a: 'x' }), ['body.a Must be one of the allowed values.'])
   const mixed = {
     type: 'object',
     properties: { a: { anyOf: [{ const: 5, type: 'integer' }, { const: '5', type: 'string' }] } },
   }
-  const query = { a: '5' }
-  t.same(
-    [refused(mixed, query, 'querystring'), refused(mixed, { a: '5' })],
-    [[], []],
-    'a choice that coerces is left to Ajv',
-  )
+  t.same([refused(mixed, { a: '5' }, 'querystring'), refused(mixed, { a: '5' })], [[], []])
 })
