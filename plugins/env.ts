@@ -13,7 +13,7 @@ import type { EnvInput } from '../lib/env/options.js'
 import { readEnv } from '../lib/env/resolve.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
+import { isRootInstance } from '../lib/policy/instance.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { ShapeOf } from '../lib/policy/types.js'
 
