@@ -3,27 +3,25 @@
  * and redacted wherever they are printed. All problems are listed at once; none of them ever shows a value.
  */
 import type {
-  ContextConfigDefault, FastifyBaseLogger, FastifyPluginAsync, FastifySchema, FastifyTypeProvider,
+  ContextConfigDefault, FastifyBaseLogger, FastifyInstance, FastifySchema, FastifyTypeProvider,
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RouteGenericInterface,
 } from 'fastify'
-import fp from 'fastify-plugin'
-import { followerOf, generatedSecrets, secretValuesOf } from '../lib/env/config.js'
-import type { EnvInput } from '../lib/env/options.js'
-import { readEnv } from '../lib/env/resolve.js'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { followerOf, generatedSecrets, secretValuesOf, type LoadedEnv } from '../lib/env/config.js'
+import { EnvInputSchema, type EnvInput } from '../lib/env/options.js'
+import { readEnv, type ResolvedEnvPolicy } from '../lib/env/resolve.js'
 import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
-import { isRootInstance } from '../lib/policy/instance.js'
-import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import type { ShapeOf } from '../lib/policy/types.js'
+import { assertNoProblems } from '../lib/response/errors.js'
 
 export { generatedSecrets, secretValuesOf }
 export { isProduction } from '../lib/env/is-production.js'
 export { LoadEnvOptionsSchema } from '../lib/env/options.js'
 export { loadEnv, readEnv } from '../lib/env/resolve.js'
-export type { LoadedEnv } from '../lib/env/config.js'
 export type { EnvInput, EnvOf, EnvSetup, EnvSource, LoadEnvOptions } from '../lib/env/options.js'
-export type { ResolvedEnvPolicy } from '../lib/env/resolve.js'
+export type { LoadedEnv, ResolvedEnvPolicy }
 
 declare module 'fastify' {
   interface FastifyInstance<
@@ -51,37 +49,24 @@ declare module 'fastify' {
   }
 }
 
-const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
-  claimRegistration(app, 'env')
-  const problems: Problem[] = []
-  if (!isRootInstance(app)) {
-    problems.push({
-      path: 'env',
-      message: 'Registered in a child scope.',
-      fix: 'Register it on the instance that fastify() returned: a service has one configuration.',
-    })
-  }
-  for (const [owned, name] of [
-    [app.hasDecorator('config'), 'app.config'],
-    [app.hasDecorator('getEnvs'), 'app.getEnvs'],
-    [app.hasRequestDecorator('getEnvs'), 'request.getEnvs'],
-  ] as const) {
-    if (owned) {
-      problems.push({
+function installEnv (app: FastifyInstance, { config, production }: ResolvedEnvPolicy, { root }: SecurityScope): void {
+  assertNoProblems([
+    [app.hasDecorator('config'), 'app.config'] as const,
+    [app.hasDecorator('getEnvs'), 'app.getEnvs'] as const,
+    [app.hasRequestDecorator('getEnvs'), 'request.getEnvs'] as const,
+  ].flatMap(([owned, name]) =>
+    owned
+      ? [{
         path: 'env',
         message: `Another plugin has ${name} already.`,
         fix: 'Remove that plugin; @fastify/env is one, and this plugin does its work.',
-      })
-    }
-  }
-  const { config, production } = readEnv(options, problems)
-  assertNoProblems(problems)
-
+      }]
+      : []
+  ))
   app.decorate('config', config)
-  const getEnvs = (): typeof config => config
+  const getEnvs = (): LoadedEnv => config
   app.decorate('getEnvs', getEnvs)
   app.decorateRequest('getEnvs', getEnvs)
-  const { root } = securityOf(app)
   root.config = config
   root.production = production
   const unwatch = watchSecretValues(() => secretValuesOf(config))
@@ -106,5 +91,11 @@ const envPlugin: FastifyPluginAsync<EnvInput> = async (app, options) => {
   }
 }
 
-export const env = fp(envPlugin, { name: 'bulwark-env', fastify: '5.x' })
+export const env = defineSecurityPlugin<typeof EnvInputSchema, ResolvedEnvPolicy, EnvInput>({
+  key: 'env',
+  options: EnvInputSchema,
+  rootOnly: true,
+  resolve: (input, { problems }) => readEnv(input, problems),
+  install: installEnv,
+})
 export default env

@@ -39,6 +39,11 @@ export type EnvOf<E> = E extends LoadedEnv ? E
     : E extends { readonly schema: infer T extends TObject } ? Readonly<Static<T>>
       : LooseShape['env']
 
+/** Any of the three; `readEnv` tells them apart, and says what is wrong in the words of the one that was meant. */
+export const EnvInputSchema = Type.Unsafe<EnvInput>(
+  Type.Unknown({ description: 'Write Type.Object({ ... }), { schema, source, dotenv }, or loadEnv(schema).' }),
+)
+
 const ASYNC_OPTIONS: readonly string[] = ['sources', 'timeout', 'refresh', 'onRotate']
 
 /** Options of @fastify/env that have another name here, or none. */
