@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import { fileSecrets, SecretSourceError, type FileSecretsOptions, type SecretSource,
-  type SourceProblem } from '../../../plugins/env.js'
+  type SourceProblem } from '../../../secrets.js'
 
 const load = async (source: SecretSource, ...names: string[]): Promise<Readonly<Record<string, string>>> =>
   await source.load(names, { signal: new AbortController().signal })

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import { loadEnvAsync, SecretSourceError, vaultSecrets, type SecretSource,
-  type SourceProblem } from '../../../plugins/env.js'
+  type SourceProblem } from '../../../secrets.js'
 import { Type } from '../../../plugins/validation.js'
 
 const TOKEN = 'hvs.CAESIJ-sup3r-token'
@@ -159,7 +159,7 @@ test('each refusal of Vault has its own words, and none shows what the answer he
     ['null', /KV version 2/],
     ['{"data":{"A":"sup3r"}}', /KV version 2/],
     [JSON.stringify(secret(null)), /KV version 2/],
-    [JSON.stringify(secret({ A: { nested: 'sup3r' } })), /something else than text/],
+    [JSON.stringify(secret({ A: { nested: 'sup3r' } })), /is not text/],
     [`{"data":"${'x'.repeat(3 * 1024 * 1024)}"}`, /larger than/],
   ]
   for (const [body, message] of bodies) {
@@ -302,7 +302,7 @@ test('options are refused when wrong, and all are listed', async (t) => {
     [{ address: 5 }, /address/],
     [{ address: 'vault:8200' }, /address/],
     [{ address: 'ftp://vault' }, /address/],
-    [{ address: 'http://vault.example:8200' }, /plain HTTP/],
+    [{ address: 'http://vault.example:8200' }, /Plain HTTP/],
     [{ address: 'https://u:sup3r@vault' }, /address/],
     [{ address: 'https://vault/?x=1' }, /address/],
     [{ path: '' }, /path/],

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { awsSecrets, SecretSourceError, type SecretSource, type SourceProblem } from '../../../plugins/env.js'
+import { awsSecrets, SecretSourceError, type SecretSource, type SourceProblem } from '../../../secrets.js'
 import { setEnv } from '../../helpers/env.js'
 
 interface Seen { readonly url: string, readonly headers: IncomingMessage['headers'], readonly body: unknown }
@@ -128,7 +128,7 @@ test('each refusal of AWS has its own words, without those of the answer', async
     [{ SecretBinary: 'c3VwM3I=' }, /binary/],
     [{ SecretString: 'sup3r' }, /not a JSON object/],
     [{ SecretString: '["sup3r"]' }, /not a JSON object/],
-    [{ SecretString: '{"A":["sup3r"]}' }, /something else than text/],
+    [{ SecretString: '{"A":["sup3r"]}' }, /is not text/],
   ]
   for (const [members, message] of secrets) {
     aws.answer = gives(members)
@@ -165,7 +165,7 @@ test('options are refused when wrong', async (t) => {
     [{ region: 'EU' }, /region/],
     [{ region: 5 }, /region/],
     [{ endpoint: 'x' }, /endpoint/],
-    [{ endpoint: 'http://aws.example' }, /plain HTTP/],
+    [{ endpoint: 'http://aws.example' }, /Plain HTTP/],
     [{ keys: { A: 5 } }, /keys/],
     [{ unsafeHttp: 1 }, /unsafeHttp/],
   ]
@@ -181,7 +181,7 @@ test('the client is loaded when it is asked, and told to be installed where it i
   const script = `
     import { register } from 'node:module'
     register('data:text/javascript,' + encodeURIComponent("export async function resolve (name, context, next) { if (name.startsWith('@aws-sdk/')) throw Object.assign(new Error('gone'), { code: 'ERR_MODULE_NOT_FOUND' }); return next(name, context) }"))
-    const { awsSecrets } = await import('fastify-bulwark/env')
+    const { awsSecrets } = await import('fastify-bulwark/secrets')
     const source = awsSecrets({ region: 'eu-central-1', secretId: 'app' })
     await source.load(['A'], { signal: AbortSignal.timeout(1000) }).catch(({ problems }) => { process.stdout.write(JSON.stringify(problems)) })`
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {

@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options/check-options.js'
-import { SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
-import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
+import { isPlainObject } from '../options/check-options.js'
+import { SecretSourceError, type SecretSource, type SourceProblem } from './source.js'
+import { addressProblem, checkSourceOptions, KeysSchema, textsOf } from './source-options.js'
 
 const AwsSecretsSchema = Type.Object({
   secretId: Type.String({ minLength: 1, maxLength: 2048, fix: 'Write the name or the ARN of the secret.' }),
@@ -43,32 +43,29 @@ export function awsSecrets (options: AwsSecretsOptions): SecretSource {
     async load (names, { signal }) {
       client ??= createClient(checked)
       const { SecretString: text } = await read(await client, signal)
-      const data = parse(text)
-      const values: Record<string, string> = {}
-      for (const name of names) {
-        const key = keyOf(checked.keys, name)
-        const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
-        if (value === undefined || value === null) continue
-        // The secrets that AWS makes for databases hold their port as a number.
-        if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')
-          {throw new SecretSourceError({
-            message: `The key of ${name} holds something else than text.`,
-            fix: 'Store it as a string.',
-          })}
-        values[name] = String(value)
-      }
-      return values
+      // The secrets that AWS makes for databases hold their port as a number.
+      const data = Object.entries(parse(text)).map(([key, value]) =>
+        [key, typeof value === 'number' || typeof value === 'boolean' ? String(value) : value] as const
+      )
+      return textsOf(Object.fromEntries(data), names, checked.keys)
     },
   }
 }
 
 async function createClient ({ secretId, region, endpoint }: AwsSecretsOptions): Promise<Client> {
-  // Loaded only here: the client is large, and most services have another source.
+  // Loaded only here, because it is an optional peer.
   const sdk = await import('@aws-sdk/client-secrets-manager').catch(() => {
-    throw new SecretSourceError({ message: 'The package @aws-sdk/client-secrets-manager is not installed.', fix: 'Run: npm install @aws-sdk/client-secrets-manager' })
+    throw new SecretSourceError({
+      message: 'The package @aws-sdk/client-secrets-manager is not installed.',
+      fix: 'Run: npm install @aws-sdk/client-secrets-manager',
+    })
   })
-  const manager = new sdk.SecretsManagerClient({ ...(region !== undefined && { region }), ...(endpoint !== undefined && { endpoint }) })
-  return { read: async (signal) => await manager.send(new sdk.GetSecretValueCommand({ SecretId: secretId }), { abortSignal: signal }) }
+  const manager = new sdk.SecretsManagerClient({
+    ...(region !== undefined && { region }),
+    ...(endpoint !== undefined && { endpoint }),
+  })
+  const command = new sdk.GetSecretValueCommand({ SecretId: secretId })
+  return { read: async (signal) => await manager.send(command, { abortSignal: signal }) }
 }
 
 async function read (client: Client, signal: AbortSignal): ReturnType<Client['read']> {
@@ -76,7 +73,7 @@ async function read (client: Client, signal: AbortSignal): ReturnType<Client['re
     return await client.read(signal)
   } catch (error) {
     const name = error instanceof Error ? error.name : ''
-    // Its message is not shown: AWS and proxies in between write into it whatever they like.
+    // Its message is not shown: AWS and proxies in between choose its text.
     throw new SecretSourceError(
       REASONS[name] ??
         {

@@ -225,7 +225,7 @@ test('a wrong schema is refused with the keyword and its fix', async (t) => {
     ['separator on a string', Type.Object({ A: Type.String({ separator: ',' }) }), 'env.A', /Type\.Array/],
     ['object', Type.Object({ A: Type.Object({}) }), 'env.A', /./],
     ['object in a union', Type.Object({ A: Type.Union([Type.Object({}), Type.String()]) }), 'env.A.anyOf[0]', /./],
-    ['list of lists', Type.Object({ A: Type.Array(Type.Array(Type.String()), { separator: ',' }) }), 'env.A', /./],
+    ['list of lists', Type.Object({ A: Type.Array(Type.Array(Type.String()), { separator: ',' }) }), 'env.A.items', /./],
     ['name that no shell can set', Type.Object({ 'a-b': Type.String() }), 'env.a-b', /letters/],
     ['unknown format', Type.Object({ A: Type.String({ format: 'nonsense' }) }), 'env', /Correct the schema/],
   ]

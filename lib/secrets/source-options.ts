@@ -1,9 +1,8 @@
-import { Type } from '@sinclair/typebox'
-import type { SourceProblem } from '../secret-source.js'
-import { checkOptions } from '../../options/check-options.js'
-import type { Problem } from '../../response/errors.js'
-import { isLoopbackName } from '../../net/host.js'
-import type { Static, TSchema } from '@sinclair/typebox'
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { SecretSourceError, type SourceProblem } from './source.js'
+import { isLoopbackName } from '../net/host.js'
+import { checkOptions } from '../options/check-options.js'
+import type { Problem } from '../response/errors.js'
 
 /** Which key of the source holds a variable, where it is not the variable's own name. */
 export const KeysSchema = Type.Optional(Type.Record(Type.String(), Type.String({ minLength: 1 }), {
@@ -11,9 +10,30 @@ export const KeysSchema = Type.Optional(Type.Record(Type.String(), Type.String({
     "The key of a variable where it has another name at the source: { JWT_ACCESS_SECRET: 'jwt-access' }. Default: the same name.",
 }))
 
+type Keys = Readonly<Record<string, string>> | undefined
+
 /** The key that holds a variable. */
-export function keyOf (keys: Readonly<Record<string, string>> | undefined, name: string): string {
+export function keyOf (keys: Keys, name: string): string {
   return keys !== undefined && Object.hasOwn(keys, name) ? keys[name] ?? name : name
+}
+
+/** The texts that an object of a source holds for these names; null counts as absent. */
+export function textsOf (
+  data: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+  keys: Keys,
+): Record<string, string> {
+  const texts: Record<string, string> = {}
+  for (const name of names) {
+    const key = keyOf(keys, name)
+    const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
+    if (value === undefined || value === null) continue
+    if (typeof value !== 'string') {
+      throw new SecretSourceError({ message: `The key of ${name} is not text.`, fix: 'Store it as a string.' })
+    }
+    texts[name] = value
+  }
+  return texts
 }
 
 /**
@@ -44,7 +64,7 @@ export function addressProblem (address: string, option: string, unsafeHttp: boo
   }
   if (url.protocol === 'https:' || isLoopbackName(url.hostname) || unsafeHttp) return null
   return {
-    message: `${option}: Over plain HTTP everybody on the way reads the secrets.`,
+    message: `${option}: Plain HTTP shows the secrets to everyone on the network path.`,
     fix: 'Write an https:// address, or unsafeHttp: true where the network itself encrypts.',
   }
 }

@@ -1,9 +1,9 @@
-import { constants } from 'node:fs'
-import { open, realpath, stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
-import { codeOf, SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
-import { MAX_FILE_BYTES } from '../source.js'
+import { errorCode } from '../common/error-code.js'
+import { readSecretFile } from '../env/secret-file.js'
+import { SecretSourceError, type SecretSource, type SourceProblem } from './source.js'
 import { checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
 
 const FileSecretsSchema = Type.Object({
@@ -26,11 +26,12 @@ const ATTEMPTS = 3
 export function fileSecrets (directory: string, options: FileSecretsOptions = {}): SecretSource {
   const checked = checkSourceOptions(FileSecretsSchema, { ...options, directory }, 'fileSecrets')
   for (const [name, key] of Object.entries(checked.options?.keys ?? {})) {
-    if (/[/\\\0]/.test(key) || key.startsWith('..'))
-      {checked.problems.push({
+    if (/[/\\\0]/.test(key) || key.startsWith('..')) {
+      checked.problems.push({
         message: `fileSecrets.keys.${name}: Not the name of a file.`,
         fix: 'Write a name without slashes that does not begin with two dots.',
-      })}
+      })
+    }
   }
   return {
     name: `files in ${typeof directory === 'string' ? JSON.stringify(directory) : 'a directory'}`,
@@ -53,8 +54,9 @@ async function readDirectory (
     const problems: SourceProblem[] = []
     for (const name of names) {
       signal.throwIfAborted()
-      const text = await readSecret(join(place, keyOf(keys, name)), `${name}: `, problems)
-      if (text !== null) values[name] = text
+      const file = readSecretFile(join(place, keyOf(keys, name)))
+      if ('text' in file) values[name] = file.text
+      else if (!file.missing) problems.push({ message: `${name}: The file ${file.wrong}.`, fix: file.fix })
     }
     // An old update is removed once the new one is in place: what was read then is a part of neither.
     if (place !== directory && await placeOf(directory) !== place && attempt < ATTEMPTS) continue
@@ -72,44 +74,15 @@ async function placeOf (directory: string): Promise<string> {
   }
   const found = await stat(directory).catch((error: unknown) => {
     throw new SecretSourceError({
-      message: `The directory cannot be read (${codeOf(error)}).`,
+      message: `The directory cannot be read (${errorCode(error)}).`,
       fix: 'Mount it, or correct the path.',
     })
   })
-  if (!found.isDirectory())
-    {throw new SecretSourceError({
+  if (!found.isDirectory()) {
+    throw new SecretSourceError({
       message: 'It is not a directory.',
       fix: 'Name the directory that holds the files; NAME_FILE names a single one.',
-    })}
+    })
+  }
   return directory
-}
-
-/** Null when there is no such file. */
-async function readSecret (path: string, where: string, problems: SourceProblem[]): Promise<string | null> {
-  const add = (message: string, fix: string): null => {
-    problems.push({ message: where + message, fix })
-    return null
-  }
-  try {
-    // O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    try {
-      if (!(await file.stat()).isFile()) return add('It is not a regular file.', 'Put the value into a file.')
-      const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
-      let length = 0
-      for (let read = -1; read !== 0 && length < buffer.length; length += read)
-        {read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead}
-      if (length > MAX_FILE_BYTES)
-        {return add(`The file is larger than ${MAX_FILE_BYTES} bytes.`, 'Store the value and nothing else.')}
-      return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length)).replace(/\r?\n$/, '')
-    } finally {
-      await file.close()
-    }
-  } catch (error) {
-    const code = codeOf(error)
-    if (code === 'ENOENT') return null
-    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA')
-      {return add('The file is not UTF-8 text.', 'Store the value as text, for example as base64url.')}
-    return add(`The file cannot be read (${code}).`, 'Correct its permissions.')
-  }
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options/check-options.js'
-import { codeOf, SecretSourceError } from '../secret-source.js'
+import { isPlainObject } from '../options/check-options.js'
+import { errorCode } from '../common/error-code.js'
+import { SecretSourceError } from './source.js'
 import { VaultRefusal, type VaultClient } from './vault-client.js'
 
 export const KubernetesSchema = Type.Object({
@@ -96,7 +97,7 @@ async function logIn (
 async function readToken (path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new SecretSourceError({
-      message: `The file of the token cannot be read (${codeOf(error)}).`,
+      message: `The file of the token cannot be read (${errorCode(error)}).`,
       fix: 'Mount it, or correct its path and permissions.',
     })
   })

@@ -1,4 +1,5 @@
-import { codeOf, SecretSourceError, type SourceProblem } from '../secret-source.js'
+import { errorCode } from '../common/error-code.js'
+import { SecretSourceError, type SourceProblem } from './source.js'
 
 /** A secret of KV version 2 has at most 1 MiB in Vault's own storage. */
 const MAX_ANSWER_BYTES = 2 * 1024 * 1024
@@ -43,7 +44,7 @@ export function createVaultClient (address: string, namespace: string | null): V
         })
       } catch (error) {
         throw new SecretSourceError({
-          message: `Vault cannot be reached (${codeOf(error)}).`,
+          message: `Vault cannot be reached (${errorCode(error)}).`,
           fix:
             'Check `address`, the network and the certificate (NODE_EXTRA_CA_CERTS names the file of a private authority).',
         })
@@ -108,7 +109,7 @@ async function readBounded (response: Response): Promise<string> {
     }
   } catch (error) {
     throw new SecretSourceError({
-      message: `The answer broke off (${codeOf(error)}).`,
+      message: `The answer broke off (${errorCode(error)}).`,
       fix: 'Check the network between here and Vault.',
     })
   }

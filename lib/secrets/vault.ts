@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { isPlainObject } from '../../options/check-options.js'
-import { SecretSourceError, type SecretSource, type SourceProblem } from '../secret-source.js'
-import { addressProblem, checkSourceOptions, keyOf, KeysSchema } from './source-options.js'
+import { isPlainObject } from '../options/check-options.js'
+import { SecretSourceError, type SecretSource, type SourceProblem } from './source.js'
+import { addressProblem, checkSourceOptions, KeysSchema, textsOf } from './source-options.js'
 import { createVaultClient, type VaultClient } from './vault-client.js'
 import { createVaultToken, KubernetesSchema } from './vault-token.js'
 
@@ -56,19 +56,7 @@ export function vaultSecrets (options: VaultSecretsOptions): SecretSource {
     name: `Vault ${mount}/${path}`,
     async load (names, { signal }) {
       const data = await token.use(async (own) => await read(own, signal), signal)
-      const values: Record<string, string> = {}
-      for (const name of names) {
-        const key = keyOf(checked.keys, name)
-        const value: unknown = Object.hasOwn(data, key) ? data[key] : undefined
-        if (value === undefined || value === null) continue
-        if (typeof value !== 'string')
-          {throw new SecretSourceError({
-            message: `The key of ${name} holds something else than text.`,
-            fix: 'Store it as a string.',
-          })}
-        values[name] = value
-      }
-      return values
+      return textsOf(data, names, checked.keys)
     },
   }
 }
@@ -80,8 +68,9 @@ function contradictions (
   const wrongAddress = addressProblem(address, 'vaultSecrets.address', unsafeHttp)
   if (wrongAddress !== null) problems.push(wrongAddress)
   for (const [option, text] of [['path', path], ['mount', mount]] as const) {
-    if (text.split('/').some((segment) => segment === '.' || segment === '..'))
-      {problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, fix: PATH_FIX })}
+    if (text.split('/').some((segment) => segment === '.' || segment === '..')) {
+      problems.push({ message: `vaultSecrets.${option}: Dots as a segment would lead to another path.`, fix: PATH_FIX })
+    }
   }
   if ([token, tokenFile, kubernetes].filter((way) => way !== undefined).length !== 1) {
     problems.push({

@@ -1,9 +1,11 @@
+import { errorCode } from '../common/error-code.js'
+
 /** One thing wrong with a secret source. Neither text may hold a value. */
 export interface SourceProblem { readonly message: string, readonly fix: string }
 
 /** What a source is asked with. */
 export interface LoadContext {
-  /** Aborted at the deadline and when the service stops; whoever does not listen is left behind. */
+  /** Aborted at the deadline and when the service stops; a source that ignores it is not waited for. */
   readonly signal: AbortSignal
 }
 
@@ -71,18 +73,19 @@ async function answerOf (source: SecretSource, names: readonly string[], signal:
     // A foreign message may quote what it could not read.
     return {
       problems: [{
-        message: `It failed (${codeOf(error)}).`,
+        message: `It failed (${errorCode(error)}).`,
         fix: 'Check the source; its own message is not shown, because it may hold a value.',
       }],
     }
   }
-  if (typeof loaded !== 'object' || loaded === null)
-    {return {
+  if (typeof loaded !== 'object' || loaded === null) {
+    return {
       problems: [{
         message: 'It did not answer with an object of texts.',
         fix: "Let `load` resolve to { NAME: 'value' }.",
       }],
-    }}
+    }
+  }
   const texts = new Map<string, string>()
   const problems: SourceProblem[] = []
   for (const name of names) {
@@ -91,16 +94,8 @@ async function answerOf (source: SecretSource, names: readonly string[], signal:
       // An empty text counts as absent, as in the environment.
       if (text !== '') texts.set(name, text)
     } else if (text !== undefined) {
-      problems.push({ message: `${name} is something else than text.`, fix: 'Store it as a string.' })
+      problems.push({ message: `${name} is not text.`, fix: 'Store it as a string.' })
     }
   }
   return problems.length > 0 ? { problems } : { texts }
-}
-
-/** A code such as ECONNREFUSED, also of what caused it, or the name of the error's class. Both are letters only. */
-export function codeOf (error: unknown): string {
-  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    if ('code' in at && typeof at.code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(at.code)) return at.code
-  }
-  return error instanceof Error && /^[A-Za-z]{1,60}$/.test(error.name) ? error.name : 'unknown error'
 }

@@ -2,10 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
-import { createConfig, secretValuesOf } from '../../../lib/env/config.js'
-import { logRefresh, startRefresh, stopRefresh, type Judge, type OnRotate } from '../../../lib/env/refresh.js'
-import type { SecretSource } from '../../../lib/env/secret-source.js'
-import { SecretSourceError } from '../../../lib/env/secret-source.js'
+import { createConfig, followerOf, secretValuesOf, type ConfigLog } from '../../../lib/env/config.js'
+import { startRefresh, stopRefresh, type Judge, type OnRotate } from '../../../lib/secrets/refresh.js'
+import { SecretSourceError, type SecretSource } from '../../../lib/secrets/source.js'
 
 type Line = readonly [level: 'error' | 'info', facts: Readonly<Record<string, unknown>>, message: string]
 
@@ -47,11 +46,11 @@ function bench (t: Test, options: { onRotate?: OnRotate, weak?: string, attach?:
     judge,
   })
   t.teardown(() => { stopRefresh(config) })
-  if (options.attach !== false) logRefresh(config, logOf(made.lines))
+  if (options.attach !== false) followerOf(config)?.attach(logOf(made.lines))
   return made
 }
 
-function logOf (lines: Line[]): Parameters<typeof logRefresh>[1] {
+function logOf (lines: Line[]): ConfigLog {
   return {
     error: (facts, message) => {
       lines.push(['error', facts, message])
@@ -132,9 +131,9 @@ test('a failure before there was a log is told when there is one', async (t) => 
   const made = bench(t, { attach: false })
   made.load = async () => { throw new SecretSourceError({ message: 'Sealed.', fix: 'Unseal it.' }) }
   await made.until(() => made.loads > 2)
-  t.equal(logRefresh(made.config, logOf(made.lines)), true)
+  followerOf(made.config)?.attach(logOf(made.lines))
   t.same(made.lines.map(([level]) => level), ['error'])
-  t.equal(logRefresh({}, logOf(made.lines)), false, 'what has no refreshes says so')
+  t.equal(followerOf({}), null, 'a look-alike has no follower')
 })
 
 test('after the stop nothing is asked, handed over or logged, also not by a refresh under way', async (t) => {
@@ -154,7 +153,7 @@ test('after the stop nothing is asked, handed over or logged, also not by a refr
 
 test('refreshes keep no process alive', async (t) => {
   const script = `
-    import { loadEnvAsync } from 'fastify-bulwark/env'
+    import { loadEnvAsync } from 'fastify-bulwark/secrets'
     import { Type } from 'fastify-bulwark/validation'
     await loadEnvAsync(Type.Object({ A: Type.String({ redact: true }) }), { source: {}, sources: [{ name: 'x', load: async () => ({ A: 'a' }) }], refresh: '1h' })`
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
