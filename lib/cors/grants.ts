@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { Generations } from '../common/generations.js'
 import { isOrigin, type OriginList } from '../net/origin.js'
-import type { PreparedHeaders } from '../response/prepared-headers.js'
+import type { PreparedHeaders } from '../response/headers.js'
 import type { OriginFunction } from './options.js'
 
 /** What an allowed origin gets. */

@@ -1,7 +1,7 @@
 import { checkOptions, readableOptions } from '../options/check-options.js'
 import { checkOrigin, checkOrigins, createOriginList } from '../net/origin.js'
 import type { Problem } from '../response/errors.js'
-import { prepareHeaders } from '../response/prepared-headers.js'
+import { prepareHeaders } from '../response/headers.js'
 import { createGrants, type CorsGrant, type Grants, type OriginSource } from './grants.js'
 import { CorsOptionsSchema, ORIGIN_FIX, type CorsOptions, type OriginFunction } from './options.js'
 

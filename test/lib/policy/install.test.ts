@@ -143,13 +143,13 @@ test('late steps all run, even when one fails, and cannot change the answer', as
       },
     }, {
       hook: 'onSend',
-      phase: 'cors-vary',
+      phase: 'limit-settle',
       run: async () => {
         throw new Error('broken too')
       },
     }, {
       hook: 'onSend',
-      phase: 'headers-final',
+      phase: 'limit-settle',
       run: () => {
         trace.push('final')
         return new SecurityError('FORBIDDEN')
