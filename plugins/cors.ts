@@ -3,26 +3,25 @@
  * method it asks for, after the address-keyed rate limits; unknown paths are 404. Wildcard with credentials stops the
  * boot.
  */
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decidePreflight } from '../lib/cors/decision.js'
 import type { CorsGrant } from '../lib/cors/grants.js'
-import type { CorsOptions } from '../lib/cors/options.js'
-import { resolveCorsPolicy, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
+import { CorsOptionsSchema, type CorsOptions } from '../lib/cors/options.js'
+import { resolveCors, resolveCorsPolicy, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
 import { isPreflight } from '../lib/net/preflight.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection } from '../lib/policy/install.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedFinalStep, type PlacedStep, type RouteInfo,
   type Verdict } from '../lib/policy/section.js'
-import type { SecurityRoot } from '../lib/policy/scope.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { refusal } from '../lib/response/errors.js'
 import type { Head } from '../lib/response/finish.js'
 import { setPreparedHeaders } from '../lib/response/response.js'
 
 export { CorsOptionsSchema, type CorsOptions, type CorsOrigin, type OriginFunction } from '../lib/cors/options.js'
-export { resolveCorsPolicy } from '../lib/cors/resolve.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -41,13 +40,7 @@ declare module 'fastify' {
 
 const kGrant: unique symbol = Symbol('bulwark.corsGrant')
 
-const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
-  claimRegistration(app, 'cors')
-  const problems: Problem[] = []
-  const base = resolveCorsPolicy(options, 'cors', problems)
-  assertNoProblems(problems)
-
-  const { root } = securityOf(app)
+function installCors (app: FastifyInstance, base: ResolvedCorsPolicy, { root }: SecurityScope): void {
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
     key: 'cors',
     resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),
@@ -131,5 +124,10 @@ function asksForPrivateNetwork (request: FastifyRequest): boolean {
   return request.raw.headers['access-control-request-private-network'] !== undefined
 }
 
-export const cors = fp(corsPlugin, { name: 'bulwark-cors', fastify: '5.x' })
+export const cors = defineSecurityPlugin<typeof CorsOptionsSchema, ResolvedCorsPolicy>({
+  key: 'cors',
+  options: CorsOptionsSchema,
+  resolve: (options, { where, problems }) => resolveCors(options, where, problems),
+  install: installCors,
+})
 export default cors

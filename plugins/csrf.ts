@@ -4,21 +4,20 @@
  * without any evidence of origin. Resource isolation: with cookies, other sites may lead here but neither embed nor
  * fetch.
  */
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { decideCsrf } from '../lib/csrf/decision.js'
-import type { CsrfMode, CsrfOptions, CsrfRouteOptions } from '../lib/csrf/options.js'
+import { CsrfOptionsSchema, type CsrfMode, type CsrfRouteOptions } from '../lib/csrf/options.js'
 import { resolveCsrf, resolveCsrfPolicy, type ResolvedCsrf, type ResolvedCsrfPolicy } from '../lib/csrf/resolve.js'
 import { isPreflight } from '../lib/net/preflight.js'
 import { isWebSocketUpgrade } from '../lib/net/websocket.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
-import type { SecurityRoot } from '../lib/policy/scope.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { refusal } from '../lib/response/errors.js'
 
 export { CsrfOptionsSchema, type CsrfMode, type CsrfOptions, type CsrfRouteOptions } from '../lib/csrf/options.js'
-export { resolveCsrf as checkCsrf } from '../lib/csrf/resolve.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -31,13 +30,7 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly csrf?: ResolvedCsrfPolicy }
 }
 
-const csrfPlugin: FastifyPluginAsync<CsrfOptions> = async (app, options) => {
-  claimRegistration(app, 'csrf')
-  const problems: Problem[] = []
-  const resolved = resolveCsrf(options, problems)
-  assertNoProblems(problems)
-
-  const { root } = securityOf(app)
+function installCsrf (app: FastifyInstance, resolved: ResolvedCsrf, { root }: SecurityScope): void {
   addSection(app, defineSection<CsrfMode | CsrfRouteOptions | false, ResolvedCsrfPolicy>({
     key: 'csrf',
     resolve: (inherited, input, where, found) => resolveCsrfPolicy(inherited, resolved.checks, input, where, found),
@@ -82,5 +75,10 @@ function singleValue (header: string | string[] | undefined): string | undefined
   return Array.isArray(header) ? header.join(', ') : header
 }
 
-export const csrf = fp(csrfPlugin, { name: 'bulwark-csrf', fastify: '5.x' })
+export const csrf = defineSecurityPlugin<typeof CsrfOptionsSchema, ResolvedCsrf>({
+  key: 'csrf',
+  options: CsrfOptionsSchema,
+  resolve: resolveCsrf,
+  install: installCsrf,
+})
 export default csrf

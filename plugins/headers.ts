@@ -2,26 +2,26 @@
  * Security headers on every response: 2xx to 5xx, 404s, streams, preflights and refusals. Each route's block is
  * rendered and frozen at boot; a value that its header cannot carry stops the boot.
  */
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { HelmetOptions } from 'helmet'
 import { createRandomSource } from '../lib/common/random.js'
 import { ENFORCED, NONCE_SOURCE, type NonceTemplate } from '../lib/headers/csp.js'
 import { renderWritten } from '../lib/headers/helmet.js'
-import type { HeadersOptions } from '../lib/headers/options.js'
+import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
-import { resolveHeadersPolicy, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
+import { resolveHeaders, resolveHeadersPolicy, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/net/host.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { isRootInstance } from '../lib/policy/instance.js'
+import { addSection, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import { defineSection, type PlacedFinalStep, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { assertNoProblems } from '../lib/response/errors.js'
 import type { Head } from '../lib/response/finish.js'
 import { setPreparedHeaders } from '../lib/response/response.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
-export { resolveHeadersPolicy } from '../lib/headers/resolve.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -54,22 +54,15 @@ declare module 'fastify' {
 const kNonce: unique symbol = Symbol('bulwark.nonce')
 const kNonces: unique symbol = Symbol('bulwark.nonceTemplates')
 
-const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) => {
-  claimRegistration(app, 'headers')
-  const problems: Problem[] = []
-  const scope = securityOf(app)
-  const inherited = scope.sections.get('headers')?.base as ResolvedHeadersPolicy | false | undefined
-  const base = resolveHeadersPolicy(inherited ?? null, options, 'headers', problems)
-  const reportPath = inherited === undefined && base !== false ? base.reportPath : null
+async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy, scope: SecurityScope): Promise<void> {
+  const reportPath = scope.sections.has('headers') ? null : base.reportPath
   if (reportPath !== null && !isRootInstance(app)) {
-    problems.push({
+    assertNoProblems([{
       path: 'headers.reporting.endpoint',
       message: 'A path, and the plugin is not registered on the root instance.',
       fix: 'Register it on the instance that fastify() returned, or write an absolute https URL.',
-    })
+    }])
   }
-  assertNoProblems(problems)
-
   if (!app.hasReplyDecorator(kNonce)) {
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
@@ -171,5 +164,10 @@ function baseOf (app: FastifyInstance): ResolvedHeadersPolicy | false {
   return securityOf(app).sections.get('headers')?.base as ResolvedHeadersPolicy | false
 }
 
-export const headers = fp(headersPlugin, { name: 'bulwark-headers', fastify: '5.x' })
+export const headers = defineSecurityPlugin<typeof HeadersOptionsSchema, ResolvedHeadersPolicy>({
+  key: 'headers',
+  options: HeadersOptionsSchema,
+  resolve: resolveHeaders,
+  install: installHeaders,
+})
 export default headers

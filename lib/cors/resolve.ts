@@ -21,14 +21,19 @@ const MAX_AGE_SECONDS = 600
 /** Fetch, section 3.2.2: an answer that depends on the preflight's headers must say so to caches. */
 const PREFLIGHT_VARY = 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 
-/**
- * Resolves untrusted options. They replace the inherited ones as a whole: half of an allow-list would be a policy that
- * was written in no place.
- */
+/** Resolves the untrusted options of a route or a scope; `false` allows no origin. */
 export function resolveCorsPolicy (input: unknown, where: string, problems: Problem[]): ResolvedCorsPolicy | false {
   if (input === false) return false
   const options: CorsOptions = checkOptions(CorsOptionsSchema, input, where, problems) ??
     readableOptions(input, where, problems)
+  return resolveCors(options, where, problems)
+}
+
+/**
+ * Resolves checked options. They replace the inherited ones as a whole: half of an allow-list would be a policy that
+ * was written in no place.
+ */
+export function resolveCors (options: CorsOptions, where: string, problems: Problem[]): ResolvedCorsPolicy {
   const { credentials = false, methods, allowedHeaders = ALLOWED_HEADERS } = options
   const source = resolveOrigin(options, where, problems)
   const names = new Set(allowedHeaders.map((name) => name.toLowerCase()))

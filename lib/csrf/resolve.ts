@@ -1,9 +1,9 @@
 import { checkOrigins, createOriginList, isOrigin, NOT_AN_ORIGIN, type OriginList } from '../net/origin.js'
-import { checkOptions, readableOptions } from '../options/check-options.js'
+import { checkOptions, isPlainObject, readableOptions } from '../options/check-options.js'
 import { replaceLeaves } from '../policy/merge.js'
+import type { ResolveContext } from '../policy/plugin.js'
 import type { Problem } from '../response/errors.js'
-import { CsrfOptionsSchema, CsrfRouteOptionsSchema, MODE_FIX, type CsrfMode, type CsrfOptions,
-  type CsrfRouteOptions } from './options.js'
+import { CsrfRouteOptionsSchema, MODE_FIX, type CsrfMode, type CsrfOptions, type CsrfRouteOptions } from './options.js'
 
 /** What is checked on one route. */
 export interface CsrfChecks { readonly mode: CsrfMode | false, readonly isolation: boolean }
@@ -19,16 +19,25 @@ export interface ResolvedCsrf {
   readonly checks: CsrfChecks
 }
 
-/** Resolves the plugin's untrusted options. */
-export function resolveCsrf (input: unknown, problems: Problem[]): ResolvedCsrf {
-  const { publicOrigin, trustedOrigins = [], isolation = true }: CsrfOptions =
-    checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ?? readableOptions(input, 'csrf', problems)
-  if (publicOrigin !== undefined && !isOrigin(publicOrigin)) problems.push({ path: 'csrf.publicOrigin', ...NOT_AN_ORIGIN })
+/** Resolves the plugin's checked options. The public origin is the transport's, unless the plugin has its own. */
+export function resolveCsrf (
+  { publicOrigin, trustedOrigins = [], isolation = true }: CsrfOptions,
+  { definition, where, problems }: ResolveContext,
+): ResolvedCsrf {
+  if (publicOrigin !== undefined && !isOrigin(publicOrigin)) {
+    problems.push({ path: `${where}.publicOrigin`, ...NOT_AN_ORIGIN })
+  }
   return Object.freeze({
-    publicOrigin: publicOrigin ?? null,
-    trusted: createOriginList(checkOrigins(trustedOrigins, 'csrf.trustedOrigins', problems)),
+    publicOrigin: publicOrigin ?? originOf(definition['transport']),
+    trusted: createOriginList(checkOrigins(trustedOrigins, `${where}.trustedOrigins`, problems)),
     checks: Object.freeze({ mode: 'cookie', isolation } as const),
   })
+}
+
+/** A wrong one is the transport's to report, once. */
+function originOf (transport: unknown): string | null {
+  const publicOrigin = isPlainObject(transport) ? transport['publicOrigin'] : null
+  return typeof publicOrigin === 'string' && isOrigin(publicOrigin) ? publicOrigin : null
 }
 
 /** Resolves a route's or a scope's input. `defaults` hold again below a scope that turned the checks off. */

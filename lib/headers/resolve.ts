@@ -1,4 +1,5 @@
 import { checkOptions, readableOptions } from '../options/check-options.js'
+import type { ResolveContext } from '../policy/plugin.js'
 import type { Problem } from '../response/errors.js'
 import { prepareHeaders, type PreparedHeaders } from '../response/headers.js'
 import { defaultCsp, renderCsp, resolveCsp, type NonceTemplate, type ResolvedCsp } from './csp.js'
@@ -31,13 +32,20 @@ export interface ResolvedHeadersPolicy {
   readonly reportPath: string | null
 }
 
-/**
- * Resolves untrusted options against the inherited policy; null stands for the plugin's first registration, which
- * decides where reports are received. Another profile starts from its own defaults. The merged result is rendered, so
- * a value that a header cannot carry is a problem at boot and never a 500 later.
- */
+/** Resolves the plugin's checked options. The profile is the definition's, unless the plugin has its own. */
+export function resolveHeaders (
+  options: HeadersOptions,
+  { definition, inherited, where, problems }: ResolveContext,
+): ResolvedHeadersPolicy {
+  const { profile } = definition
+  const base = inherited === undefined ? null : inherited as ResolvedHeadersPolicy | false
+  const written: HeadersOptions = profile === 'api' || profile === 'document' ? { profile, ...options } : options
+  return resolveAgainst(base, written, where, problems)
+}
+
+/** Resolves the untrusted options of a route or a scope against the inherited policy; `false` sends no headers. */
 export function resolveHeadersPolicy (
-  base: ResolvedHeadersPolicy | false | null,
+  base: ResolvedHeadersPolicy | false,
   input: unknown,
   where: string,
   problems: Problem[],
@@ -45,6 +53,20 @@ export function resolveHeadersPolicy (
   if (input === false) return false
   const options: HeadersOptions = checkOptions(HeadersOptionsSchema, input, where, problems) ??
     readableOptions(input, where, problems)
+  return resolveAgainst(base, options, where, problems)
+}
+
+/**
+ * Null stands for the plugin's first registration, which decides where reports are received. Another profile starts
+ * from its own defaults. The merged result is rendered, so a value that a header cannot carry is a problem at boot and
+ * never a 500 later.
+ */
+function resolveAgainst (
+  base: ResolvedHeadersPolicy | false | null,
+  options: HeadersOptions,
+  where: string,
+  problems: Problem[],
+): ResolvedHeadersPolicy {
   const inherited = base === false ? null : base
   const profile = options.profile ?? inherited?.profile ?? 'api'
   const start = inherited?.profile === profile ? inherited : null
