@@ -89,7 +89,7 @@ async function serve (
   const app = Fastify({ http: { ServerResponse: Response } })
   before(app)
   await app.register(headers)
-  await app.register(cors, { origins: [ORIGIN], credentials: true })
+  await app.register(cors, { origin: [ORIGIN], credentials: true })
   for (const [name, handler] of Object.entries(HANDLERS)) app.get(pathOf(name), handler)
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())
