@@ -1,40 +1,26 @@
 import { errorCodes, type FastifyInstance, type FastifyReply } from 'fastify'
-import { rootOf } from '../policy/early-routes.js'
 import { whenOver } from './response.js'
 import { ServerNotes } from '../options/server-notes.js'
 
 const LIMITS = new ServerNotes<number>()
-/** Root instances that have their limit. */
-const INSTALLED = new WeakSet<FastifyInstance>()
-
 /** Notes how long a handler of the server with these options has, in milliseconds; 0 is no limit. */
 export function limitHandlers (options: object, limitMs: number): void {
   LIMITS.set(options, limitMs)
 }
 
 /**
- * Puts the limit of the server in place, for all its routes.
- * @returns what the suite's first hook calls for each request; null where a hook of its own does it, or where there is
- * no limit: the server was not built by `serverOptions()`, or with a `handlerTimeout` of 0
+ * Made once for each server, for the suite's first hook.
+ * @returns null without a limit: the server was not built by `serverOptions()`, or with a `handlerTimeout` of 0
  */
-export function installHandlerTimeouts (app: FastifyInstance): HandlerTimeouts | null {
+export function createHandlerTimeouts (app: FastifyInstance): HandlerTimeouts | null {
   const limitMs = LIMITS.get(app) ?? 0
-  const root = rootOf(app)
-  // Once for each server: the suite may be loaded in several scopes.
-  if (limitMs === 0 || INSTALLED.has(root)) return null
-  INSTALLED.add(root)
+  if (limitMs === 0) return null
   const timeouts = new HandlerTimeouts(limitMs)
-  root.addHook('onClose', function stopHandlerTimeouts (_app, done) {
+  app.addHook('onClose', function stopHandlerTimeouts (_app, done) {
     timeouts.close()
     done()
   })
-  if (root === app) return timeouts
-  // The hooks of the suite run in its own scope only.
-  root.addHook('onRequest', function watchHandler (request, reply, done) {
-    if (request.routeOptions.handlerTimeout === 0) timeouts.watch(reply)
-    done()
-  })
-  return null
+  return timeouts
 }
 
 /** A handler is given up at most this share of its time late, and at most so many milliseconds. */
