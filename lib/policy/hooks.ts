@@ -73,7 +73,7 @@ function bulwarkOnSend (
 /** An app's hook that ran before the suite's may answer or hijack: that answer gets the headers of the scope. */
 function answerEarly (reply: FastifyReply): void {
   const { request, server } = reply
-  if (request[kCompiled] !== null) return
+  if ((request[kCompiled] ?? null) !== null) return
   const base = findScope(server)?.compiledBase
   if (base === undefined) return
   request[kCompiled] = base

@@ -30,5 +30,6 @@ export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
 export const kCompiled: unique symbol = Symbol('bulwark.compiled')
 
 declare module 'fastify' {
-  interface FastifyRequest { [kCompiled]: CompiledPolicy | null }
+  /** Undefined on requests of child instances that are older than the decoration. */
+  interface FastifyRequest { [kCompiled]: CompiledPolicy | null | undefined }
 }
