@@ -8,8 +8,8 @@ import { ANSWERED, type Step, type Verdict } from './section.js'
 import { findScope } from './scope.js'
 
 /**
- * The hooks that run the compiled steps of each request. Hooks of the instance, because those also see what no hook of a
- * route sees: unknown paths, and routes that were declared before the suite was loaded.
+ * The hooks that run the compiled steps of each request. Hooks of the instance, because those also see what no hook of
+ * a route sees: unknown paths, and routes that were declared before the suite was loaded.
  *
  * @param handlerTimeouts ends handlers that do not answer, in the whole server
  */
