@@ -1,31 +1,24 @@
 import { refusal, type SecurityError } from '../response/errors.js'
 import type { Decision } from './engine.js'
-import type { ResolvedLimit } from './limits.js'
+import type { ResolvedLimit } from './policies.js'
+import { capacityOf } from './quota.js'
 
 /**
- * What a caller may be told of the limits of one route; `RateLimit` and `RateLimit-Policy` of
+ * What a caller is told of the limits of one route: `RateLimit` and `RateLimit-Policy` of
  * draft-ietf-httpapi-ratelimit-headers-10.
  */
 
-/**
- * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else
- * failed to sign in. A shadow limit refuses nobody, so a client has nothing to heed.
- */
-export function isExposed (limit: Pick<ResolvedLimit, 'phase' | 'quota'> & { readonly exposed?: boolean }): boolean {
-  return limit.exposed !== false && limit.phase !== 'limit-body' && !limit.quota.shadow
-}
-
 /** `"global";q=100;w=900, "search";q=30;w=60`, or null when no limit may be shown. Built at boot. */
 export function renderPolicyField (limits: readonly ResolvedLimit[]): string | null {
-  const items = limits.filter(isExposed).map(({ item, quota }) =>
+  const items = limits.filter(({ exposed }) => exposed).map(({ item, quota }) =>
     `"${item}";q=${quota.limit};w=${wholeSeconds(quota.windowMs)}`
   )
   return items.length === 0 ? null : items.join(', ')
 }
 
-/** The part of an item that boot knows: `"global";r=`. */
-export function renderItemHead (limit: ResolvedLimit): string | null {
-  return isExposed(limit) ? `"${limit.item}";r=` : null
+/** The part of an item that boot knows: `"global";r=`. Null for a limit that may not be shown. */
+export function renderItemHead ({ item, exposed }: ResolvedLimit): string | null {
+  return exposed ? `"${item}";r=` : null
 }
 
 /** `"global";r=97;t=840` for each limit that may be shown and was counted. */
@@ -39,17 +32,10 @@ export function renderItems (
     const head = heads[index] ?? null
     const reading = decision.readings[index] ?? null
     if (head === null || reading === null) continue
-    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf(limits[index]) - reading.used)
+    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf((limits[index] as ResolvedLimit).quota) - reading.used)
     field += `${field === '' ? '' : ', '}${head}${remaining};t=${wholeSeconds(reading.waitMs)}`
   }
   return field
-}
-
-/** Units that may be counted at once. */
-function capacityOf (limit: ResolvedLimit | undefined): number {
-  if (limit === undefined) return 0
-  const { algorithm, limit: units, burst } = limit.quota
-  return algorithm === 'gcra' ? burst : units
 }
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
@@ -77,6 +63,10 @@ export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Dec
     waitMs = Math.max(waitMs, reading.waitMs)
     if (!violatedPolicies.includes(policy)) violatedPolicies.push(policy)
   }
+  return rateLimited(waitMs, violatedPolicies)
+}
+
+export function rateLimited (waitMs: number, violatedPolicies: readonly string[]): SecurityError {
   const retryAfter = wholeSeconds(waitMs)
   return refusal('RATE_LIMITED', {
     headers: { 'retry-after': String(retryAfter), 'cache-control': 'no-store' },

@@ -1,23 +1,11 @@
-import { parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration } from '../options/duration.js'
 import type { Problem } from '../response/errors.js'
 import { resolveRedisSource, type RedisSource } from '../redis/connection.js'
 import { isHeaderName } from './key-parts.js'
-import { resolvePolicies, type Policies } from './limits.js'
-import { resolveNetworks, type Networks } from './networks.js'
-
-/** The shape that `RateLimitOptions` (plugins/rate-limit.ts) has after its schema check. */
-export interface RateLimitInput {
-  readonly policies?: Readonly<Record<string, unknown>>
-  readonly redis?: unknown
-  readonly allowMemoryStore?: boolean
-  readonly keySecret?: string
-  readonly keyPrefix?: string
-  readonly deadline?: Duration
-  readonly failureStatuses?: readonly number[]
-  readonly apiKeyHeader?: string
-  readonly allow?: readonly string[]
-  readonly deny?: readonly string[]
-}
+import { checkOptions, readableOptions } from '../options/check-options.js'
+import { resolveAddressLists, type AddressLists } from './address-lists.js'
+import { RateLimitOptionsSchema, type CheckedOptions } from './options.js'
+import { resolvePolicies, type Policies } from './policies.js'
 
 /** What the service around the plugin is like. */
 export interface BootContext {
@@ -27,7 +15,7 @@ export interface BootContext {
 }
 
 /** Checked options: complete, frozen. */
-export interface RateLimitSettings {
+export interface ResolvedRateLimitPolicy {
   readonly policies: Policies
   /** Null counts in the memory of this process. */
   readonly redis: RedisSource | null
@@ -38,8 +26,8 @@ export interface RateLimitSettings {
   readonly failureStatuses: ReadonlySet<number>
   /** In lower case. */
   readonly apiKeyHeader: string
-  /** Null when nobody is allowed or denied by address. */
-  readonly networks: Networks | null
+  /** Null when both lists are empty. */
+  readonly lists: AddressLists | null
   /** The ranges that no limit holds, as they were written. */
   readonly allow: readonly string[]
 }
@@ -47,13 +35,29 @@ export interface RateLimitSettings {
 const MAX_DEADLINE_MS = 10_000
 const MIN_SECRET_LENGTH = 32
 
-/** Resolves checked options against the service they run in; a choice that is not safe there is a problem. */
-export function resolveSettings (
-  input: RateLimitInput,
+/**
+ * Resolves untrusted options against the service they run in. Everything wrong becomes a problem; what it returns is
+ * only fit for use when there is none.
+ */
+export function resolveRateLimit (
+  options: unknown,
   boot: BootContext,
   path: string,
   problems: Problem[],
-): RateLimitSettings {
+): ResolvedRateLimitPolicy {
+  const given = options ?? {}
+  const checked = checkOptions(RateLimitOptionsSchema, given, path, problems)
+  // What is readable is resolved all the same, so that one boot shows all problems.
+  return resolveChecked(checked ?? readableOptions(given, path, problems), boot, path, problems)
+}
+
+/** Resolves options whose types were checked. */
+export function resolveChecked (
+  input: CheckedOptions,
+  boot: BootContext,
+  path: string,
+  problems: Problem[],
+): ResolvedRateLimitPolicy {
   const policies = resolvePolicies(input.policies ?? {}, `${path}.policies`, problems)
   const redis = resolveRedisSource(input.redis, boot.config, `${path}.redis`, problems)
   if (redis === null && boot.production && input.allowMemoryStore !== true && noneUnder(`${path}.redis`, problems)) {
@@ -67,7 +71,7 @@ export function resolveSettings (
   if (deadlineMs > MAX_DEADLINE_MS) {
     problems.push({
       path: `${path}.deadline`,
-      message: 'Every request would wait that long while Redis is silent.',
+      message: 'Requests would wait that long while Redis does not answer.',
       fix: "Write at most '10s'; '50ms' is the default.",
     })
   }
@@ -79,7 +83,7 @@ export function resolveSettings (
     deadlineMs,
     failureStatuses: new Set(input.failureStatuses ?? [400, 401, 403, 422]),
     apiKeyHeader: resolveApiKeyHeader(input.apiKeyHeader ?? 'x-api-key', `${path}.apiKeyHeader`, problems),
-    networks: resolveNetworks(input.allow ?? [], input.deny ?? [], path, problems),
+    lists: resolveAddressLists(input.allow ?? [], input.deny ?? [], path, problems),
     allow: Object.freeze([...input.allow ?? []]),
   })
 }
@@ -112,7 +116,7 @@ function resolveSecret (
   if (shared) {
     problems.push({
       path: `${path}.keySecret`,
-      message: 'With Redis the limiter needs a secret, the same in all instances, to hide who is counted.',
+      message: 'With Redis the limiter needs a key secret, the same in all instances.',
       fix:
         `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
     })

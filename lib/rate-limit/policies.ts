@@ -1,112 +1,13 @@
-import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
 import type { Problem } from '../response/errors.js'
 import { checkOptions, isPlainObject } from '../options/check-options.js'
-import { isBodyPart, resolveParts, type KeyPart } from './key-parts.js'
+import { isBodyPart, resolveParts } from './key-parts.js'
+import { LimitSchema, MAX_DEFAULT_EXACT_LIMIT, type CheckedLimit, type KeyPart, type Limit, type OnOutage,
+  type Skip } from './options.js'
 import { createQuota, type Algorithm, type Penalty, type Quota } from './quota.js'
 
-export type { KeyPart } from './key-parts.js'
-
-/** What decides while Redis cannot be asked: a local engine, a refusal (503), or nobody. */
-export type OnOutage = 'local' | 'closed' | 'open'
-
-/** True: this request is not counted by this limit. It must answer at once, without a promise. */
-export type Skip = (request: FastifyRequest) => boolean
-
-/** One limit, as a user writes it. */
-export interface Limit {
-  /** Requests (units, where a request costs more than one) in any window. */
-  readonly limit: number
-  readonly window: Duration
-  /** Several parts together make one caller: `['ip', { body: 'email' }]`. */
-  readonly by: KeyPart | readonly KeyPart[]
-  readonly algorithm?: Algorithm
-  /** `gcra` only: the units that may come at once; the limit when left out. */
-  readonly burst?: number
-  /** Units that one request takes. */
-  readonly cost?: number
-  readonly count?: 'all' | 'failures'
-  readonly mode?: 'enforce' | 'shadow'
-  readonly onOutage?: OnOutage
-  /** Whether the `RateLimit` fields show this limit. Limits with a body part are never shown. */
-  readonly expose?: boolean
-  /** After so many refusals the caller is banned, for longer each time. */
-  readonly penalty?: { readonly after: number, readonly within: Duration, readonly bans: readonly Duration[] }
-  readonly skip?: Skip
-}
-
 const MAX_EXACT_LIMIT = 1000
-const MAX_DEFAULT_EXACT_LIMIT = 64
 const MAX_WINDOW_MS = 366 * 86_400_000
-const MAX_PENALTY_AFTER = 1000
-const MAX_BANS = 16
-
-const oneOf = <const T extends readonly string[]>(
-  description: string,
-  ...names: T
-): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(names.map((name) => Type.Literal(name)), {
-      description: `${description} Write one of: ${names.join(', ')}.`,
-    }),
-  )
-
-const duration = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
-
-const PenaltySchema = Type.Object({
-  after: Type.Integer({
-    minimum: 1,
-    maximum: MAX_PENALTY_AFTER,
-    description: `Refusals that lead to a ban: a whole number from 1 to ${MAX_PENALTY_AFTER}.`,
-  }),
-  within: duration("How long refusals and earlier bans are remembered: '10m'."),
-  bans: Type.Array(duration("Write each ban as a duration with a unit: '1m'."), {
-    minItems: 1,
-    maxItems: MAX_BANS,
-    description: `The first ban, the second and so on, 1 to ${MAX_BANS}: ['1m', '10m', '1h'].`,
-  }),
-}, { additionalProperties: false, description: "Write { after: 5, within: '10m', bans: ['1m', '10m', '1h'] }." })
-
-const LimitSchema = Type.Object({
-  limit: Type.Integer({
-    minimum: 1,
-    maximum: 1_000_000_000,
-    description: 'Requests in any window: a whole number from 1.',
-  }),
-  window: duration("Write the window as a duration with a unit: '30s', '15m', '1h'."),
-  by: Type.Unknown({
-    description:
-      "Say who is counted: 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these.",
-  }),
-  algorithm: Type.Optional(
-    oneOf(
-      `How to count; exact up to a limit of ${MAX_DEFAULT_EXACT_LIMIT} and sliding above when left out.`,
-      'exact',
-      'sliding',
-      'gcra',
-      'fixed',
-    ),
-  ),
-  burst: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      description: 'With gcra, the requests that may come at once: a whole number from 1 to the limit.',
-    }),
-  ),
-  cost: Type.Optional(
-    Type.Integer({ minimum: 1, description: 'What one request takes: a whole number from 1 to the limit.' }),
-  ),
-  count: Type.Optional(oneOf('Count every request, or only those that fail.', 'all', 'failures')),
-  mode: Type.Optional(oneOf('A shadow limit counts and reports but never refuses.', 'enforce', 'shadow')),
-  onOutage: Type.Optional(oneOf('What decides while Redis cannot be asked.', 'local', 'closed', 'open')),
-  expose: Type.Optional(Type.Boolean({ description: 'Write false to keep the limit out of the RateLimit fields.' })),
-  penalty: Type.Optional(PenaltySchema),
-  skip: Type.Optional(
-    Type.Unsafe<Skip>(Type.Unknown({ description: 'Write a synchronous function (request) => boolean.' })),
-  ),
-}, { additionalProperties: false, description: "Write { limit: 100, window: '15m', by: 'ip' }, or a list of these." })
 
 /** Where a limit is decided: the earliest place at which all its key parts are known. */
 export type LimitPhase = 'limit-address' | 'limit-user' | 'limit-body'
@@ -127,6 +28,7 @@ export interface ResolvedLimit {
   readonly skip: Skip | null
 }
 
+/** The limits of each policy by its name, built-in ones included. */
 export type Policies = ReadonlyMap<string, readonly ResolvedLimit[]>
 
 export type BuiltInPolicy = 'global' | 'auth' | 'login' | 'reports'
@@ -163,7 +65,7 @@ export function resolvePolicies (
     if (!POLICY_NAME.test(name)) {
       problems.push({
         path: where,
-        message: 'This name cannot stand in a header.',
+        message: 'A policy name stands in headers, and this one cannot.',
         fix: 'Begin with a letter; then letters, digits, - and _, at most 64 characters.',
       })
       continue
@@ -176,7 +78,7 @@ export function resolvePolicies (
     if (limits.length === 0)
       {problems.push({
         path: where,
-        message: 'A policy without a limit limits nothing.',
+        message: 'The policy has no limit.',
         fix: 'Write at least one limit, or leave the policy out.',
       })}
     const list = limits.map((limit: unknown, index) => resolveLimit(limit, name, index, `${where}[${index}]`, problems))
@@ -220,8 +122,6 @@ function resolveLimit (
   })
 }
 
-type CheckedLimit = Static<typeof LimitSchema>
-
 function checkNumbers (limit: CheckedLimit, algorithm: Algorithm, where: string, problems: Problem[]): void {
   if (algorithm === 'exact' && limit.limit > MAX_EXACT_LIMIT) {
     problems.push({
@@ -240,13 +140,12 @@ function checkNumbers (limit: CheckedLimit, algorithm: Algorithm, where: string,
   } else if (burst !== undefined && burst > limit.limit) {
     problems.push({
       path: `${where}.burst`,
-      message: 'More at once than the limit admits in a window.',
+      message: 'The burst is larger than the limit.',
       fix: `Write at most the limit, ${limit.limit}.`,
     })
   } else if (cost > (burst ?? limit.limit)) {
-    // Such a request would be refused for ever.
     const roof = burst === undefined ? `the limit, ${limit.limit}` : `the burst, ${burst}`
-    problems.push({ path: `${where}.cost`, message: 'No request could ever pass.', fix: `Write at most ${roof}.` })
+    problems.push({ path: `${where}.cost`, message: 'A request that costs more than the limit is always refused.', fix: `Write at most ${roof}.` })
   }
 }
 
@@ -269,13 +168,13 @@ function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: stri
   if (limit.expose === true && parts.some(isBodyPart)) {
     problems.push({
       path: `${where}.expose`,
-      message: 'It counts an account, and its numbers would tell a stranger how often somebody else tried.',
+      message: 'This limit counts an account: its numbers would tell strangers how often the account was tried.',
       fix: 'Leave expose out: a limit with a body part stays hidden.',
     })
   } else if (limit.expose === true && shadow) {
     problems.push({
       path: `${where}.expose`,
-      message: 'A shadow limit refuses nobody, so a client has nothing to heed.',
+      message: 'A shadow limit never refuses, so clients need not know it.',
       fix: "Leave expose out, or set mode to 'enforce'.",
     })
   }
@@ -289,13 +188,13 @@ function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: stri
   checkSkip(limit.skip, `${where}.skip`, problems)
 }
 
-/** A promise is always truthy: an asynchronous `skip` would skip everybody. */
+/** A promise is always truthy: an asynchronous `skip` would skip every request. */
 function checkSkip (skip: unknown, where: string, problems: Problem[]): void {
   if (skip === undefined) return
   const kind = Object.prototype.toString.call(skip)
   if (kind === '[object Function]') return
   const message = typeof skip === 'function'
-    ? 'It is asynchronous or a generator, and is asked for each request.'
+    ? 'skip must answer at once: this one is asynchronous or a generator.'
     : 'Not a function.'
   problems.push({ path: where, message, fix: 'Write a synchronous function (request) => boolean.' })
 }
@@ -318,7 +217,7 @@ function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems
 function checkedDuration (text: Duration, where: string, problems: Problem[]): number {
   const milliseconds = parseDuration(text)
   if (milliseconds > MAX_WINDOW_MS)
-    {problems.push({ path: where, message: 'Longer than a year.', fix: "Write at most '366d'." })}
+    {problems.push({ path: where, message: 'Longer than 366 days.', fix: "Write at most '366d'." })}
   return milliseconds
 }
 
