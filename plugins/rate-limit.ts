@@ -6,26 +6,26 @@
  * `app.createRateLimit()`.
  */
 import fastifyRateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+import type { FastifyInstance, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
   RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
-import fp from 'fastify-plugin'
 import { assertNoProblems, BulwarkConfigError, type Problem } from '../lib/response/errors.js'
-import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 import { isAllowed } from '../lib/rate-limit/address-lists.js'
 import { rateLimited } from '../lib/rate-limit/answers.js'
 import { createStoreClass, FASTIFY_POLICY } from '../lib/rate-limit/fastify-store.js'
 import { installLimiter } from '../lib/rate-limit/install.js'
-import type { RateLimitOptions, RateLimitRouteOptions } from '../lib/rate-limit/options.js'
+import { RateLimitOptionsSchema, type RateLimitOptions, type RateLimitRouteOptions } from '../lib/rate-limit/options.js'
 import type { RequestLimiter } from '../lib/rate-limit/request-limiter.js'
-import { resolveRateLimit, type BootContext, type ResolvedRateLimitPolicy } from '../lib/rate-limit/resolve.js'
+import { resolveRateLimit, type ResolvedRateLimitPolicy } from '../lib/rate-limit/resolve.js'
 import type { LimiterContext } from '../lib/rate-limit/steps.js'
 import { openStore } from '../lib/rate-limit/stores/open.js'
 
+export { RateLimitOptionsSchema }
 export { createRateLimitStore } from '../lib/rate-limit/standalone-store.js'
 export type { RateLimitStore, RateLimitStoreClass, RateLimitStoreOptions } from '../lib/rate-limit/standalone-store.js'
 export type { Caller, LimitCounters, LimitsApi, LimitState } from '../lib/rate-limit/control.js'
-export { RateLimitOptionsSchema } from '../lib/rate-limit/options.js'
 export type { KeyPart, Limit, OnOutage, RateLimitOptions, RateLimitRouteOptions,
   Skip } from '../lib/rate-limit/options.js'
 export type { BuiltInPolicy } from '../lib/rate-limit/policies.js'
@@ -51,30 +51,12 @@ declare module 'fastify' {
   }
 }
 
-/** Adds a problem for everything wrong with the options; opens nothing. */
-export function checkRateLimit (options: unknown, boot: BootContext, problems: Problem[]): void {
-  resolveRateLimit(options, boot, 'rateLimit', problems)
-}
-
-const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, options) => {
-  claimRegistration(app, 'rateLimit')
-  const { root } = securityOf(app)
-  const problems: Problem[] = []
-  if ('limits' in root.api) {
-    problems.push({
-      path: 'rateLimit',
-      message: 'The limiter is registered already, and one server has one.',
-      fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.',
-    })
-  } else if (app.hasDecorator('createRateLimit') || app.hasDecorator('rateLimit')) {
-    problems.push({
-      path: 'rateLimit',
-      message: '@fastify/rate-limit is registered already.',
-      fix: 'Remove that registration: this plugin registers it on its own store. Limits for all routes become policies.',
-    })
-  }
-  const policy = resolveRateLimit(options, root, 'rateLimit', problems)
-  assertNoProblems(problems)
+async function installRateLimit (
+  app: FastifyInstance,
+  policy: ResolvedRateLimitPolicy,
+  { root }: SecurityScope,
+): Promise<void> {
+  assertNoProblems(conflictsOf(app, root))
   const opened = await openStore(policy).catch((error: unknown): never => {
     throw new BulwarkConfigError([{
       path: 'rateLimit.redis',
@@ -82,7 +64,23 @@ const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, option
       fix: 'Start Redis, correct the URL, or write redis: false to count in memory.',
     }])
   })
-  await registerFastifyRateLimit(app, policy, installLimiter(app, policy, opened))
+  await registerFastifyRateLimit(app, policy, installLimiter(app, policy, opened), root)
+}
+
+function conflictsOf (app: FastifyInstance, root: SecurityRoot): Problem[] {
+  if ('limits' in root.api) {
+    return [{
+      path: 'rateLimit',
+      message: 'The limiter is registered already, and one server has one.',
+      fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.',
+    }]
+  }
+  if (!app.hasDecorator('createRateLimit') && !app.hasDecorator('rateLimit')) return []
+  return [{
+    path: 'rateLimit',
+    message: '@fastify/rate-limit is registered already.',
+    fix: 'Remove that registration: this plugin registers it on its own store. Limits for all routes become policies.',
+  }]
 }
 
 /** With `global: false` it adds nothing to routes that do not ask for it. */
@@ -90,8 +88,8 @@ async function registerFastifyRateLimit (
   app: FastifyInstance,
   { policies, keySecret }: ResolvedRateLimitPolicy,
   { engine, lists, emit }: LimiterContext,
+  root: SecurityRoot,
 ): Promise<void> {
-  const { root } = securityOf(app)
   let report = (problems: readonly Problem[]): void => { root.problems.push(...problems) }
   root.readyChecks.push(function endBoot () { report = assertNoProblems })
   await app.register(fastifyRateLimit, {
@@ -114,5 +112,10 @@ async function registerFastifyRateLimit (
 
 const NO_HEADERS = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
 
-export const rateLimit = fp(rateLimitPlugin, { name: 'bulwark-rate-limit', fastify: '5.x' })
+export const rateLimit = defineSecurityPlugin<typeof RateLimitOptionsSchema, ResolvedRateLimitPolicy, RateLimitOptions>({
+  key: 'rateLimit',
+  options: RateLimitOptionsSchema,
+  resolve: (options, { boot, where, problems }) => resolveRateLimit(options, boot, where, problems),
+  install: installRateLimit,
+})
 export default rateLimit

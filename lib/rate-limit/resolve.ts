@@ -1,18 +1,11 @@
 import { parseDuration } from '../options/duration.js'
+import type { Boot } from '../policy/plugin.js'
 import type { Problem } from '../response/errors.js'
 import { resolveRedisSource, type RedisSource } from '../redis/connection.js'
 import { isHeaderName } from './key-parts.js'
-import { checkOptions, readableOptions } from '../options/check-options.js'
 import { resolveAddressLists, type AddressLists } from './address-lists.js'
-import { RateLimitOptionsSchema, type CheckedOptions } from './options.js'
+import type { CheckedOptions } from './options.js'
 import { resolvePolicies, type Policies } from './policies.js'
-
-/** What the service around the plugin is like. */
-export interface BootContext {
-  readonly production: boolean
-  /** Values of `app.config`. */
-  readonly config: Readonly<Record<string, unknown>>
-}
 
 /** Checked options: complete, frozen. */
 export interface ResolvedRateLimitPolicy {
@@ -35,26 +28,10 @@ export interface ResolvedRateLimitPolicy {
 const MAX_DEADLINE_MS = 10_000
 const MIN_SECRET_LENGTH = 32
 
-/**
- * Resolves untrusted options against the service they run in. Everything wrong becomes a problem; what it returns is
- * only fit for use when there is none.
- */
+/** Resolves options whose types are right; everything else that is wrong with them becomes a problem. */
 export function resolveRateLimit (
-  options: unknown,
-  boot: BootContext,
-  path: string,
-  problems: Problem[],
-): ResolvedRateLimitPolicy {
-  const given = options ?? {}
-  const checked = checkOptions(RateLimitOptionsSchema, given, path, problems)
-  // What is readable is resolved all the same, so that one boot shows all problems.
-  return resolveChecked(checked ?? readableOptions(given, path, problems), boot, path, problems)
-}
-
-/** Resolves options whose types were checked. */
-export function resolveChecked (
   input: CheckedOptions,
-  boot: BootContext,
+  boot: Boot,
   path: string,
   problems: Problem[],
 ): ResolvedRateLimitPolicy {
@@ -106,7 +83,7 @@ function noneUnder (path: string, problems: readonly Problem[]): boolean {
 function resolveSecret (
   written: string | undefined,
   shared: boolean,
-  { config }: BootContext,
+  { config }: Boot,
   path: string,
   problems: Problem[],
 ): string | null {

@@ -7,7 +7,7 @@ import type { RedisOption } from '../redis/connection.js'
 import { LimitEngine } from './engine.js'
 import { createStoreClass, type RateLimitStore } from './fastify-store.js'
 import { STORE_OPTIONS, type OnOutage } from './options.js'
-import { resolveChecked } from './resolve.js'
+import { resolveRateLimit } from './resolve.js'
 import { MemoryStore } from './stores/memory.js'
 import { openStore } from './stores/open.js'
 
@@ -65,7 +65,7 @@ export async function createRateLimitStore (options: RateLimitStoreOptions = {})
   const checked = checkOptions(RateLimitStoreOptionsSchema, options, path, problems)
   const { onOutage = 'local', onTransition = () => {}, ...store } = checked ?? {}
   const readable = checked === null ? readableOptions(options, path, problems) : store
-  const policy = resolveChecked({ redis: false, ...readable }, NO_SERVICE, path, problems)
+  const policy = resolveRateLimit({ redis: false, ...readable }, NO_SERVICE, path, problems)
   assertNoProblems(problems.map((problem) =>
     problem.path === `${path}.keySecret`
       ? { ...problem, fix: 'Set keySecret: at least 32 characters, the same in all instances.' }
