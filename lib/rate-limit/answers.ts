@@ -16,54 +16,31 @@ export function renderPolicyField (limits: readonly ResolvedLimit[]): string | n
   return items.length === 0 ? null : items.join(', ')
 }
 
-/** The part of an item that boot knows: `"global";r=`. Null for a limit that may not be shown. */
-export function renderItemHead ({ item, exposed }: ResolvedLimit): string | null {
-  return exposed ? `"${item}";r=` : null
-}
-
 /** `"global";r=97;t=840` for each limit that may be shown and was counted. */
-export function renderItems (
-  heads: readonly (string | null)[],
-  limits: readonly ResolvedLimit[],
-  decision: Decision,
-): string {
-  let field = ''
-  for (let index = 0; index < heads.length; index++) {
-    const head = heads[index] ?? null
-    const reading = decision.readings[index] ?? null
-    if (head === null || reading === null) continue
-    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf((limits[index] as ResolvedLimit).quota) - reading.used)
-    field += `${field === '' ? '' : ', '}${head}${remaining};t=${wholeSeconds(reading.waitMs)}`
-  }
-  return field
+export function renderItems (limits: readonly ResolvedLimit[], { readings }: Decision): string {
+  const items = limits.map(({ item, exposed, quota }, index) => {
+    const reading = readings[index] ?? null
+    if (!exposed || reading === null) return ''
+    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf(quota) - reading.used)
+    return `"${item}";r=${remaining};t=${wholeSeconds(reading.waitMs)}`
+  })
+  return items.filter((text) => text !== '').join(', ')
 }
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
 export function exceeded (
   limits: readonly ResolvedLimit[],
-  decision: Decision,
+  { readings }: Decision,
   which: 'enforced' | 'shadow',
 ): readonly ResolvedLimit[] {
-  const over: ResolvedLimit[] = []
-  for (let index = 0; index < limits.length; index++) {
-    const limit = limits[index] as ResolvedLimit
-    if (decision.readings[index]?.room === false && limit.quota.shadow === (which === 'shadow')) over.push(limit)
-  }
-  return over
+  return limits.filter(({ quota }, index) => readings[index]?.room === false && quota.shadow === (which === 'shadow'))
 }
 
 /** 429. Honouring Retry-After succeeds: it waits for the last of the violated limits and is rounded up. */
 export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Decision): SecurityError {
-  let waitMs = 0
-  const violatedPolicies: string[] = []
-  for (let index = 0; index < limits.length; index++) {
-    const { policy, quota } = limits[index] as ResolvedLimit
-    const reading = decision.readings[index]
-    if (reading?.room !== false || quota.shadow) continue
-    waitMs = Math.max(waitMs, reading.waitMs)
-    if (!violatedPolicies.includes(policy)) violatedPolicies.push(policy)
-  }
-  return rateLimited(waitMs, violatedPolicies)
+  const violated = exceeded(limits, decision, 'enforced')
+  const waitMs = violated.map((limit) => decision.readings[limits.indexOf(limit)]?.waitMs ?? 0)
+  return rateLimited(Math.max(0, ...waitMs), [...new Set(violated.map(({ policy }) => policy))])
 }
 
 export function rateLimited (waitMs: number, violatedPolicies: readonly string[]): SecurityError {

@@ -1,5 +1,4 @@
 import { nearest } from '../options/check-options.js'
-import { renderItemHead } from './answers.js'
 import type { LimitSet } from './engine.js'
 import { compileKeys, type RequestKey } from './keys.js'
 import type { LimitPhase, Policies, ResolvedLimit } from './policies.js'
@@ -12,7 +11,6 @@ export interface PhasePlan extends LimitSet {
   readonly keyOf: readonly RequestKey[]
   /** Which reservations end when the request succeeds. */
   readonly failuresOnly: readonly boolean[]
-  readonly itemHeads: readonly (string | null)[]
 }
 
 const PHASES: readonly LimitPhase[] = ['limit-address', 'limit-user', 'limit-body']
@@ -64,7 +62,6 @@ export class Planner {
       onOutage: Object.freeze(limits.map(({ onOutage }) => onOutage)),
       keyOf: Object.freeze(limits.map((limit) => this.#keyOf(limit))),
       failuresOnly: Object.freeze(limits.map(({ failuresOnly }) => failuresOnly)),
-      itemHeads: Object.freeze(limits.map(renderItemHead)),
     })
   }
 

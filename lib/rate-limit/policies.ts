@@ -70,19 +70,16 @@ export function resolvePolicies (
       })
       continue
     }
-    if (!Array.isArray(limits)) {
-      const limit = resolveLimit(limits, name, 0, where, problems)
-      policies.set(name, Object.freeze(limit === null ? [] : [limit]))
-      continue
+    const isList = Array.isArray(limits)
+    const list: readonly unknown[] = isList ? limits : [limits]
+    if (list.length === 0) {
+      const fix = 'Write at least one limit, or leave the policy out.'
+      problems.push({ path: where, message: 'The policy has no limit.', fix })
     }
-    if (limits.length === 0)
-      {problems.push({
-        path: where,
-        message: 'The policy has no limit.',
-        fix: 'Write at least one limit, or leave the policy out.',
-      })}
-    const list = limits.map((limit: unknown, index) => resolveLimit(limit, name, index, `${where}[${index}]`, problems))
-    policies.set(name, Object.freeze(list.filter((limit) => limit !== null)))
+    const resolved = list.map((limit, index) =>
+      resolveLimit(limit, name, index, isList ? `${where}[${index}]` : where, problems)
+    )
+    policies.set(name, Object.freeze(resolved.filter((limit) => limit !== null)))
   }
   return policies
 }
@@ -103,8 +100,9 @@ function resolveLimit (
   const shadow = limit.mode === 'shadow'
   const algorithm = limit.algorithm ?? (limit.limit <= MAX_DEFAULT_EXACT_LIMIT ? 'exact' : 'sliding')
   const windowMs = checkedDuration(limit.window, `${where}.window`, problems)
-  checkNumbers(limit, algorithm, where, problems)
-  checkModes(limit, parts, where, problems)
+  const report: Report = (option, message, fix) => { problems.push({ path: `${where}.${option}`, message, fix }) }
+  checkNumbers(limit, algorithm, report)
+  checkModes(limit, parts, report)
   const penalty = resolvePenalty(limit.penalty, `${where}.penalty`, problems)
   if (problems.length > before) return null
   const { burst = limit.limit, cost = 1 } = limit
@@ -122,81 +120,48 @@ function resolveLimit (
   })
 }
 
-function checkNumbers (limit: CheckedLimit, algorithm: Algorithm, where: string, problems: Problem[]): void {
-  if (algorithm === 'exact' && limit.limit > MAX_EXACT_LIMIT) {
-    problems.push({
-      path: `${where}.algorithm`,
-      message: `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`,
-      fix: "Leave algorithm out, or write 'sliding'.",
-    })
+/** Adds a problem with one option of the limit. */
+type Report = (option: keyof CheckedLimit, message: string, fix: string) => void
+
+function checkNumbers ({ limit, burst, cost = 1 }: CheckedLimit, algorithm: Algorithm, report: Report): void {
+  if (algorithm === 'exact' && limit > MAX_EXACT_LIMIT) {
+    const message = `exact keeps a stamp of each request, at most ${MAX_EXACT_LIMIT} a caller.`
+    report('algorithm', message, "Leave algorithm out, or write 'sliding'.")
   }
-  const { burst, cost = 1 } = limit
   if (burst !== undefined && algorithm !== 'gcra') {
-    problems.push({
-      path: `${where}.burst`,
-      message: `${algorithm} has no burst.`,
-      fix: "Write algorithm: 'gcra', or leave burst out.",
-    })
-  } else if (burst !== undefined && burst > limit.limit) {
-    problems.push({
-      path: `${where}.burst`,
-      message: 'The burst is larger than the limit.',
-      fix: `Write at most the limit, ${limit.limit}.`,
-    })
-  } else if (cost > (burst ?? limit.limit)) {
-    const roof = burst === undefined ? `the limit, ${limit.limit}` : `the burst, ${burst}`
-    problems.push({ path: `${where}.cost`, message: 'A request that costs more than the limit is always refused.', fix: `Write at most ${roof}.` })
+    report('burst', `${algorithm} has no burst.`, "Write algorithm: 'gcra', or leave burst out.")
+  } else if (burst !== undefined && burst > limit) {
+    report('burst', 'The burst is larger than the limit.', `Write at most the limit, ${limit}.`)
+  } else if (cost > (burst ?? limit)) {
+    const most = burst === undefined ? `the limit, ${limit}` : `the burst, ${burst}`
+    report('cost', 'A request that costs so much is always refused.', `Write at most ${most}.`)
   }
 }
 
-function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], where: string, problems: Problem[]): void {
+function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], report: Report): void {
   const shadow = limit.mode === 'shadow'
-  if (shadow && limit.onOutage === 'closed') {
-    problems.push({
-      path: `${where}.onOutage`,
-      message: 'A shadow limit never refuses, so it cannot be closed.',
-      fix: "Leave onOutage out, or set mode to 'enforce'.",
-    })
-  }
-  if (shadow && limit.penalty !== undefined) {
-    problems.push({
-      path: `${where}.penalty`,
-      message: 'A shadow limit never refuses, so it never bans.',
-      fix: "Leave penalty out, or set mode to 'enforce'.",
-    })
-  }
+  const fixFor = (option: string): string => `Leave ${option} out, or set mode to 'enforce'.`
+  if (shadow && limit.onOutage === 'closed')
+    {report('onOutage', 'A shadow limit never refuses, so it cannot be closed.', fixFor('onOutage'))}
+  if (shadow && limit.penalty !== undefined)
+    {report('penalty', 'A shadow limit never refuses, so it never bans.', fixFor('penalty'))}
   if (limit.expose === true && parts.some(isBodyPart)) {
-    problems.push({
-      path: `${where}.expose`,
-      message: 'This limit counts an account: its numbers would tell strangers how often the account was tried.',
-      fix: 'Leave expose out: a limit with a body part stays hidden.',
-    })
+    const message = 'This limit counts an account: its numbers would tell strangers how often the account was tried.'
+    report('expose', message, 'Leave expose out: a limit with a body part stays hidden.')
   } else if (limit.expose === true && shadow) {
-    problems.push({
-      path: `${where}.expose`,
-      message: 'A shadow limit never refuses, so clients need not know it.',
-      fix: "Leave expose out, or set mode to 'enforce'.",
-    })
+    report('expose', 'A shadow limit never refuses, so clients need not know it.', fixFor('expose'))
   }
   if (limit.algorithm === 'gcra' && limit.count === 'failures') {
-    problems.push({
-      path: `${where}.count`,
-      message: 'gcra keeps one stamp for all requests, so it cannot tell which one to give back.',
-      fix: "Write algorithm: 'exact' or 'sliding' to count failures.",
-    })
+    const message = 'gcra keeps one stamp for all requests, so it cannot tell which one to give back.'
+    report('count', message, "Write algorithm: 'exact' or 'sliding' to count failures.")
   }
-  checkSkip(limit.skip, `${where}.skip`, problems)
-}
-
-/** A promise is always truthy: an asynchronous `skip` would skip every request. */
-function checkSkip (skip: unknown, where: string, problems: Problem[]): void {
-  if (skip === undefined) return
-  const kind = Object.prototype.toString.call(skip)
-  if (kind === '[object Function]') return
-  const message = typeof skip === 'function'
-    ? 'skip must answer at once: this one is asynchronous or a generator.'
-    : 'Not a function.'
-  problems.push({ path: where, message, fix: 'Write a synchronous function (request) => boolean.' })
+  // A promise is always truthy: an asynchronous `skip` would skip every request.
+  if (limit.skip !== undefined && Object.prototype.toString.call(limit.skip) !== '[object Function]') {
+    const message = typeof limit.skip === 'function'
+      ? 'skip must answer at once: this one is asynchronous or a generator.'
+      : 'Not a function.'
+    report('skip', message, 'Write a synchronous function (request) => boolean.')
+  }
 }
 
 function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems: Problem[]): Penalty | null {

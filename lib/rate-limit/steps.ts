@@ -218,7 +218,7 @@ function tell (request: FastifyRequest, reply: FastifyReply, policyField: string
   const limits = request[kLimits]
   if (limits === null || policyField === null) return
   const items = limits.decided
-    .map(({ plan, decision }) => renderItems(plan.itemHeads, plan.limits, decision))
+    .map(({ plan, decision }) => renderItems(plan.limits, decision))
     .filter((text) => text !== '')
   reply.header('ratelimit-policy', policyField)
   if (items.length > 0) reply.header('ratelimit', items.join(', '))

@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { DeadlineExceeded } from '../../../lib/redis/connection.js'
-import { renderItemHead, renderPolicyField, tooManyRequests } from '../../../lib/rate-limit/answers.js'
+import { renderItems, renderPolicyField, tooManyRequests } from '../../../lib/rate-limit/answers.js'
 import { compileTally, PolicyCounters } from '../../../lib/rate-limit/counters.js'
 import { LimitEngine, type Decision, type LimitSet, type LocalStore } from '../../../lib/rate-limit/engine.js'
 import type { Limit, OnOutage } from '../../../lib/rate-limit/options.js'
@@ -469,7 +469,9 @@ test('what may be told of limits excludes accounts and shadows', (t) => {
   )
   t.equal(renderPolicyField(limits), '"p";q=10;w=2, "p:4";q=9;w=3600')
   t.equal(renderPolicyField(limits.slice(1, 3)), null)
-  t.same(limits.map(renderItemHead), ['"p";r=', null, null, '"p:4";r='])
+  const readings = limits.map((): Reading => ({ room: true, used: 1, waitMs: 1500, mark: 1 }))
+  const decision = { outcome: 'admitted', source: 'store', readings, store: new ScriptedStore('redis') } as const
+  t.equal(renderItems(limits, decision), '"p";r=9;t=2, "p:4";r=8;t=2')
   t.end()
 })
 
