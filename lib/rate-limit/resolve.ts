@@ -1,33 +1,14 @@
-import { parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration } from '../options/duration.js'
+import type { Boot } from '../policy/plugin.js'
 import type { Problem } from '../response/errors.js'
 import { resolveRedisSource, type RedisSource } from '../redis/connection.js'
 import { isHeaderName } from './key-parts.js'
-import { resolvePolicies, type Policies } from './limits.js'
-import { resolveNetworks, type Networks } from './networks.js'
-
-/** The shape that `RateLimitOptions` (plugins/rate-limit.ts) has after its schema check. */
-export interface RateLimitInput {
-  readonly policies?: Readonly<Record<string, unknown>>
-  readonly redis?: unknown
-  readonly allowMemoryStore?: boolean
-  readonly keySecret?: string
-  readonly keyPrefix?: string
-  readonly deadline?: Duration
-  readonly failureStatuses?: readonly number[]
-  readonly apiKeyHeader?: string
-  readonly allow?: readonly string[]
-  readonly deny?: readonly string[]
-}
-
-/** What the service around the plugin is like. */
-export interface BootContext {
-  readonly production: boolean
-  /** Values of `app.config`. */
-  readonly config: Readonly<Record<string, unknown>>
-}
+import { resolveAddressLists, type AddressLists } from './address-lists.js'
+import type { CheckedOptions } from './options.js'
+import { resolvePolicies, type Policies } from './policies.js'
 
 /** Checked options: complete, frozen. */
-export interface RateLimitSettings {
+export interface ResolvedRateLimitPolicy {
   readonly policies: Policies
   /** Null counts in the memory of this process. */
   readonly redis: RedisSource | null
@@ -38,8 +19,8 @@ export interface RateLimitSettings {
   readonly failureStatuses: ReadonlySet<number>
   /** In lower case. */
   readonly apiKeyHeader: string
-  /** Null when nobody is allowed or denied by address. */
-  readonly networks: Networks | null
+  /** Null when both lists are empty. */
+  readonly lists: AddressLists | null
   /** The ranges that no limit holds, as they were written. */
   readonly allow: readonly string[]
 }
@@ -47,13 +28,13 @@ export interface RateLimitSettings {
 const MAX_DEADLINE_MS = 10_000
 const MIN_SECRET_LENGTH = 32
 
-/** Resolves checked options against the service they run in; a choice that is not safe there is a problem. */
-export function resolveSettings (
-  input: RateLimitInput,
-  boot: BootContext,
+/** Resolves options whose types are right; everything else that is wrong with them becomes a problem. */
+export function resolveRateLimit (
+  input: CheckedOptions,
+  boot: Boot,
   path: string,
   problems: Problem[],
-): RateLimitSettings {
+): ResolvedRateLimitPolicy {
   const policies = resolvePolicies(input.policies ?? {}, `${path}.policies`, problems)
   const redis = resolveRedisSource(input.redis, boot.config, `${path}.redis`, problems)
   if (redis === null && boot.production && input.allowMemoryStore !== true && noneUnder(`${path}.redis`, problems)) {
@@ -67,7 +48,7 @@ export function resolveSettings (
   if (deadlineMs > MAX_DEADLINE_MS) {
     problems.push({
       path: `${path}.deadline`,
-      message: 'Every request would wait that long while Redis is silent.',
+      message: 'Requests would wait that long while Redis does not answer.',
       fix: "Write at most '10s'; '50ms' is the default.",
     })
   }
@@ -79,7 +60,7 @@ export function resolveSettings (
     deadlineMs,
     failureStatuses: new Set(input.failureStatuses ?? [400, 401, 403, 422]),
     apiKeyHeader: resolveApiKeyHeader(input.apiKeyHeader ?? 'x-api-key', `${path}.apiKeyHeader`, problems),
-    networks: resolveNetworks(input.allow ?? [], input.deny ?? [], path, problems),
+    lists: resolveAddressLists(input.allow ?? [], input.deny ?? [], path, problems),
     allow: Object.freeze([...input.allow ?? []]),
   })
 }
@@ -102,7 +83,7 @@ function noneUnder (path: string, problems: readonly Problem[]): boolean {
 function resolveSecret (
   written: string | undefined,
   shared: boolean,
-  { config }: BootContext,
+  { config }: Boot,
   path: string,
   problems: Problem[],
 ): string | null {
@@ -112,7 +93,7 @@ function resolveSecret (
   if (shared) {
     problems.push({
       path: `${path}.keySecret`,
-      message: 'With Redis the limiter needs a secret, the same in all instances, to hide who is counted.',
+      message: 'With Redis the limiter needs a key secret, the same in all instances.',
       fix:
         `Set keySecret (at least ${MIN_SECRET_LENGTH} characters), or JWT_ACCESS_SECRET, of which one is then derived.`,
     })

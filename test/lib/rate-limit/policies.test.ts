@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
 import { mayCarryText } from '../../../lib/rate-limit/body-schema.js'
-import { resolvePolicies } from '../../../lib/rate-limit/limits.js'
+import { resolvePolicies } from '../../../lib/rate-limit/policies.js'
 
 const fine = { limit: 5, window: '1m', by: 'ip' }
 

@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto'
 import { mock } from 'node:test'
 import rateLimitPlugin, { type RateLimitPluginOptions } from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
 import { test, type Test } from 'tap'
-import { BulwarkConfigError } from '../../../lib/response/errors.js'
-import { createRateLimitStore, type RateLimitStoreOptions } from '../../../lib/rate-limit/adapter.js'
-import { Adapter, type AdapterContext } from '../../../lib/rate-limit/adapter-store.js'
+import { assertNoProblems, BulwarkConfigError } from '../../../lib/response/errors.js'
 import { LimitEngine } from '../../../lib/rate-limit/engine.js'
+import { createStoreClass } from '../../../lib/rate-limit/fastify-store.js'
+import { createRateLimitStore, type RateLimitStoreOptions } from '../../../lib/rate-limit/standalone-store.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import type { LimitStore } from '../../../lib/rate-limit/stores/store.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
@@ -20,20 +19,8 @@ type StoreClass = NonNullable<RateLimitPluginOptions['store']>
 
 /** The class on a virtual clock, on any store. */
 function storeOn (store: LimitStore, fallback: MemoryStore = new MemoryStore()): StoreClass {
-  const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
-  const context: AdapterContext = {
-    engine: new LimitEngine(store, fallback, () => {}),
-    digest,
-    digestOfRecent: digest,
-    onOutage: 'local',
-    instances: 0,
-    unnamed: 0,
-  }
-  return class extends Adapter {
-    constructor (params: object) {
-      super(context, params, `${++context.instances}`, '*')
-    }
-  }
+  const engine = new LimitEngine(store, fallback, () => {})
+  return createStoreClass({ engine, keySecret: null, onOutage: 'local', report: assertNoProblems })
 }
 
 async function build (t: Test, options: RateLimitPluginOptions, routes: (app: FastifyInstance) => void = (app) => {
@@ -229,28 +216,6 @@ test('a limiter that is made for each request is refused in the end, because it 
   t.equal(made, 1000)
 })
 
-test('ban answers 403 after so many refusals, as with their own store', async (t) => {
-  for (
-    const [ban, expected] of [[0, [200, 403, 403]], [1, [200, 429, 403]], [3, [200, 429, 429, 429, 403, 403]]] as const
-  ) {
-    const reached: string[] = []
-    const options = {
-      max: 1,
-      timeWindow: 60_000,
-      ban,
-      onBanReach: () => {
-        reached.push('x')
-      },
-      errorResponseBuilder: (_request: unknown, context: { ban: boolean, statusCode: number }) =>
-        Object.assign(new Error('no'), { statusCode: context.statusCode, ban: context.ban }),
-    }
-    t.same(await hit(await build(t, options), expected.length), expected, 'theirs')
-    reached.length = 0
-    t.same(await hit(await build(t, { ...options, store: await opened(t) }), expected.length), expected, 'ours')
-    t.equal(reached.length, expected.filter((status) => status === 403).length)
-  }
-})
-
 test('max and timeWindow may be functions, and max may be 0', async (t) => {
   const app = await build(t, {
     store: await opened(t),
@@ -301,48 +266,6 @@ function withMethods (store: MemoryStore, methods: Partial<LimitStore>): LimitSt
     ...methods,
   }
 }
-
-test('continueExceeding bans for a window at each refusal, and says so in Retry-After', async (t) => {
-  const clock = { now: START }
-  const bans: unknown[] = []
-  const store = withMethods(new MemoryStore({ now: () => clock.now }), {
-    ban: async (keys, durationMs) => {
-      bans.push({ keys, durationMs })
-      throw new Error('a store that fails here still refuses')
-    },
-  })
-  const app = await build(t, {
-    store: storeOn(store),
-    max: 1,
-    timeWindow: 60_000,
-    continueExceeding: true,
-    exponentialBackoff: true,
-  })
-  t.same(await hit(app, 1), [200])
-  clock.now += 50_000
-  const { statusCode, headers } = await app.inject({ url: '/', remoteAddress: '198.51.100.7' })
-  t.same([statusCode, headers['retry-after']], [429, '60'])
-  t.match(bans, [{ keys: [/^\{.{22}\}/], durationMs: 60_000 }])
-})
-
-test('exponentialBackoff is a ladder of bans, each twice as long, at most a year', async (t) => {
-  const seen: unknown[] = []
-  const memory = new MemoryStore()
-  const store = withMethods(memory, {
-    consume (quotas, keys) {
-      seen.push(quotas[0]?.penalty)
-      return memory.consume(quotas, keys)
-    },
-  })
-  const app = await build(t, { store: storeOn(store), max: 1, timeWindow: 1000, exponentialBackoff: true }, (app) => {
-    app.get('/', async () => 'ok')
-    app.get('/long', { config: { rateLimit: { timeWindow: 200 * 86_400_000 } } }, async () => 'ok')
-  })
-  await hit(app, 1)
-  await hit(app, 1, '/long')
-  t.match(seen[0], { after: 1, withinMs: 1000, bansMs: [1000, 2000, 4000, 8000] })
-  t.match(seen[1], { bansMs: [200 * 86_400_000] })
-})
 
 test('increment: false reads without counting, and a full count reads as exceeded', async (t) => {
   const memory = new MemoryStore()
@@ -411,7 +334,6 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
   const options: RateLimitPluginOptions = {
     max: 5,
     timeWindow: 60_000,
-    ban: 1,
     keyGenerator: (request) => request.headers['x-key'] as string,
   }
   const apps = [
@@ -426,7 +348,7 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
   for (const key of ['198.51.100.7', 'ada@example.com', 'x'.repeat(14_000)])
     {t.equal((await ask(key)).filter((status) => status === 200).length, 5, key.slice(0, 20))}
   const keys = await redis.keys(`${prefix}*`)
-  t.ok(keys.length >= 6, 'the counts, and the refusals of ban')
+  t.equal(keys.length, 3)
   for (const key of keys) {
     t.match(key.slice(prefix.length), /^\{[\w-]{22}\}[\w-]{11}/)
     t.ok(key.length < prefix.length + 64)
@@ -477,7 +399,6 @@ test('a silent Redis holds nobody up: local limits, closed refuses, open lets th
   const open = await build(t, {
     store: await opened(t, { ...options, keyPrefix: 'open:', onOutage: 'open' }),
     max: 2,
-    ban: 1,
     timeWindow: 60_000,
   })
   const closed = await build(t, {
@@ -584,4 +505,22 @@ test('options of the plugin that would limit nothing stop the boot', async (t) =
     code: 'BULWARK_CONFIG',
     problems: [{ path: /skipOnError/ }],
   })
+})
+
+test('options of the plugin that the store does not serve stop the boot with what to write instead', async (t) => {
+  const store = storeOn(new MemoryStore())
+  const table: readonly (readonly [string, RateLimitPluginOptions])[] = [
+    ['ban', { ban: 0 }],
+    ['ban', { ban: 3 }],
+    ['continueExceeding', { continueExceeding: true }],
+    ['exponentialBackoff', { exponentialBackoff: true }],
+  ]
+  for (const [name, options] of table) {
+    await t.rejects(build(t, { ...options, store }), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: `@fastify/rate-limit.${name}`, fix: /policy with `penalty`/ }],
+    }, name)
+  }
+  const ready = await build(t, { store, ban: -1, continueExceeding: false, exponentialBackoff: false })
+  t.same(await hit(ready, 1), [200], 'their defaults ask for nothing')
 })
