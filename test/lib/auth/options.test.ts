@@ -4,7 +4,8 @@ import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { AuthOptionsSchema, checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
+import { AuthOptionsSchema, type AuthBoot } from '../../../lib/auth/options.js'
+import { resolveAuthOptions } from '../../../lib/auth/resolve.js'
 import type { Problem } from '../../../lib/response/errors.js'
 import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
@@ -19,7 +20,7 @@ function minimal (): Record<string, unknown> {
 
 function problemsOf (options: unknown, boot: AuthBoot = DEV): string[] {
   const problems: Problem[] = []
-  checkAuth(options, boot, problems)
+  resolveAuthOptions(options, boot, problems)
   for (const { path, message, fix } of problems) {
     if (path === '' || message === '' || fix === '')
       {throw new Error('a problem names its path, what is wrong, and the fix')}
@@ -202,7 +203,7 @@ test('a wrong option is one problem, said in words, and nothing that was given i
     {t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))}
   for (const name of Object.keys(AuthOptionsSchema.properties)) {
     const problems: Problem[] = []
-    checkAuth({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
+    resolveAuthOptions({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
     t.match(problems, [{ path: `auth.${name}x`, message: 'Unknown option.', fix: `Did you mean "${name}"?` }])
   }
 })
@@ -241,7 +242,7 @@ test('weak, equal and mistaken secrets are refused without being shown', async (
   for (const weak of table) {
     for (const name of ['accessSecret', 'refreshSecret']) {
       const problems: Problem[] = []
-      checkAuth({ ...minimal(), [name]: weak }, DEV, problems)
+      resolveAuthOptions({ ...minimal(), [name]: weak }, DEV, problems)
       t.ok(problems.length > 0 && problems.every(({ path }) => path === `auth.${name}`), `${name} ${weak.slice(0, 20)}`)
       t.notOk(problems.some(({ message, fix }) => `${message}${fix}`.includes(weak)))
     }
