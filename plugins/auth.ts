@@ -4,10 +4,9 @@
  */
 import fastifyCookie from '@fastify/cookie'
 import fastifyJwt, { type JWT } from '@fastify/jwt'
-import type { ContextConfigDefault, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema,
-  FastifyTypeProvider, FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression,
+import type { ContextConfigDefault, FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider,
+  FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression,
   RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
-import fp from 'fastify-plugin'
 import { createRefusals } from '../lib/auth/challenge.js'
 import { signedIn, type AuthContext, type SecurityUser, type SignInUser } from '../lib/auth/context.js'
 import { assertCookiesFit, createCookieChooser, secureCookies } from '../lib/auth/cookies.js'
@@ -20,9 +19,9 @@ import type { Keyring } from '../lib/auth/keyring.js'
 import { createLivenessCheck } from '../lib/auth/liveness.js'
 import { openSessionStore, policyOf } from '../lib/auth/open-store.js'
 import { documentAuth } from '../lib/auth/openapi.js'
-import type { AuthBoot, AuthOptions, ResolvedAuthOptions } from '../lib/auth/options.js'
+import { AuthOptionsSchema, type AuthOptions, type ResolvedAuthOptions } from '../lib/auth/options.js'
 import { baseAuthPolicy, resolveAuthPolicy, type AuthRouteOptions, type ResolvedAuthPolicy } from '../lib/auth/policy.js'
-import { resolveAuthOptions } from '../lib/auth/resolve.js'
+import { resolveAuth } from '../lib/auth/resolve.js'
 import { authRoutes } from '../lib/auth/routes.js'
 import { createSessions } from '../lib/auth/sessions.js'
 import { createSessionsApi, type SessionsApi } from '../lib/auth/sessions-api.js'
@@ -31,17 +30,17 @@ import { createSocketGuard } from '../lib/auth/sockets.js'
 import { keepParts } from '../lib/auth/test-access.js'
 import { keyRegistrations, tokenKeys, type TokenKeys } from '../lib/auth/token-keys.js'
 import type { SecurityEvent } from '../lib/events/catalogue.js'
-import { addSection, claimRegistration, publish, securityOf } from '../lib/policy/install.js'
+import { addSection, publish } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import type { SecurityScope } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 
 export type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
-export { AuthOptionsSchema, type AuthBoot, type AuthOptions, type AuthUser,
-  type Credentials } from '../lib/auth/options.js'
-export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions,
-  type ResolvedAuthPolicy } from '../lib/auth/policy.js'
+export { AuthOptionsSchema, type AuthOptions, type AuthUser, type Credentials } from '../lib/auth/options.js'
+export { PublicRoute, publicRoute } from '../lib/policy/public-route.js'
+export type { AuthRequirements, AuthRouteOptions, ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
 export type { SessionsApi } from '../lib/auth/sessions-api.js'
 export type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
@@ -115,7 +114,7 @@ export async function installAuth (
 ): Promise<void> {
   const { root } = scope
   assertPlace(app, scope, options)
-  if (!app.hasReplyDecorator('setCookie')) await app.register(fastifyCookie)
+  await bringCookies(app, scope)
   const accessKeys = await registerKeys(app, ACCESS_TYPE, options.accessKeys)
   const refreshKeys = await registerKeys(app, REFRESH_TYPE, options.refreshKeys)
 
@@ -167,11 +166,27 @@ export async function installAuth (
   documentAuth(app, { sources, cookieName: secure.access.name })
   keepParts(app, { sessions, users, sources, cookies: secure, path })
 
-  const has = (key: string): boolean => scope.isOn(key)
   if (sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
-  if (!has('rateLimit')) warnOfUnthrottledLogin(app, options, path)
+  if (!scope.isOn('rateLimit')) warnOfUnthrottledLogin(app, options, path)
   warnOfEndedKeys(app, options, store.now())
-  for (const route of authRoutes({ options, flows, store, unauthorized, emit, has })) app.route(route)
+  for (const route of authRoutes({ options, flows, store, unauthorized, emit })) app.route(route)
+}
+
+/** Session cookies are set by @fastify/cookie: the suite's, the app's own, or one that is registered here. */
+async function bringCookies (app: FastifyInstance, { sections, root }: SecurityScope): Promise<void> {
+  if (app.hasReplyDecorator('setCookie')) return
+  if (sections.get('cookies')?.section.off !== true) {
+    await app.register(fastifyCookie)
+    return
+  }
+  root.readyChecks.push(function cookiesAreThere (problems) {
+    if (app.hasReplyDecorator('setCookie')) return
+    problems.push({
+      path: 'cookies',
+      message: 'Turned off, and the app has not registered @fastify/cookie, which sets the cookies of sessions.',
+      fix: 'Register @fastify/cookie, or leave `cookies` out.',
+    })
+  })
 }
 
 /**
@@ -233,7 +248,7 @@ function assertPlace (app: FastifyInstance, scope: SecurityScope, { jwtDecorator
 
 /** Browsers send cookies with every request. Asked when everything is loaded: the csrf plugin may come after this. */
 function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
-  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
+  if (scope.isOn('csrf')) return
   const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
   const fix = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
   if (scope.root.production) problems.push({ path: 'auth.sources', message, fix })
@@ -291,19 +306,12 @@ async function logoutReply (this: FastifyReply): Promise<void> {
   await this.server[kFlows].logout(this.request, this)
 }
 
-const authPlugin: FastifyPluginAsync<AuthOptions> = async (app, input) => {
-  claimRegistration(app, 'auth')
-  const scope = securityOf(app)
-  const problems: Problem[] = []
-  const options = resolveAuthOptions(input, scope.root, problems)
-  assertNoProblems(problems)
-  if (options !== null) await installAuth(app, options, scope, { now: Date.now })
-}
-
-/** Only reports what is wrong with the options; nothing is built or connected. */
-export function checkAuth (options: unknown, boot: AuthBoot, problems: Problem[]): void {
-  resolveAuthOptions(options, boot, problems)
-}
-
-export const auth = fp(authPlugin, { name: 'bulwark-auth', fastify: '5.x' })
+export const auth = defineSecurityPlugin<typeof AuthOptionsSchema, ResolvedAuthOptions | null, AuthOptions>({
+  key: 'auth',
+  options: AuthOptionsSchema,
+  resolve: resolveAuth,
+  async install (app, options, scope) {
+    if (options !== null) await installAuth(app, options, scope, { now: Date.now })
+  },
+})
 export default auth

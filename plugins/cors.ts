@@ -4,17 +4,17 @@
  * boot.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decidePreflight } from '../lib/cors/decision.js'
 import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
+import { refusal, type Problem } from '../lib/response/errors.js'
 import { checkOptions, readableOptions } from '../lib/options/check-options.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
-import type { SecurityRoot } from '../lib/policy/scope.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { setPreparedHeaders } from '../lib/response/prepared-headers.js'
 
@@ -72,13 +72,7 @@ export function resolveCorsPolicy (input: unknown, where: string, problems: Prob
   return resolveCors((checked ?? readableOptions(input, where, problems)) as CorsInput, where, problems)
 }
 
-const corsPlugin: FastifyPluginAsync<CorsOptions> = async (app, options) => {
-  claimRegistration(app, 'cors')
-  const problems: Problem[] = []
-  const base = resolveCorsPolicy(options, 'cors', problems)
-  assertNoProblems(problems)
-
-  const { root } = securityOf(app)
+function installCors (app: FastifyInstance, base: ResolvedCorsPolicy, { root }: SecurityScope): void {
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
     key: 'cors',
     resolve: (_base, input, where, found) => resolveCorsPolicy(input, where, found),
@@ -167,5 +161,10 @@ function asksForPrivateNetwork (request: FastifyRequest): boolean {
   return request.raw.headers['access-control-request-private-network'] !== undefined
 }
 
-export const cors = fp(corsPlugin, { name: 'bulwark-cors', fastify: '5.x' })
+export const cors = defineSecurityPlugin<typeof CorsOptionsSchema, ResolvedCorsPolicy, CorsOptions>({
+  key: 'cors',
+  options: CorsOptionsSchema,
+  resolve: (options, { where, problems }) => resolveCors(options as CorsInput, where, problems),
+  install: installCors,
+})
 export default cors

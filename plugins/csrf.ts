@@ -5,17 +5,17 @@
  * fetch.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { decideCrossOrigin, decideIsolation, type TrustedOrigins } from '../lib/csrf/decision.js'
 import { resolveCsrfPolicy, type CsrfMode, type CsrfRouteOptions, type ResolvedCsrfPolicy } from '../lib/csrf/policy.js'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
-import { checkOptions, readableOptions } from '../lib/options/check-options.js'
+import { refusal } from '../lib/response/errors.js'
+import { isPlainObject } from '../lib/options/check-options.js'
 import { isOrigin } from '../lib/net/origin.js'
 import { checkOrigins, createOriginList } from '../lib/net/origin-pattern.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection } from '../lib/policy/install.js'
+import { defineSecurityPlugin, type ResolveContext } from '../lib/policy/plugin.js'
 import { defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
-import type { SecurityRoot } from '../lib/policy/scope.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 
 export const CsrfOptionsSchema = Type.Object({
@@ -56,10 +56,15 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly csrf?: ResolvedCsrfPolicy }
 }
 
-/** Reports what is wrong with the plugin's options. */
-export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
-  const options: CsrfOptions = checkOptions(CsrfOptionsSchema, input, 'csrf', problems) ??
-    readableOptions(input, 'csrf', problems)
+/** Complete and frozen. */
+interface ResolvedCsrf {
+  readonly publicOrigin: string | undefined
+  readonly trusted: TrustedOrigins
+  readonly base: Exclude<ResolvedCsrfPolicy, false>
+}
+
+/** The public origin is the transport's, unless the plugin is given its own. */
+function resolveCsrf (options: CsrfOptions, { definition, problems }: ResolveContext): ResolvedCsrf {
   if (options.publicOrigin !== undefined && !isOrigin(options.publicOrigin)) {
     problems.push({
       path: 'csrf.publicOrigin',
@@ -69,26 +74,34 @@ export function checkCsrf (input: unknown, problems: Problem[]): CsrfOptions {
     })
   }
   checkOrigins(options.trustedOrigins ?? [], 'csrf.trustedOrigins', problems)
-  return options
+  const { transport } = definition
+  const ofTransport = isPlainObject(transport) ? transport['publicOrigin'] : undefined
+  return Object.freeze({
+    // A wrong one is the transport's to report, once.
+    publicOrigin: options.publicOrigin ??
+      (typeof ofTransport === 'string' && isOrigin(ofTransport) ? ofTransport : undefined),
+    trusted: createOriginList(options.trustedOrigins ?? []),
+    base: Object.freeze({ mode: 'cookie', isolation: options.isolation ?? true } as const),
+  })
 }
 
 /** RFC 9110, section 9.2.1. */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
-const csrfPlugin: FastifyPluginAsync<CsrfOptions> = async (app, options) => {
-  claimRegistration(app, 'csrf')
-  const problems: Problem[] = []
-  const { publicOrigin, trustedOrigins, isolation } = checkCsrf(options, problems)
-  assertNoProblems(problems)
-
-  const { root } = securityOf(app)
-  const trusted = createOriginList(trustedOrigins ?? [])
-  const base = Object.freeze({ mode: 'cookie', isolation: isolation ?? true } as const)
-  addSection(app, defineSection<CsrfMode | CsrfRouteOptions | false, ResolvedCsrfPolicy>({
-    key: 'csrf',
-    resolve: (inherited, input, where, found) => resolveCsrfPolicy(inherited, base, input, where, found),
-    compile: (policy) => crossOriginSteps(policy, root, trusted, publicOrigin),
-  }), base)
+function installCsrf (
+  app: FastifyInstance,
+  { publicOrigin, trusted, base }: ResolvedCsrf,
+  { root }: SecurityScope,
+): void {
+  addSection(
+    app,
+    defineSection<CsrfMode | CsrfRouteOptions | false, ResolvedCsrfPolicy>({
+      key: 'csrf',
+      resolve: (inherited, input, where, found) => resolveCsrfPolicy(inherited, base, input, where, found),
+      compile: (policy) => crossOriginSteps(policy, root, trusted, publicOrigin),
+    }),
+    base,
+  )
 }
 
 function crossOriginSteps (
@@ -161,5 +174,10 @@ function singleValue (header: string | string[] | undefined): string | undefined
   return Array.isArray(header) ? header.join(', ') : header
 }
 
-export const csrf = fp(csrfPlugin, { name: 'bulwark-csrf', fastify: '5.x' })
+export const csrf = defineSecurityPlugin<typeof CsrfOptionsSchema, ResolvedCsrf>({
+  key: 'csrf',
+  options: CsrfOptionsSchema,
+  resolve: resolveCsrf,
+  install: installCsrf,
+})
 export default csrf

@@ -17,7 +17,7 @@ import { logRefresh, stopRefresh } from '../lib/env/refresh.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { isPlainObject } from '../lib/options/check-options.js'
 import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
+import { isRootInstance } from '../lib/policy/instance.js'
 import { claimRegistration, securityOf } from '../lib/policy/install.js'
 import type { LooseShape, ShapeOf } from '../lib/policy/types.js'
 

@@ -2,18 +2,19 @@
  * Security headers on every response: 2xx to 5xx, 404s, streams, preflights and refusals. Each route's block is
  * rendered and frozen at boot; a value that its header cannot carry stops the boot.
  */
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { NONCE_SOURCE } from '../lib/headers/defaults.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import { DISCLOSURE, type NonceTemplate, type RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
-import { resolveHeaders, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
+import { resolveHeaders, type HeadersInput, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/net/host.js'
 import { checkOptions, readableOptions } from '../lib/options/check-options.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { isRootInstance } from '../lib/policy/instance.js'
+import { addSection } from '../lib/policy/install.js'
+import { defineSecurityPlugin, type ResolveContext } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import { defineSection, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { PreparedResponse, setPreparedHeaders } from '../lib/response/prepared-headers.js'
@@ -64,22 +65,16 @@ export function resolveHeadersPolicy (
   )
 }
 
-const headersPlugin: FastifyPluginAsync<HeadersOptions> = async (app, options) => {
-  claimRegistration(app, 'headers')
-  const problems: Problem[] = []
-  const scope = securityOf(app)
-  const inherited = scope.sections.get('headers')?.base as ResolvedHeadersPolicy | undefined
-  const base = resolveHeadersPolicy(inherited ?? null, options, 'headers', problems)
-  const reportPath = inherited === undefined && base !== false ? base.reportPath : null
+async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy, scope: SecurityScope): Promise<void> {
+  const isFirst = !scope.sections.has('headers')
+  const reportPath = isFirst ? base.reportPath : null
   if (reportPath !== null && !isRootInstance(app)) {
-    problems.push({
+    assertNoProblems([{
       path: 'headers.reporting.endpoint',
       message: 'A path, and the plugin is not registered on the root instance.',
       fix: 'Register it on the instance that fastify() returned, or write an absolute https URL.',
-    })
+    }])
   }
-  assertNoProblems(problems)
-
   if (!app.hasReplyDecorator(kNonce)) {
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
@@ -174,5 +169,21 @@ function readNonce (this: FastifyReply): string {
   return nonce
 }
 
-export const headers = fp(headersPlugin, { name: 'bulwark-headers', fastify: '5.x' })
+/** The profile of the definition, unless the plugin is given its own. */
+function resolveBase (
+  options: HeadersOptions,
+  { definition, inherited, where, problems }: ResolveContext,
+): ResolvedHeadersPolicy {
+  const { profile } = definition
+  const base = inherited === undefined || inherited === false ? null : inherited as ResolvedHeadersPolicy
+  const written = profile === 'api' || profile === 'document' ? { profile, ...options } : options
+  return resolveHeaders(base, inherited === undefined, written as HeadersInput, where, problems)
+}
+
+export const headers = defineSecurityPlugin<typeof HeadersOptionsSchema, ResolvedHeadersPolicy, HeadersOptions>({
+  key: 'headers',
+  options: HeadersOptionsSchema,
+  resolve: resolveBase,
+  install: installHeaders,
+})
 export default headers

@@ -3,12 +3,13 @@
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, preSerializationHookHandler,
+import type { FastifyInstance, FastifyReply, FastifyRequest, preSerializationHookHandler,
   RouteOptions } from 'fastify'
-import fp from 'fastify-plugin'
 import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
 import { checkOptions } from '../lib/options/check-options.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { addSection, policyOf, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { createValidatorFactory, type ValidationLimits } from '../lib/validation/compiler.js'
@@ -65,20 +66,8 @@ type ValidatorFactory = NonNullable<
   NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']
 >
 
-/** Reports what is wrong with the options. */
-export function checkValidation (options: unknown, problems: Problem[]): void {
-  resolveValidationOptions(options, problems)
-}
-
-/** Resolves untrusted options; the result is complete and frozen. */
-export function resolveValidationOptions (options: unknown, problems: Problem[]): ResolvedValidationOptions {
-  return Object.freeze({ ...DEFAULTS, ...checkOptions(ValidationOptionsSchema, options, 'validation', problems) })
-}
-
-const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, options) => {
-  claimRegistration(app, 'validation')
+function installValidation (app: FastifyInstance, limits: ResolvedValidationOptions, { root }: SecurityScope): void {
   const problems: Problem[] = []
-  const limits = resolveValidationOptions(options, problems)
   // Fastify would go on using it, and this plugin would do nothing.
   if (app.validatorCompiler !== undefined) {
     problems.push({
@@ -89,7 +78,6 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   }
   assertNoProblems(problems)
 
-  const { root } = securityOf(app)
   const base: ResolvedValidationPolicy = Object.freeze({ unknown: limits.unknown, contentTypes: null })
   addSection(
     app,
@@ -101,7 +89,7 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     base,
   )
   /** Fastify tells its compiler nothing of the route but these schemas. */
-  const policies = new WeakMap<object, ResolvedValidationPolicy>()
+  const policies = new WeakMap<object, () => ResolvedValidationPolicy>()
   const compiled = new WeakSet<object>()
   /** Routes that say something of their own, until it is known whose compiler they got. */
   const judged: { readonly route: RouteOptions, readonly schemas: readonly object[] }[] = []
@@ -114,7 +102,7 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     unknownOf (schema) {
       if (typeof schema !== 'object' || schema === null) return 'reject'
       compiled.add(schema)
-      return policies.get(schema)?.unknown ?? 'reject'
+      return policies.get(schema)?.().unknown ?? 'reject'
     },
     report: (problem) => { root.problems.push(problem) },
     later: (work) => { pending?.push(work) },
@@ -139,7 +127,10 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
   })
 
   function guardRoute (this: FastifyInstance, route: RouteOptions): void {
-    const policy = route.config?.security?.validation ?? base
+    // A plugin or an override that is loaded later may change it.
+    const policyNow = (): ResolvedValidationPolicy =>
+      policyOf(this, 'validation', route.security) as ResolvedValidationPolicy
+    const policy = policyNow()
     root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
     const own = route.security?.validation
     const hasOwnCompiler = (route.validatorCompiler ?? this.validatorCompiler) !== undefined
@@ -147,7 +138,7 @@ const validationPlugin: FastifyPluginAsync<ValidationOptions> = async (app, opti
     const schemas: object[] = []
     if (route.schema !== undefined) {
       route.schema = markSchemas(route.schema, (copy) => {
-        policies.set(copy, policy)
+        policies.set(copy, policyNow)
         schemas.push(copy)
       })
     }
@@ -209,5 +200,10 @@ function listOf<T> (hooks: T | T[] | undefined): T[] {
   return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
 }
 
-export const validation = fp(validationPlugin, { name: 'bulwark-validation', fastify: '5.x' })
+export const validation = defineSecurityPlugin<typeof ValidationOptionsSchema, ResolvedValidationOptions>({
+  key: 'validation',
+  options: ValidationOptionsSchema,
+  resolve: (options) => Object.freeze({ ...DEFAULTS, ...options }),
+  install: installValidation,
+})
 export default validation

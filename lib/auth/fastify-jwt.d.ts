@@ -53,8 +53,8 @@ export interface JWT {
 }
 
 interface RequestFunction {
-  <Decoded extends object> (options?: object): Promise<Decoded>
   <Decoded extends object> (callback: Callback<Decoded>): void
+  <Decoded extends object> (options?: object): Promise<Decoded>
 }
 
 declare module 'fastify' {

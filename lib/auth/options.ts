@@ -227,9 +227,6 @@ export type AuthOptions<R extends string = string, C extends TObject = TObject, 
   label?: (request: FastifyRequest) => string
 }
 
-/** What an option's default is looked up in. */
-export interface AuthBoot { readonly production: boolean, readonly config: Readonly<Record<string, unknown>> }
-
 /** Checked, complete and frozen. */
 export interface ResolvedAuthOptions {
   readonly users: UserModel

@@ -1,21 +1,23 @@
 import { parseDuration, type Duration } from '../options/duration.js'
 import type { Problem } from '../response/errors.js'
-import { checkOptions, readableOptions } from '../options/check-options.js'
+import type { Boot, ResolveContext } from '../policy/plugin.js'
 import { resolveRedisSource, type RedisSource } from '../redis/connection.js'
 import { SECRET_FIX, secretProblems } from '../options/secret-strength.js'
 import { resolveKeyring, secretKeyring, shareKeys, type Keyring } from './keyring.js'
-import { AuthOptionsSchema, type AuthBoot, type ResolvedAuthOptions, type WrittenOptions } from './options.js'
+import type { AuthOptions, ResolvedAuthOptions, WrittenOptions } from './options.js'
 import { checkClaims, createUserModel } from './users.js'
 
 const GRACE_MAX_MS = 60_000
 /** Ten years: deadlines in milliseconds stay far within what numbers, tokens and Redis can hold. */
 const ABSOLUTE_MAX_MS = 3650 * 86_400_000
 
-/** Turns untrusted options into resolved ones, or adds every problem there is and returns null. */
-export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
-  const before = problems.length
-  const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
-  const written = checked ?? readableOptions(input, 'auth', problems) as Partial<WrittenOptions>
+/** The checked, complete, frozen options; null when a problem was added, here or by the options' schema before. */
+export function resolveAuth (
+  input: AuthOptions,
+  { boot, problems }: Pick<ResolveContext, 'boot' | 'problems'>,
+): ResolvedAuthOptions | null {
+  // Of options that the schema refuses only some are here.
+  const written = input as Partial<WrittenOptions>
   const claims = checkClaims(written.claims, 'auth.claims', problems)
   const keys = resolveKeys(written, boot, problems)
   const times = resolveTimes(written, problems)
@@ -27,42 +29,38 @@ export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Pr
       fix: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.',
     })
   }
-  if (checked === null || keys === null || problems.length > before) return null
-  const functions = checked as {
-    authenticate?: ResolvedAuthOptions['authenticate']
-    loadUser: ResolvedAuthOptions['loadUser']
-    label?: ResolvedAuthOptions['label']
-  }
+  if (keys === null || problems.some(({ path }) => path === 'auth' || path.startsWith('auth.'))) return null
+  const { authenticate, loadUser, label } = input as Pick<ResolvedAuthOptions, 'authenticate' | 'loadUser' | 'label'>
   return Object.freeze<ResolvedAuthOptions>({
     ...keys,
     ...times,
-    users: createUserModel(checked.roles, claims, checked.scopes),
-    authenticate: functions.authenticate ?? null,
-    loadUser: functions.loadUser,
-    label: functions.label ?? null,
-    issuer: checked.issuer ?? 'bulwark',
-    audience: checked.audience ?? 'bulwark-api',
-    cookies: checked.cookies ?? 'scoped',
-    sameSite: checked.sameSite ?? 'strict',
-    prefix: checked.prefix ?? '/auth',
-    routes: checked.routes ?? true,
+    users: createUserModel(input.roles, claims, input.scopes),
+    authenticate: authenticate ?? null,
+    loadUser,
+    label: label ?? null,
+    issuer: written.issuer ?? 'bulwark',
+    audience: written.audience ?? 'bulwark-api',
+    cookies: written.cookies ?? 'scoped',
+    sameSite: written.sameSite ?? 'strict',
+    prefix: written.prefix ?? '/auth',
+    routes: written.routes ?? true,
     redis,
-    keyPrefix: checked.keyPrefix ?? 'bulwark:auth:',
+    keyPrefix: written.keyPrefix ?? 'bulwark:auth:',
     // Looking up in this process' memory costs nothing, so nothing of it is worth remembering.
-    revocation: checked.revocation ?? (redis === null ? 'strict' : 'cached'),
-    maxSessions: checked.maxSessions ?? 100,
-    whenFull: checked.whenFull ?? 'evict',
-    onReuse: checked.onReuse ?? 'session',
-    jwtDecorators: checked.jwtDecorators ?? false,
-    scopes: Object.freeze([...checked.scopes ?? []]),
-    sources: Object.freeze([...checked.sources ?? ['cookie'] as const]),
+    revocation: written.revocation ?? (redis === null ? 'strict' : 'cached'),
+    maxSessions: written.maxSessions ?? 100,
+    whenFull: written.whenFull ?? 'evict',
+    onReuse: written.onReuse ?? 'session',
+    jwtDecorators: written.jwtDecorators ?? false,
+    scopes: Object.freeze([...written.scopes ?? []]),
+    sources: Object.freeze([...written.sources ?? ['cookie'] as const]),
   })
 }
 
 /** The keyring of each kind of token; null when a problem was added. */
 function resolveKeys (
   options: Partial<WrittenOptions>,
-  { config }: AuthBoot,
+  { config }: Boot,
   problems: Problem[],
 ): { accessKeys: Keyring, refreshKeys: Keyring } | null {
   const pick = (kind: 'access' | 'refresh', variable: string): Keyring | null => {
@@ -171,7 +169,7 @@ function resolveTimes (
 
 function resolveRedis (
   options: Partial<WrittenOptions>,
-  { production, config }: AuthBoot,
+  { production, config }: Boot,
   problems: Problem[],
 ): RedisSource | null {
   const path = 'auth.redis'

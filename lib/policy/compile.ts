@@ -13,20 +13,46 @@ export type CompiledPolicy = { readonly [H in HookName]: readonly Step[] } & {
 /** A section with the base policy that a scope gives it. */
 export interface BoundSection { readonly section: PolicySection, readonly base: unknown }
 
-/** Resolves each section's policy for one route (or a scope's base, with no input) and freezes the result. */
+/** Resolves each section's policy for a scope's input (or its base, with no input) and freezes the result. */
 export function resolvePolicy (
   sections: ReadonlyMap<string, BoundSection>,
   input: unknown,
   where: string,
   problems: Problem[],
 ): ResolvedRouteSecurity {
+  const policy: ResolvedRouteSecurity = {}
+  resolveInto(policy, sections, input, where, problems)
+  return policy
+}
+
+/** The same into an object that exists already; it is frozen afterwards. */
+export function resolveInto (
+  policy: ResolvedRouteSecurity,
+  sections: ReadonlyMap<string, BoundSection>,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): void {
   const written = readInput(input, where, problems)
-  const policy: Record<string, unknown> = {}
-  for (const [key, { section, base }] of sections) {
-    const value = written[key]
-    policy[key] = value === undefined ? base : section.resolve(base, value, `${where}.${key}`, problems)
+  for (const key of sections.keys()) {
+    const value = resolveKey(sections, key, written, where, problems)
+    Object.defineProperty(policy, key, { value, enumerable: true })
   }
-  return Object.freeze(policy)
+  Object.freeze(policy)
+}
+
+/** One key of a policy; undefined when no section owns it. */
+export function resolveKey (
+  sections: ReadonlyMap<string, BoundSection>,
+  key: string,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): unknown {
+  const bound = sections.get(key)
+  const value = isPlainObject(input) ? input[key] : undefined
+  if (bound === undefined || value === undefined) return bound?.base
+  return bound.section.resolve(bound.base, value, `${where}.${key}`, problems)
 }
 
 /** Compiles a resolved policy into steps sorted by the pipeline's order. */
@@ -42,10 +68,11 @@ export function compilePolicy (
     const lost = steps.find(({ hook }) =>
       hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true
     )
-    if (lost !== undefined)
-      {throw new Error(
+    if (lost !== undefined) {
+      throw new Error(
         `The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`,
-      )}
+      )
+    }
     placed.push(...steps)
   }
   const stepsOf = (hook: HookName, without?: string): readonly Step[] => {

@@ -29,24 +29,21 @@ export function addOptionalHook (app: FastifyInstance, hook: OptionalHook): void
   app.addHook(hook, bulwarkPreValidation)
 }
 
-function lookup (server: FastifyInstance, request: FastifyRequest, reply: FastifyReply): CompiledPolicy {
+/** Null on instances where no plugin of the suite was registered: nothing of it holds there. */
+function lookup (server: FastifyInstance, request: FastifyRequest, reply: FastifyReply): CompiledPolicy | null {
   const scope = findScope(server)
-  // The hooks are only ever added to an instance that has a scope.
-  if (scope === null)
-    {throw new SecurityError('INTERNAL_ERROR', { cause: new Error('no security scope on this instance') })}
-  const { config, handlerTimeout } = request.routeOptions
+  if (scope === null) return null
+  const { config, handlerTimeout, url } = request.routeOptions
   // A route that names its own time is left to Fastify.
   if (handlerTimeout === 0) scope.root.handlerTimeouts?.watch(reply)
-  const policy = config.security
-  const compiled = policy === undefined ? undefined : scope.root.compiled.get(policy)
+  if (request.is404) return scope.compiledBase
+  const compiled = config.security === undefined ? undefined : scope.root.compiled.get(config.security)
   if (compiled !== undefined) return compiled
-  if (scope.root.strict && !request.is404) {
-    // Backstop: boot refuses such routes, so this is a defect; serving it without a policy would be worse.
-    throw new SecurityError('INTERNAL_ERROR', {
-      cause: new Error(`the route ${request.routeOptions.url ?? ''} has no compiled policy`),
-    })
-  }
-  return scope.compiledBase
+  // The boot refuses such routes where it can tell whose they are. What the route wrote is not known, so it is not
+  // served.
+  throw new SecurityError('INTERNAL_ERROR', {
+    cause: new Error(`the route ${url ?? ''} was declared before the suite was loaded, so its policy is not known`),
+  })
 }
 
 function bulwarkOnRequest (
@@ -55,14 +52,14 @@ function bulwarkOnRequest (
   reply: FastifyReply,
   done: (error?: Error) => void,
 ): void {
-  let compiled: CompiledPolicy
+  let compiled: CompiledPolicy | null
   try {
     compiled = request[kCompiled] = lookup(this, request, reply)
   } catch (error) {
     done(error as Error)
     return
   }
-  runUntilRefused(compiled.onRequest, 0, request, reply, done)
+  runUntilRefused(compiled?.onRequest ?? NO_STEPS, 0, request, reply, done)
 }
 
 function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {

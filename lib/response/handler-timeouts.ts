@@ -1,6 +1,6 @@
 import { errorCodes, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { ServerResponse } from 'node:http'
-import { rootOf } from '../policy/early-routes.js'
+import { rootOf } from '../policy/instance.js'
 import { PreparedResponse } from './prepared-headers.js'
 import { ServerNotes } from '../options/server-notes.js'
 

@@ -1,10 +1,11 @@
 import { createHmac } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { test } from 'tap'
-import { publicRoute } from '../../lib/auth/policy.js'
+import { publicRoute } from '../../lib/policy/public-route.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
+import { auth } from '../../plugins/auth.js'
 import csrf from '../../plugins/csrf.js'
-import { build, codeOf, cookieHeader, jarOf, setCookies } from '../lib/auth/support.js'
+import { build, codeOf, cookieHeader, jarOf, secret, setCookies } from '../lib/auth/support.js'
 
 const rootLogin = { payload: { email: 'root@example.com', password: 'right' } }
 
@@ -398,4 +399,47 @@ test('sessions in cookies need the csrf plugin in production, and elsewhere a wa
   await build(t, { server, options, before: async (app) => { await app.register(csrf) } })
   await build(t, { server, options, routes: async (app) => { await app.register(csrf) } })
   t.notMatch(logged.join(''), /other sites/, 'the csrf plugin may come before or after')
+})
+
+test('a route that is older than the plugin asks for a session wherever it was declared', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const handler = async (request: FastifyRequest): Promise<unknown> => ({ auth: request.auth?.userId ?? null })
+  app.get('/before', handler)
+  await app.register(async (child) => {
+    child.get('/child', handler)
+    await child.register(async (grandchild) => { grandchild.get('/grandchild', handler) })
+  })
+  void app.register(async (child) => {
+    child.get('/unawaited', handler)
+    void child.register(async (grandchild) => { grandchild.get('/unawaited-grandchild', handler) })
+  })
+  await app.register(auth, {
+    roles: ['user'],
+    redis: false,
+    accessSecret: secret(),
+    refreshSecret: secret(),
+    authenticate: async () => ({ id: 'ada', roles: ['user'] as const }),
+    loadUser: async () => null,
+  })
+  app.get('/after', handler)
+  void app.register(async (child) => { child.get('/after-child', handler) })
+  await app.ready()
+  const headers = { host: 'api.example.com' }
+  const payload = { email: 'ada@example.com', password: 'x' }
+  const cookie = cookieHeader(jarOf(await app.inject({ method: 'POST', url: '/auth/login', payload, headers })))
+  for (
+    const url of [
+      '/before',
+      '/child',
+      '/grandchild',
+      '/unawaited',
+      '/unawaited-grandchild',
+      '/after',
+      '/after-child',
+    ]
+  ) {
+    t.equal(codeOf(await app.inject({ url, headers })), '401 TOKEN_MISSING', url)
+    t.same((await app.inject({ url, headers: { ...headers, cookie } })).json(), { auth: 'ada' }, url)
+  }
 })

@@ -4,21 +4,25 @@ import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { AuthOptionsSchema, type AuthBoot } from '../../../lib/auth/options.js'
-import { resolveAuthOptions } from '../../../lib/auth/resolve.js'
+import { AuthOptionsSchema, type ResolvedAuthOptions } from '../../../lib/auth/options.js'
+import type { Boot } from '../../../lib/policy/plugin.js'
 import type { Problem } from '../../../lib/response/errors.js'
+import { auth } from '../../../plugins/auth.js'
 import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
 
 const ACCESS = secret()
 const REFRESH = secret()
-const DEV: AuthBoot = { production: false, config: {} }
+const DEV: Boot = { production: false, config: {} }
 
 function minimal (): Record<string, unknown> {
   return { roles: ['user', 'admin'], loadUser: async () => null, accessSecret: ACCESS, refreshSecret: REFRESH }
 }
 
-function problemsOf (options: unknown, boot: AuthBoot = DEV): string[] {
+const resolveAuthOptions = (options: unknown, boot: Boot, problems: Problem[]): ResolvedAuthOptions | null =>
+  auth.resolve(options, { problems, boot, definition: {}, inherited: undefined })
+
+function problemsOf (options: unknown, boot: Boot = DEV): string[] {
   const problems: Problem[] = []
   resolveAuthOptions(options, boot, problems)
   for (const { path, message, fix } of problems) {
@@ -251,7 +255,7 @@ test('weak, equal and mistaken secrets are refused without being shown', async (
 })
 
 test('sessions in memory are refused in production unless allowed', async (t) => {
-  const production: AuthBoot = { production: true, config: {} }
+  const production: Boot = { production: true, config: {} }
   t.same(problemsOf(minimal(), production), ['auth.redis: Sessions would live in memory in production.'])
   t.same(problemsOf({ ...minimal(), redis: false }, production).length, 1)
   t.same(problemsOf({ ...minimal(), redis: false, allowMemoryStore: false }, production).length, 1)

@@ -4,8 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOp
 import fp from 'fastify-plugin'
 import type { Test } from 'tap'
 import type { AuthOptions } from '../../../plugins/auth.js'
-import { installAuth, publicRoute } from '../../../plugins/auth.js'
-import { resolveAuthOptions } from '../../../lib/auth/resolve.js'
+import { auth, installAuth, publicRoute } from '../../../plugins/auth.js'
 import type { SecurityEvent } from '../../../lib/events/catalogue.js'
 import { claimRegistration, securityOf } from '../../../lib/policy/install.js'
 import { assertNoProblems, type Problem } from '../../../lib/response/errors.js'
@@ -74,7 +73,7 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
     claimRegistration(instance, 'auth')
     const scope = securityOf(instance)
     const problems: Problem[] = []
-    const options = resolveAuthOptions({
+    const options = auth.resolve({
       roles: ['user', 'admin'],
       redis: false,
       accessSecret,
@@ -83,7 +82,7 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
         password === 'right' ? users.get(email.split('@')[0] ?? '') ?? null : null,
       loadUser: async (id: string) => users.get(id) ?? null,
       ...settings.options,
-    }, scope.root, problems)
+    }, { problems, boot: scope.root, definition: {}, inherited: undefined })
     assertNoProblems(problems)
     if (options !== null) await installAuth(instance, options, scope, { now: clock.now })
   }))

@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import { test } from 'tap'
-import { declaredRoutes, isRootInstance } from '../../../lib/policy/early-routes.js'
+import { declaredRoutes } from '../../../lib/policy/declared-routes.js'
+import { isRootInstance } from '../../../lib/policy/instance.js'
 
 test('names every route that exists, with its whole path and its methods', async (t) => {
   const app = Fastify()
