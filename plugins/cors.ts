@@ -13,10 +13,11 @@ import { addSection } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
-import { ANSWERED, defineSection, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
+import { ANSWERED, defineSection, type PlacedFinalStep, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { setPreparedHeaders } from '../lib/response/prepared-headers.js'
+import type { Head } from '../lib/response/finish.js'
+import { setPreparedHeaders } from '../lib/response/response.js'
 
 /** RFC 9110, section 5.1: a field name is a token. */
 const FieldNames = (description: string): ReturnType<typeof Type.Array> =>
@@ -89,7 +90,7 @@ function allowsCredentials (request: FastifyRequest, origin: string): boolean {
   return policy !== undefined && policy !== false && policy.credentials && policy.grants.find(origin, request) !== null
 }
 
-function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[] {
+function actualSteps (policy: ResolvedCorsPolicy | false): readonly (PlacedStep | PlacedFinalStep)[] {
   if (policy === false || policy.grants.empty) return []
   const { grants } = policy
   const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
@@ -99,24 +100,20 @@ function actualSteps (policy: ResolvedCorsPolicy | false): readonly PlacedStep[]
     const grant = grants.find(origin, request)
     if (grant !== null) setPreparedHeaders(reply, grant.actual)
   }
-  const steps: PlacedStep[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
+  const steps: (PlacedStep | PlacedFinalStep)[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
   // With a wildcard the answer is the same for every origin; with a list, also the answer without headers varies.
-  if (grants.varies) steps.push({ hook: 'onSend', phase: 'cors-vary', run: varyByOrigin })
+  if (grants.varies) steps.push({ hook: 'writeHead', phase: 'cors-vary', run: varyByOrigin })
   return steps
 }
 
 /**
- * Late, so that a handler which sets its own Vary does not drop ours: a cache would then serve one origin's answer to
- * another.
+ * A final step, so that a handler or hook which sets its own Vary does not drop ours: a cache would then serve one
+ * origin's answer to another.
  */
-function varyByOrigin (_request: FastifyRequest, reply: FastifyReply): undefined {
-  const present = reply.getHeader('vary')
-  if (present === undefined) {
-    reply.header('vary', 'Origin')
-    return
-  }
-  const text = Array.isArray(present) ? present.join(', ') : String(present)
-  if (!/(^|,)\s*(origin|\*)\s*(,|$)/i.test(text)) reply.header('vary', `${text}, Origin`)
+function varyByOrigin (head: Head): void {
+  const present = head.get('vary')
+  if (present === undefined) head.set('vary', 'Origin')
+  else if (!/(^|,)\s*(origin|\*)\s*(,|$)/i.test(present)) head.set('vary', `${present}, Origin`)
 }
 
 /** Only a 404 and a route declared for OPTIONS can be reached by a preflight. */

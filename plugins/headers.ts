@@ -15,9 +15,10 @@ import { isRootInstance } from '../lib/policy/instance.js'
 import { addSection } from '../lib/policy/install.js'
 import { defineSecurityPlugin, type ResolveContext } from '../lib/policy/plugin.js'
 import type { SecurityScope } from '../lib/policy/scope.js'
-import { defineSection, type PlacedStep } from '../lib/policy/section.js'
+import { defineSection, type PlacedFinalStep, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { PreparedResponse, setPreparedHeaders } from '../lib/response/prepared-headers.js'
+import type { Head } from '../lib/response/finish.js'
+import { setPreparedHeaders } from '../lib/response/response.js'
 import { createRandomSource } from '../lib/common/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
@@ -88,15 +89,8 @@ async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy
   if (reportPath !== null) await app.register(async (own) => { declareReportEndpoint(own, scope.root, reportPath) })
 }
 
-function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly PlacedStep[] {
-  if (policy === false)
-    {return [{
-      hook: 'onSend',
-      phase: 'headers-final',
-      run: function finishHeaders (_request, reply): undefined {
-        removeDisclosure(reply)
-      },
-    }]}
+function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly (PlacedStep | PlacedFinalStep)[] {
+  if (policy === false) return [{ hook: 'writeHead', phase: 'headers-final', run: removeDisclosure }]
   const { rendered } = policy
   return [
     {
@@ -107,26 +101,20 @@ function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly Placed
       },
     },
     {
-      hook: 'onSend',
+      hook: 'writeHead',
       phase: 'headers-final',
-      run: function finishHeaders (request, reply): undefined { finish(policy, request, reply) },
+      run: function finishHeaders (head, request) { finish(policy, head, request) },
     },
   ]
 }
 
-function finish (
-  { cacheControl, rendered }: ResolvedHeadersPolicy,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  if (reply[kNonces] === null) applyBlock(rendered, request, reply)
-  // A prepared response leaves it out itself, also what is set after this.
-  if (!(reply.raw instanceof PreparedResponse)) removeDisclosure(reply)
-  if (cacheControl !== false && isPersonal(request, reply)) reply.header('cache-control', cacheControl)
+function finish ({ cacheControl }: ResolvedHeadersPolicy, head: Head, request: FastifyRequest): void {
+  removeDisclosure(head)
+  if (cacheControl !== false && isPersonal(head, request)) head.set('cache-control', cacheControl)
 }
 
-function removeDisclosure (reply: FastifyReply): void {
-  for (const name of DISCLOSURE) if (reply.hasHeader(name)) reply.removeHeader(name)
+function removeDisclosure (head: Head): void {
+  for (const name of DISCLOSURE) head.remove(name)
 }
 
 /** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */
@@ -138,10 +126,10 @@ function applyBlock (rendered: RenderedHeaders, request: FastifyRequest, reply: 
 }
 
 /** An answer that a shared cache must not keep: an error, or anything that a credential went into or came out of. */
-function isPersonal (request: FastifyRequest, reply: FastifyReply): boolean {
+function isPersonal (head: Head, request: FastifyRequest): boolean {
   const { headers } = request.raw
-  return reply.statusCode >= 400 || headers.cookie !== undefined || headers.authorization !== undefined ||
-    reply.hasHeader('set-cookie')
+  return head.status >= 400 || headers.cookie !== undefined || headers.authorization !== undefined ||
+    head.has('set-cookie')
 }
 
 /** CSP3, section 7.1 asks for 128 bits at least. */

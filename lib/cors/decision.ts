@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { PreparedHeaders } from '../response/prepared-headers.js'
+import type { PreparedHeaders } from '../response/headers.js'
 import type { ResolvedCorsPolicy } from './resolve.js'
 
 /** What a preflight (Fetch, section 4.8) asks for. */

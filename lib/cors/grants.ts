@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { isBoundedOrigin, type OriginList } from '../net/origin-pattern.js'
-import type { PreparedHeaders } from '../response/prepared-headers.js'
+import type { PreparedHeaders } from '../response/headers.js'
 import type { OriginFunction } from './resolve.js'
 
 /** What an allowed origin gets. */

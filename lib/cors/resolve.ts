@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Problem } from '../response/errors.js'
 import { checkOrigins, createOriginList, type OriginList } from '../net/origin-pattern.js'
-import { prepareHeaders } from '../response/prepared-headers.js'
+import { prepareHeaders } from '../response/headers.js'
 import { rememberLast } from '../common/recent.js'
 import { createGrants, type CorsGrant, type Grants } from './grants.js'
 

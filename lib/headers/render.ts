@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet, { type HelmetOptions } from 'helmet'
 import { mergeDirectives, type Directives } from '../policy/merge.js'
-import { prepareHeaders, type PreparedHeaders } from '../response/prepared-headers.js'
+import { prepareHeaders, type PreparedHeaders } from '../response/headers.js'
 import { NONCE_SOURCE, UPGRADE_INSECURE_REQUESTS } from './defaults.js'
 import { renderEndpoints, withReporting, type Reporting } from './reporting.js'
 
@@ -108,7 +108,7 @@ function renderScheme (values: HeaderValues, common: HeaderBlock, isSecure: bool
   }
   if (isSecure && values.strictTransportSecurity !== null)
     {Object.assign(block, helmetBlock({ ...ALL_OFF, strictTransportSecurity: values.strictTransportSecurity }))}
-  return Object.freeze({ headers: prepareHeaders({ ...block, ...common }, DISCLOSURE), nonces: Object.freeze(nonces) })
+  return Object.freeze({ headers: prepareHeaders({ ...block, ...common }), nonces: Object.freeze(nonces) })
 }
 
 /** The policies by header; the one that only reports starts from the one that is enforced. */

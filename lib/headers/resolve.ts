@@ -1,6 +1,6 @@
 import type { Problem } from '../response/errors.js'
 import { mergeDirectives, replaceLeaves } from '../policy/merge.js'
-import { prepareHeaders } from '../response/prepared-headers.js'
+import { prepareHeaders } from '../response/headers.js'
 import { CONTENT_SECURITY_POLICY, DENIED_FEATURES, HSTS_MAX_AGE_SECONDS, type Profile } from './defaults.js'
 import { checkDirectives, checkFeatures } from './grammar.js'
 import { renderHeaders, type HeaderValues, type RenderedHeaders, type ReportOnlyChanges } from './render.js'

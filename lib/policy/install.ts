@@ -149,7 +149,7 @@ function installRoot (top: FastifyInstance): SecurityRoot {
   top.decorate('security', api)
   top.addHook('onReady', function bulwarkBootCheck (done) {
     try {
-      settle(root)
+      checkBeforeListening(root)
       done()
     } catch (error) {
       done(error as Error)
@@ -192,10 +192,18 @@ function recordRoute (root: SecurityRoot, instance: FastifyInstance, route: Rout
   route.config = { ...route.config, security: policy }
 }
 
-/** Resolves and compiles everything, once every plugin is loaded. Throws all problems as one error. */
-function settle (root: SecurityRoot): void {
+/** Resolves and compiles every policy. To be called when every plugin is loaded; it does its work once. */
+export function settlePolicies (root: SecurityRoot): void {
   if (root.settled) return
   root.settled = true
+  const { problems } = root
+  for (const scope of root.scopes) scope.settle(problems)
+  for (const record of root.routes) settleRoute(root, record)
+}
+
+/** Throws everything that is wrong as one error. */
+function checkBeforeListening (root: SecurityRoot): void {
+  settlePolicies(root)
   const { problems } = root
   for (const route of root.earlyRoutes) {
     problems.push({
@@ -204,8 +212,6 @@ function settle (root: SecurityRoot): void {
       fix: 'Declare it after `await app.register(...)`, or in a plugin that is registered after it.',
     })
   }
-  for (const scope of root.scopes) scope.settle(problems)
-  for (const record of root.routes) settleRoute(root, record)
   for (const check of root.readyChecks) check(problems)
   for (const record of root.routes) {
     checkForeignKeys(record, problems)

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SecurityError } from '../response/errors.js'
+import { finishWith } from '../response/response.js'
 import type { CompiledPolicy } from './compile.js'
 import { carryHeadersOnHijack } from './hijack.js'
 import { ANSWERED, type OptionalHook, type Step, type Verdict } from './section.js'
@@ -9,7 +10,8 @@ import { findScope } from './scope.js'
 export const kCompiled: unique symbol = Symbol('bulwark.compiled')
 
 declare module 'fastify' {
-  interface FastifyRequest { [kCompiled]: CompiledPolicy | null }
+  /** Undefined on requests of child instances that are older than the decoration. */
+  interface FastifyRequest { [kCompiled]: CompiledPolicy | null | undefined }
 }
 
 /**
@@ -21,7 +23,7 @@ export function addPipelineHooks (app: FastifyInstance): void {
   app.decorateRequest(kCompiled, null)
   app.addHook('onRequest', bulwarkOnRequest)
   app.addHook('onSend', bulwarkOnSend)
-  carryHeadersOnHijack(app, runOnHijack)
+  carryHeadersOnHijack(app, answerEarly)
 }
 
 /** Fastify gives a hook that is added later to the routes and scopes that exist already, too. */
@@ -59,7 +61,12 @@ function bulwarkOnRequest (
     done(error as Error)
     return
   }
-  runUntilRefused(compiled?.onRequest ?? NO_STEPS, 0, request, reply, done)
+  if (compiled === null) {
+    done()
+    return
+  }
+  finishWith(reply, compiled.writeHead)
+  runUntilRefused(compiled.onRequest, 0, request, reply, done)
 }
 
 function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
@@ -67,21 +74,24 @@ function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, don
 }
 
 function bulwarkOnSend (
-  this: FastifyInstance,
   request: FastifyRequest,
   reply: FastifyReply,
   _payload: unknown,
   done: () => void,
 ): void {
-  // An app's hook that ran before ours may have answered already: its answer still gets the scope's headers.
-  const compiled = request[kCompiled] ?? findScope(this)?.compiledBase
-  runAll(compiled?.onSend ?? NO_STEPS, 0, request, reply, done)
+  answerEarly(reply)
+  runAll(request[kCompiled]?.onSend ?? NO_STEPS, 0, request, reply, done)
 }
 
-function runOnHijack (reply: FastifyReply): void {
-  const { request } = reply
-  // Steps that only set headers do not wait for anything.
-  for (const step of request[kCompiled]?.onHijack ?? NO_STEPS) void settled(step, request, reply)
+/** An app's hook that ran before the suite's may answer or hijack: that answer gets the headers of the scope. */
+function answerEarly (reply: FastifyReply): void {
+  const { request, server } = reply
+  if ((request[kCompiled] ?? null) !== null) return
+  const base = findScope(server)?.compiledBase
+  if (base === undefined) return
+  request[kCompiled] = base
+  finishWith(reply, base.writeHead)
+  for (const step of base.headers) void settled(step, request, reply)
 }
 
 const NO_STEPS: readonly Step[] = Object.freeze([])

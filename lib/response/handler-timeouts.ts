@@ -1,7 +1,7 @@
 import { errorCodes, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { ServerResponse } from 'node:http'
 import { rootOf } from '../policy/instance.js'
-import { PreparedResponse } from './prepared-headers.js'
+import { PreparedResponse } from './response.js'
 import { ServerNotes } from '../options/server-notes.js'
 
 const LIMITS = new ServerNotes<number>()

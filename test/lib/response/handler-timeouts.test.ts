@@ -11,7 +11,7 @@ import { errors } from '../../../plugins/errors.js'
 import { headers } from '../../../plugins/headers.js'
 import { exchange } from '../../helpers/raw-http.js'
 import { HandlerTimeouts } from '../../../lib/response/handler-timeouts.js'
-import { PreparedResponse } from '../../../lib/response/prepared-headers.js'
+import { PreparedResponse } from '../../../lib/response/response.js'
 
 const open = { security: { auth: publicRoute('a route of the test') } }
 const never = async (): Promise<void> => { await new Promise(() => {}) }

@@ -3,7 +3,8 @@ import { get, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { test, type Test } from 'tap'
-import { prepareHeaders, PreparedResponse } from '../../../lib/response/prepared-headers.js'
+import { prepareHeaders } from '../../../lib/response/headers.js'
+import { PreparedResponse } from '../../../lib/response/response.js'
 import { cors } from '../../../plugins/cors.js'
 import { headers } from '../../../plugins/headers.js'
 
@@ -168,7 +169,7 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
   const set = prepareHeaders({ 'X-One': 'a', 'x-two': 'b' })
   const more = prepareHeaders({ 'x-three': 'c' })
   type Raw = PreparedResponse
-  const forms: Record<string, (raw: Raw) => void> = {
+  const forms: Record<string, (raw: Raw, request: FastifyRequest) => void> = {
     'no headers': (raw) => {
       raw.writeHead(200)
     },
@@ -193,12 +194,12 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
       raw.setPreparedHeaders(prepareHeaders({ 'x-one': 'late', 'x-three': 'late' }))
       raw.writeHead(200)
     },
-    'hidden, of a list': (raw) => {
-      raw.setPreparedHeaders(prepareHeaders({}, ['server']))
+    'removed at last, of a list': (raw, request) => {
+      raw.finishWith([(head) => { head.remove('server') }], request)
       raw.writeHead(200, ['Server', 'own', 'x-four', 'd'])
     },
-    'hidden, of pairs': (raw) => {
-      raw.setPreparedHeaders(prepareHeaders({}, ['server']))
+    'removed at last, of pairs': (raw, request) => {
+      raw.finishWith([(head) => { head.remove('server') }], request)
       raw.writeHead(200, [['Server', 'own'], ['x-four', 'd']] as unknown as string[])
     },
     'flushed': (raw) => {
@@ -216,18 +217,18 @@ test('raw heads in every form that Node takes carry the prepared headers beneath
     'set beforehand': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: own'],
     'set beforehand, then a list': ['x-one: a', 'x-three: own', 'x-two: own'],
     'a third set': ['x-one: late', 'x-three: late', 'x-two: b'],
-    'hidden, of a list': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
-    'hidden, of pairs': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
+    'removed at last, of a list': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
+    'removed at last, of pairs': ['x-four: d', 'x-one: a', 'x-three: c', 'x-two: b'],
     'flushed': ['x-one: a', 'x-three: c', 'x-two: b'],
     'names': ['x-names: x-one x-two x-three', 'x-one: a', 'x-three: c', 'x-two: b'],
   }
   const app = Fastify({ http: { ServerResponse: PreparedResponse } })
   for (const [name, write] of Object.entries(forms)) {
-    app.get(pathOf(name), (_request, reply) => {
+    app.get(pathOf(name), (request, reply) => {
       const raw = reply.hijack().raw as Raw
       raw.setPreparedHeaders(set)
       raw.setPreparedHeaders(more)
-      write(raw)
+      write(raw, request)
       raw.end('x')
     })
   }
