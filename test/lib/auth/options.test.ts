@@ -203,8 +203,9 @@ test('a wrong option is one problem, said in words, and nothing that was given i
     {t.same(problemsOf({ ...minimal(), [`${kind}Secret`]: undefined, [`${kind}Keys`]: 'x' }), [
       `auth.${kind}Keys: Expected object.`,
     ])}
-  for (const whole of [undefined, null, [], 'x', () => {}])
+  for (const whole of [null, [], 'x', () => {}])
     {t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))}
+  t.same(problemsOf(undefined), ['roles', 'loadUser', 'accessSecret', 'refreshSecret'].map((name) => `auth.${name}: Missing.`))
   for (const name of Object.keys(AuthOptionsSchema.properties)) {
     const problems: Problem[] = []
     resolveAuthOptions({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
