@@ -3,7 +3,7 @@
  * otherwise. A token that is not beyond doubt is a 401; a store that cannot tell is a 503, never an answer.
  */
 import fastifyCookie from '@fastify/cookie'
-import fastifyJwt, { type JWT } from '@fastify/jwt'
+import fastifyJwt from '@fastify/jwt'
 import type { ContextConfigDefault, FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider,
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression,
   RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
@@ -15,6 +15,7 @@ import { createFlows, type AuthFlows, type LoginOptions, type TokenDocument } fr
 import { compileGuards, type GuardParts } from '../lib/auth/guards.js'
 import { appJwt, appRegistrations, checkJwtNames, hideRequestNamespace,
   sessionRegistration } from '../lib/auth/jwt-decorators.js'
+import type { Jwt } from '../lib/auth/jwt-types.js'
 import type { Keyring } from '../lib/auth/keyring.js'
 import { createLivenessCheck } from '../lib/auth/liveness.js'
 import { openSessionStore, policyOf } from '../lib/auth/open-store.js'
@@ -194,9 +195,9 @@ async function bringCookies (app: FastifyInstance, { sections, root }: SecurityS
  * them, and no way to sign a session's token.
  */
 export async function registerKeys (app: FastifyInstance, typ: string, keyring: Keyring): Promise<TokenKeys> {
-  const registered: Record<string, JWT> = {}
+  const registered: Record<string, Jwt> = {}
   await app.register(async function sessionKeys (scope) {
-    scope.decorate('jwt', registered as unknown as JWT)
+    scope.decorate('jwt', registered as unknown as Jwt)
     for (const registration of keyRegistrations(typ, keyring)) await scope.register(fastifyJwt, registration)
   })
   return tokenKeys(typ, keyring, registered)
@@ -211,12 +212,12 @@ async function decorateJwt (
 ): Promise<void> {
   const { refreshKeys } = options
   const registrations = appRegistrations(refreshKeys, options)
-  const registered: Record<string, JWT> = {}
+  const registered: Record<string, Jwt> = {}
   await app.register(async function appKeys (scope) {
-    scope.decorate('jwt', registered as unknown as JWT)
+    scope.decorate('jwt', registered as unknown as Jwt)
     for (const registration of registrations) await scope.register(fastifyJwt, registration)
   })
-  const signers = registrations.map(({ namespace }) => registered[namespace] as JWT)
+  const signers = registrations.map(({ namespace }) => registered[namespace] as Jwt)
   const until = [Infinity, ...refreshKeys.verifyOnly.map((key) => key.until)]
   app.decorate('jwt', appJwt(signers, until, guards.now, guards.refusals.unauthorized))
   app.decorateRequest('jwtPayload', null)

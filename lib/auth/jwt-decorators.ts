@@ -1,10 +1,10 @@
 import { hkdfSync, type KeyObject } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { FastifyJWTOptions, JWT } from '@fastify/jwt'
 import type { ErrorCode, Problem, SecurityError } from '../response/errors.js'
 import { kCompiled } from '../policy/pipeline.js'
 import { setSignedIn, signedIn } from './context.js'
 import { authenticateStep, type Guard, type GuardParts } from './guards.js'
+import type { Jwt, JwtRegistration, JwtSignOptions } from './jwt-types.js'
 import type { Keyring } from './keyring.js'
 import type { ResolvedAuthOptions, Revocation } from './options.js'
 import { baseAuthPolicy } from './policy.js'
@@ -42,7 +42,7 @@ export function sessionRegistration (
   guards: GuardParts,
   keys: TokenKeys,
   options: SignSettings & Pick<ResolvedAuthOptions, 'refreshKeys' | 'revocation'>,
-): FastifyJWTOptions {
+): JwtRegistration {
   const { access, readCredential, refusals: { unauthorized }, emit, now } = guards
   const authenticate = guardsByRevocation(guards)
 
@@ -104,7 +104,7 @@ function guardsByRevocation (guards: GuardParts): Readonly<Record<Revocation, Gu
 export function appRegistrations (
   { current, verifyOnly }: Keyring,
   settings: SignSettings,
-): readonly (FastifyJWTOptions & { readonly namespace: string })[] {
+): readonly JwtRegistration[] {
   return [current, ...verifyOnly].map(({ verifyWith }, index) => ({
     namespace: `app ${index}`,
     secret: appSecret(verifyWith),
@@ -123,12 +123,12 @@ export function appRegistrations (
  * @param until of each registration, in epoch seconds
  */
 export function appJwt (
-  registered: readonly JWT[],
+  registered: readonly Jwt[],
   until: readonly number[],
   now: () => number,
   unauthorized: (code: ErrorCode) => SecurityError,
-): JWT {
-  const [current] = registered as readonly [JWT]
+): Jwt {
+  const [current] = registered as readonly [Jwt]
   function verify (token: string, options?: object): object {
     let refusal: unknown
     for (const [index, jwt] of registered.entries()) {
@@ -158,15 +158,15 @@ export function appJwt (
     callback(null, verified)
     return undefined
   }
-  return Object.assign(Object.create(null) as object, current, { verify: verifyOrCall }) as JWT
+  return Object.assign(Object.create(null) as object, current, { verify: verifyOrCall }) as Jwt
 }
 
 /** What the registration for requests adds to `app.jwt` is of no use there: its keys depend on a request. */
-export function hideRequestNamespace (jwt: JWT): void {
+export function hideRequestNamespace (jwt: Jwt): void {
   Reflect.deleteProperty(jwt, NAMESPACE)
 }
 
-function signOptions (settings: SignSettings): NonNullable<FastifyJWTOptions['sign']> {
+function signOptions (settings: SignSettings): JwtSignOptions {
   const { issuer, accessTtlMs } = settings
   return { algorithm: 'HS256', iss: issuer, aud: appAudience(settings), expiresIn: accessTtlMs / 1000 }
 }

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import type { FastifyJWTOptions, JWT } from '@fastify/jwt'
+import type { Jwt, JwtRegistration } from './jwt-types.js'
 import type { Keyring, TokenAlgorithm } from './keyring.js'
 
 /** One key of a keyring, as @fastify/jwt holds it. */
@@ -12,7 +12,7 @@ export interface TokenKey {
   /** Epoch seconds from which its tokens are refused. */
   readonly until: number
   /** Signs with the current key only. */
-  readonly jwt: JWT
+  readonly jwt: Jwt
 }
 
 /** The keys that one kind of token is signed and verified with. */
@@ -24,7 +24,7 @@ export interface TokenKeys {
 }
 
 /** The registrations of @fastify/jwt for one kind of token: one namespace a key, one algorithm a key. */
-export function keyRegistrations (typ: string, keyring: Keyring): readonly FastifyJWTOptions[] {
+export function keyRegistrations (typ: string, keyring: Keyring): readonly JwtRegistration[] {
   return keysOf(keyring).map(({ kid, alg, verifyWith, signWith }) => ({
     namespace: namespaceOf(typ, kid),
     secret: secretOf(verifyWith, signWith),
@@ -35,7 +35,7 @@ export function keyRegistrations (typ: string, keyring: Keyring): readonly Fasti
 }
 
 /** @param jwt what the registrations made, by namespace */
-export function tokenKeys (typ: string, keyring: Keyring, jwt: Readonly<Record<string, JWT>>): TokenKeys {
+export function tokenKeys (typ: string, keyring: Keyring, jwt: Readonly<Record<string, Jwt>>): TokenKeys {
   const all = keysOf(keyring).map(({ kid, alg, verifyWith, until }): TokenKey => {
     const registered = jwt[namespaceOf(typ, kid)]
     if (registered === undefined) throw new Error('auth: a key of the keyring was not registered')
@@ -65,7 +65,7 @@ function headerText (alg: TokenAlgorithm, typ: string, kid: string): string {
   return Buffer.from(JSON.stringify({ alg, typ, kid })).toString('base64url')
 }
 
-function secretOf (verifyWith: KeyObject, signWith: KeyObject | null): FastifyJWTOptions['secret'] {
+function secretOf (verifyWith: KeyObject, signWith: KeyObject | null): JwtRegistration['secret'] {
   if (verifyWith.type === 'secret') return verifyWith.export()
   const publicKey = verifyingText(verifyWith)
   if (signWith === null) return { public: publicKey }

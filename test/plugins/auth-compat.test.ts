@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto'
-import fastifyJwt, { type JWT } from '@fastify/jwt'
+import fastifyJwt from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyReply,
   type LightMyRequestResponse } from 'fastify'
 import { test } from 'tap'
 import type { AccessPayload } from '../../jwt.js'
+import type { Jwt } from '../../lib/auth/jwt-types.js'
 import { BulwarkConfigError, type SecurityError } from '../../lib/response/errors.js'
 import { auth, publicRoute } from '../../plugins/auth.js'
 import { build, codeOf, secret, type WorldSettings } from '../lib/auth/support.js'
@@ -16,7 +17,7 @@ const OPEN = { security: { auth: publicRoute('test') } }
 
 /** The types of @fastify/jwt stay out of this program, see lib/auth/fastify-jwt.d.ts. */
 const jwtSign = async (reply: FastifyReply, payload: object, options?: object): Promise<string> =>
-  (reply as unknown as { jwtSign: JWT['sign'] }).jwtSign(payload, options)
+  (reply as unknown as { jwtSign: Jwt['sign'] }).jwtSign(payload, options)
 
 /** As code that was written for @fastify/jwt looks. */
 function routes (app: FastifyInstance): void {
@@ -369,7 +370,7 @@ test('with the option, names that are taken are a problem, and a namespace of th
   t.teardown(() => after.close())
   await after.register(auth, { ...OPTIONS(), jwtDecorators: true })
   await after.register(fastifyJwt, legacy)
-  const { legacy: theirs } = after.jwt as unknown as { legacy: JWT }
+  const { legacy: theirs } = after.jwt as unknown as { legacy: Jwt }
   t.equal(codeOfThrown(() => after.jwt.verify(theirs.sign({ a: 1 }))), 'TOKEN_INVALID')
   t.match(theirs.verify(theirs.sign({ a: 1 })), { a: 1 })
   const wrong = Fastify()
