@@ -1,7 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { CIDR_FIX } from '../net/cidr.js'
-import { DURATION_PATTERN, type Duration } from '../options/duration.js'
+import type { Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
 import type { RedisOption } from '../redis/connection.js'
 import type { Algorithm } from './quota.js'
 
@@ -50,17 +51,14 @@ const oneOf = <const T extends readonly string[]>(
     }),
   )
 
-const duration = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
-
 const PenaltySchema = Type.Object({
   after: Type.Integer({
     minimum: 1,
     maximum: MAX_PENALTY_AFTER,
     description: `Refusals that lead to a ban: a whole number from 1 to ${MAX_PENALTY_AFTER}.`,
   }),
-  within: duration("How long refusals and earlier bans are remembered: '10m'."),
-  bans: Type.Array(duration("Write each ban as a duration with a unit: '1m'."), {
+  within: durationOption("How long refusals and earlier bans are remembered: '10m'."),
+  bans: Type.Array(durationOption("Write each ban as a duration with a unit: '1m'."), {
     minItems: 1,
     maxItems: MAX_BANS,
     description: `The first ban, the second and so on, 1 to ${MAX_BANS}: ['1m', '10m', '1h'].`,
@@ -73,7 +71,7 @@ export const LimitSchema = Type.Object({
     maximum: 1_000_000_000,
     description: 'Requests in any window: a whole number from 1.',
   }),
-  window: duration("Write the window as a duration with a unit: '30s', '15m', '1h'."),
+  window: durationOption("Write the window as a duration with a unit: '30s', '15m', '1h'."),
   by: Type.Unknown({
     description:
       "Say who is counted: 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these.",
@@ -116,7 +114,7 @@ export const STORE_OPTIONS = {
     pattern: '^[!-~]{1,64}$',
     description: "Begins every Redis key: 1 to 64 printable ASCII characters without spaces. Default: 'bulwark:rl:'.",
   })),
-  deadline: Type.Optional(duration("How long a request waits for Redis, with a unit: '50ms' (default).")),
+  deadline: Type.Optional(durationOption("How long a request waits for Redis, with a unit: '50ms' (default).")),
 }
 
 export const RateLimitOptionsSchema = Type.Object({
