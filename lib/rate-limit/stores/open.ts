@@ -1,6 +1,7 @@
-import type { Cluster } from 'ioredis'
-import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection,
-  type RedisSource } from '../../redis/connection.js'
+import { nodeOf } from '../../redis/cluster-node.js'
+import { connectRedis, type RedisClient, type RedisSource } from '../../redis/connection.js'
+import { isCluster } from '../../redis/given-client.js'
+import { assertScriptsRun } from '../../redis/probe.js'
 import { ClusterStore } from './cluster.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
@@ -8,7 +9,7 @@ import type { LimitStore } from './store.js'
 
 export interface StoreSettings {
   /** Null counts in the memory of this process. */
-  readonly redis: string | RedisClient | RedisSource | null
+  readonly redis: RedisSource | null
   readonly keyPrefix: string
   readonly deadlineMs: number
 }
@@ -22,14 +23,14 @@ export async function openStore (
   settings: StoreSettings,
 ): Promise<{ readonly store: LimitStore, readonly close: () => void }> {
   if (settings.redis === null) return { store: new MemoryStore(), close: () => {} }
-  const connection: RedisConnection<RedisClient> = await connectRedis(settings.redis, 'rate-limit')
+  const { client, close } = await connectRedis(settings.redis, 'rate-limit')
   try {
-    await assertScriptsRun(connection.client, settings.keyPrefix, 'rate-limit')
+    await assertScriptsRun(client, settings.keyPrefix, 'rate-limit')
   } catch (error) {
-    connection.close()
+    close()
     throw error
   }
-  return { store: createRedisStore(connection.client, settings), close: () => { connection.close() } }
+  return { store: createRedisStore(client, settings), close }
 }
 
 /** A store that counts through this client; the client belongs to the caller. */
@@ -37,16 +38,11 @@ export function createRedisStore (
   client: RedisClient,
   { keyPrefix: prefix, deadlineMs }: Pick<StoreSettings, 'keyPrefix' | 'deadlineMs'>,
 ): LimitStore {
-  const createStore = (): RedisStore => new RedisStore(client, { prefix, deadlineMs })
-  if (!isCluster(client)) return createStore()
-  return new ClusterStore({
+  const store = new RedisStore(client, { prefix, deadlineMs, nodeOf: (key) => nodeOf(client, key) })
+  if (!isCluster(client)) return store
+  return new ClusterStore(store, {
     prefix: (client.options.keyPrefix ?? '') + prefix,
     deadlineMs,
-    nodeOf: (slot) => masterOf(client, slot),
-    createStore,
+    nodeOf: (key) => nodeOf(client, prefix + key),
   })
-}
-
-function masterOf (cluster: Cluster, slot: number): string {
-  return cluster.slots[slot]?.[0] ?? ''
 }
