@@ -8,6 +8,8 @@ import { queuesOffline } from '../../../lib/redis/given-client.js'
 import { issueCertificate, makeAuthority } from '../../helpers/certificates.js'
 import { startNode } from '../../helpers/redis-nodes.js'
 import { redisUrl, sourceOf } from '../../helpers/redis.js'
+import { until } from '../../helpers/until.js'
+import { startFakeSentinel } from './fake-sentinel.js'
 
 test('a connection of ours never queues and never resends; a given client stays open', async (t) => {
   const connection = await connectRedis(sourceOf(redisUrl()), 'test')
@@ -171,4 +173,25 @@ test("rediss:// checks the certificate: an authority of one's own is trusted thr
   let output = ''
   for await (const chunk of child.stdout) output += String(chunk)
   t.equal(output, 'PONG\n')
+})
+
+test('a client that asks for the master in the moment of a failover is not given up', async (t) => {
+  const master = await startNode(t)
+  const sentinel = await startFakeSentinel(t, master.port)
+  const source = resolveRedisSource({ sentinels: [{ host: sentinel.host, port: sentinel.port }], name: 'main' }, {}, '', [])
+  if (source === null) throw new Error('no source')
+  const { client, close } = await connectRedis(source, 'test')
+  t.teardown(close)
+  await until('the client listens to the Sentinel', () => sentinel.listeners() > 0)
+  let ended = 0
+  client.on('end', () => { ended++ })
+  sentinel.announceAtNextQuestion()
+  await master.admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
+  await until('it was given up by ioredis', () => ended === 1)
+  await until('it is ready again', () => client.status === 'ready')
+  t.equal(await client.ping(), 'PONG')
+  close()
+  await until('it is closed', () => client.status === 'end')
+  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  t.equal(client.status, 'end', 'close is for good')
 })
