@@ -15,7 +15,7 @@ export interface RedisConnection {
   readonly close: () => void
 }
 
-/** How long the other nodes of a cluster may take. One that is down stops no server from starting. */
+/** How long the other nodes of a cluster may take. A node that is down stops no server from starting. */
 const NODES_TIMEOUT_MS = 1000
 
 const ignore = (): void => {}

@@ -1,7 +1,7 @@
 import { nodeOf } from '../../redis/cluster-node.js'
-import { connectRedis, type RedisClient, type RedisSource } from '../../redis/connection.js'
+import type { RedisClient, RedisSource } from '../../redis/connection.js'
 import { isCluster } from '../../redis/given-client.js'
-import { assertScriptsRun } from '../../redis/probe.js'
+import { openRedis } from '../../redis/open.js'
 import { ClusterStore } from './cluster.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
@@ -14,22 +14,12 @@ export interface StoreSettings {
   readonly deadlineMs: number
 }
 
-/**
- * Opens the store that the settings name; `close` ends what was opened here.
- * @throws Error when Redis does not answer within five seconds, or does not run scripts. The message holds neither URL
- * nor Redis' own text.
- */
+/** Opens the store that the settings name; `close` ends what was opened here. @throws like `openRedis`. */
 export async function openStore (
   settings: StoreSettings,
 ): Promise<{ readonly store: LimitStore, readonly close: () => void }> {
   if (settings.redis === null) return { store: new MemoryStore(), close: () => {} }
-  const { client, close } = await connectRedis(settings.redis, 'rate-limit')
-  try {
-    await assertScriptsRun(client, settings.keyPrefix, 'rate-limit')
-  } catch (error) {
-    close()
-    throw error
-  }
+  const { client, close } = await openRedis(settings.redis, 'rate-limit', settings.keyPrefix)
   return { store: createRedisStore(client, settings), close }
 }
 

@@ -4,7 +4,7 @@ import type { Problem } from '../../../lib/response/errors.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
 import { connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
-import { assertScriptsRun } from '../../../lib/redis/probe.js'
+import { assertScriptsRun } from '../../../lib/redis/open.js'
 import { startSentinels } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
 
