@@ -5,12 +5,14 @@ import { limitHandlers } from './lib/response/handler-timeouts.js'
 import { loggerOptions } from './lib/logging/options.js'
 import { markSilent } from './lib/logging/silent.js'
 import type { SecureInstance, SecurityShape, SecurityTypeProvider } from './lib/policy/types.js'
-import { buildServerOptions, SERVER_DEFAULTS } from './lib/transport/server-options.js'
+import type { ResolvedTransport } from './lib/transport/resolve.js'
+import { buildServerOptions, SERVER_DEFAULTS, type ServerSettings } from './lib/transport/server-options.js'
 import { checkServerInput, TLS_DEFAULTS, type ServerInput, type ServerOutput } from './lib/transport/tls.js'
-import { resolveEventsOptions } from './plugins/events.js'
-import { resolveHeadersPolicy } from './plugins/headers.js'
-import { resolveTransportOptions } from './plugins/transport.js'
-import { bulwark, checkDefinition, headersOptions } from './plugins/umbrella.js'
+import { errors as errorsPlugin } from './plugins/errors.js'
+import { events as eventsPlugin } from './plugins/events.js'
+import { headers as headersPlugin } from './plugins/headers.js'
+import { transport as transportPlugin } from './plugins/transport.js'
+import { bulwark, noteBlueprint, policyIn, resolveDefinition } from './plugins/umbrella.js'
 
 export type { ServerInput, ServerOutput } from './lib/transport/tls.js'
 
@@ -37,24 +39,26 @@ const OWNED: Readonly<Record<string, string>> = {
  */
 export function serverOptions (definition: SecurityDefinition, options: ServerInput = {}): ServerOutput {
   const problems: Problem[] = []
-  const { production } = checkDefinition(definition, problems)
+  const blueprint = resolveDefinition(definition, problems)
   for (const [name, fix] of Object.entries(OWNED)) {
     if (options[name as keyof FastifyServerOptions] !== undefined)
       {problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })}
   }
   checkServerInput(options, problems)
-  const transport = resolveTransportOptions(definition.transport ?? {}, production, [])
-  const own = headersOptions(definition)
-  const headers = own === false ? false : resolveHeadersPolicy(null, own, 'headers', [])
-  const accessLog = definition.events !== false && resolveEventsOptions(definition.events ?? {}, []).accessLog !== null
   assertNoProblems(problems)
 
-  const typeBase = typeof definition.errors === 'object' ? definition.errors.typeBase ?? null : null
+  const headers = policyIn(blueprint, headersPlugin)
+  const events = policyIn(blueprint, eventsPlugin)
+  const errors = policyIn(blueprint, errorsPlugin)
+  const settings: ServerSettings = {
+    transport: policyIn(blueprint, transportPlugin) as ResolvedTransport,
+    headers: headers === false ? null : headers.rendered,
+    typeBase: errors === false ? null : errors.typeBase,
+  }
+  const accessLog = events !== false && events.accessLog !== null
   const { http, https, rewriteUrl, handlerTimeout = SERVER_DEFAULTS.handlerTimeout, ...rest } = options
-  const built = buildServerOptions(
-    { transport, headers: headers === false ? null : headers.rendered, typeBase },
-    rewriteUrl,
-  )
+  const built = buildServerOptions(settings, rewriteUrl)
+  noteBlueprint(built, blueprint)
   limitHandlers(built, handlerTimeout)
   // A factory may give requests a logger where the server has none.
   if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined)

@@ -2,23 +2,24 @@
  * JWT cookie sessions: short access tokens, rotating refresh tokens, and a guard on every route that does not say
  * otherwise. A token that is not beyond doubt is a 401; a store that cannot tell is a 503, never an answer.
  */
-import type { ContextConfigDefault, FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+import { Type, type TObject } from '@sinclair/typebox'
+import type { ContextConfigDefault, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RouteGenericInterface } from 'fastify'
-import fp from 'fastify-plugin'
 import type { SessionsApi } from '../lib/auth/sessions-api.js'
 import type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
 import type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
-import type { AuthOptions } from '../lib/auth/options.js'
+import { resolveAuthOptions, type AuthOptions, type ResolvedAuthOptions } from '../lib/auth/options.js'
 import type { AuthRouteOptions, ResolvedAuthPolicy } from '../lib/auth/policy.js'
-import { setUpAuth } from '../lib/auth/setup.js'
+import { installAuth } from '../lib/auth/setup.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 
 export type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
 export { AuthOptionsSchema, checkAuth, type AuthBoot, type AuthOptions, type AuthUser,
   type Credentials } from '../lib/auth/options.js'
-export { PublicRoute, publicRoute, type AuthRequirements, type AuthRouteOptions,
-  type ResolvedAuthPolicy } from '../lib/auth/policy.js'
+export { PublicRoute, publicRoute } from '../lib/policy/public-route.js'
+export type { AuthRequirements, AuthRouteOptions, ResolvedAuthPolicy } from '../lib/auth/policy.js'
 
 export type { SessionsApi } from '../lib/auth/sessions-api.js'
 export type { LoginOptions, TokenDocument } from '../lib/auth/flows.js'
@@ -67,9 +68,10 @@ declare module 'fastify' {
   }
 }
 
-const authPlugin: FastifyPluginAsync<AuthOptions> = async (app, options) => {
-  await setUpAuth(app, options, { now: Date.now })
-}
-
-export const auth = fp(authPlugin, { name: 'bulwark-auth', fastify: '5.x' })
+export const auth = defineSecurityPlugin<TObject, ResolvedAuthOptions | null, AuthOptions>({
+  key: 'auth',
+  options: Type.Object({}),
+  resolve: (options, { boot, problems }) => resolveAuthOptions(options, boot, problems),
+  async install (app, options) { if (options !== null) await installAuth(app, options, { now: Date.now }) },
+})
 export default auth

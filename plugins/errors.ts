@@ -3,12 +3,11 @@
  * cause, which stands in the log under the same id. An app's own error handler in a scope takes precedence there.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
-import { checkOptions } from '../lib/options/check-options.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
-import { addSection, claimRegistration } from '../lib/policy/install.js'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { refusal } from '../lib/response/errors.js'
+import { isRootInstance } from '../lib/policy/instance.js'
+import { addSection } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { defineSection, type Verdict } from '../lib/policy/section.js'
 import { answerDirectly } from '../lib/response/direct-answer.js'
 import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
@@ -26,22 +25,15 @@ export const ErrorsOptionsSchema = Type.Object({
 /** Options of the errors plugin. */
 export type ErrorsOptions = Static<typeof ErrorsOptionsSchema>
 
-/** Reports what is wrong with the plugin's options. */
-export function checkErrors (input: unknown, problems: Problem[]): ErrorsOptions {
-  return checkOptions(ErrorsOptionsSchema, input, 'errors', problems) ?? {}
-}
-
-const errorsPlugin: FastifyPluginAsync<ErrorsOptions> = async (app, options) => {
-  claimRegistration(app, 'errors')
-  const problems: Problem[] = []
-  const typeBase = checkErrors(options, problems).typeBase ?? null
-  assertNoProblems(problems)
-
-  if (hasOwnHandler(app))
-    {app.log.warn(
-      'the instance has an error handler already: it stays, and answers the refusals of the suite too; set it in a scope to have them as problem documents',
-    )}
-  else app.setErrorHandler(sendProblem)
+function installErrors (app: FastifyInstance, { typeBase }: ResolvedErrorsPolicy): void {
+  if (hasOwnHandler(app)) {
+    app.log.warn(
+      'the instance has an error handler already: it stays, and answers the refusals of the suite too; ' +
+        'set it in a scope to have them as problem documents',
+    )
+  } else {
+    app.setErrorHandler(sendProblem)
+  }
 
   function sendProblem (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const problem = renderProblem(withReplyStatus(error, reply), request.id, typeBase)
@@ -116,5 +108,13 @@ function logRefusal (request: FastifyRequest, error: unknown, status: number, co
   }
 }
 
-export const errors = fp(errorsPlugin, { name: 'bulwark-errors', fastify: '5.x' })
+/** Complete and frozen. */
+export interface ResolvedErrorsPolicy { readonly typeBase: string | null }
+
+export const errors = defineSecurityPlugin<typeof ErrorsOptionsSchema, ResolvedErrorsPolicy>({
+  key: 'errors',
+  options: ErrorsOptionsSchema,
+  resolve: ({ typeBase = null }) => Object.freeze({ typeBase }),
+  install: installErrors,
+})
 export default errors

@@ -4,19 +4,16 @@
  * or a value of a request. Beside them, one access-log line for each request.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
 import type { SecurityEvents } from '../lib/events/emitter.js'
 import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
 import type { SamplerLimits } from '../lib/events/sampler.js'
-import { checkOptions } from '../lib/options/check-options.js'
 import { warnOfUnwatched } from '../lib/logging/secrets.js'
 import { isSilent } from '../lib/logging/silent.js'
-import { isRootInstance } from '../lib/policy/early-routes.js'
-import { claimRegistration, publish, securityOf } from '../lib/policy/install.js'
-import type { SecurityRoot } from '../lib/policy/scope.js'
+import { publish } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 
 export { CHANNEL_NAME }
 export type { EventFields, EventLevel, EventName, SecurityEvent } from '../lib/events/catalogue.js'
@@ -76,15 +73,9 @@ declare module 'fastify' {
   interface FastifyRequest { [kAccessLogged]: number }
 }
 
-/** Reports what is wrong with the options. */
-export function checkEvents (options: unknown, problems: Problem[]): void {
-  resolveEventsOptions(options, problems)
-}
-
-/** Resolves untrusted options; the result is complete and frozen. */
-export function resolveEventsOptions (options: unknown, problems: Problem[]): ResolvedEventsOptions {
-  const { logLimit = 100, callerLogLimit = 20, accessLog = true } =
-    checkOptions(EventsOptionsSchema, options, 'events', problems) ?? {}
+function resolveEvents (
+  { logLimit = 100, callerLogLimit = 20, accessLog = true }: EventsOptions,
+): ResolvedEventsOptions {
   return Object.freeze({
     limits: Object.freeze({ total: logLimit, caller: callerLogLimit }),
     accessLog: accessLog === false
@@ -93,19 +84,11 @@ export function resolveEventsOptions (options: unknown, problems: Problem[]): Re
   })
 }
 
-const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => {
-  claimRegistration(app, 'events')
-  const problems: Problem[] = []
-  if (!isRootInstance(app))
-    {problems.push({
-      path: 'events',
-      message: 'Registered in a child scope.',
-      fix: 'Register it on the instance that fastify() returned: all scopes share it.',
-    })}
-  const { limits, accessLog } = resolveEventsOptions(options, problems)
-  assertNoProblems(problems)
-
-  const scope = securityOf(app)
+function installEvents (
+  app: FastifyInstance,
+  { limits, accessLog }: ResolvedEventsOptions,
+  scope: SecurityScope,
+): void {
   const recorder = new EventRecorder({ limits, log: app.log, now: Date.now })
   scope.root.emit = (event, request) => { recorder.record(event, request) }
   publish(scope, 'events', recorder.events)
@@ -118,7 +101,7 @@ const eventsPlugin: FastifyPluginAsync<EventsOptions> = async (app, options) => 
     recorder.close()
     done()
   })
-  // Nobody pays for lines that a server built without a logger loses.
+  // A server without a logger would lose the lines.
   if (accessLog !== null && !isSilent(app)) addAccessLog(app, accessLog)
 }
 
@@ -170,5 +153,11 @@ function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void 
   })
 }
 
-export const events = fp(eventsPlugin, { name: 'bulwark-events', fastify: '5.x' })
+export const events = defineSecurityPlugin<typeof EventsOptionsSchema, ResolvedEventsOptions>({
+  key: 'events',
+  options: EventsOptionsSchema,
+  rootOnly: true,
+  resolve: resolveEvents,
+  install: installEvents,
+})
 export default events

@@ -2,9 +2,11 @@
  * What the server enforces, seen from one place: `app.security.posture()` lists every route with its resolved policy,
  * and what is turned off. Also the owner of `app.secureScope`.
  */
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
-import fp from 'fastify-plugin'
-import { claimRegistration, overrideScope, publish, securityOf } from '../lib/policy/install.js'
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import { overrideScope, publish, routePolicy } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import type { RouteInfo } from '../lib/policy/section.js'
 import type { ResolvedRouteSecurity, SecureScopeOptions, SecurityShape } from '../lib/policy/types.js'
 import { bodyCheckOf } from '../lib/validation/media-types.js'
@@ -35,20 +37,28 @@ declare module '../lib/policy/types.js' {
   }
 }
 
-const posturePlugin: FastifyPluginAsync<{ off?: readonly string[] }> = async (app, { off = [] }) => {
-  claimRegistration(app, 'posture')
-  const scope = securityOf(app)
+const PostureOptionsSchema = Type.Object({
+  off: Type.Optional(Type.Array(Type.String(), { description: 'Keys of plugins that are turned off.' })),
+}, { additionalProperties: false })
+
+interface ResolvedPosturePolicy { readonly off: readonly string[] }
+
+function installPosture (app: FastifyInstance, { off }: ResolvedPosturePolicy, scope: SecurityScope): void {
   const { root } = scope
   publish(scope, 'posture', () => ({
     production: root.production,
     off: [...off],
-    routes: root.routes.map(({ info, policy }) => ({
-      method: info.method,
-      url: info.url,
-      security: root.compiled.get(policy)?.policy ?? policy,
-      body: bodyCheckOf(info, policy.validation),
-      responseSchema: hasResponseSchema(info),
-    })),
+    routes: root.routes.map((record) => {
+      const { info } = record
+      const security = routePolicy(root, record)
+      return {
+        method: info.method,
+        url: info.url,
+        security,
+        body: bodyCheckOf(info, security.validation),
+        responseSchema: hasResponseSchema(info),
+      }
+    }),
   }))
   app.decorate('secureScope', secureScope)
   app.addHook('onReady', function listUncheckedAnswers (done) {
@@ -85,5 +95,10 @@ function secureScope (
   return loaded
 }
 
-export const posture = fp(posturePlugin, { name: 'bulwark-posture', fastify: '5.x' })
+export const posture = defineSecurityPlugin<typeof PostureOptionsSchema, ResolvedPosturePolicy>({
+  key: 'posture',
+  options: PostureOptionsSchema,
+  resolve: ({ off = [] }) => Object.freeze({ off: Object.freeze([...off]) }),
+  install: installPosture,
+})
 export default posture

@@ -4,14 +4,14 @@
  * preflights and failed sign-ins count. While Redis cannot be asked, a local engine decides; a limit declared `closed`
  * answers 503.
  */
-import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyPluginAsync, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+import { Type, type Static, type TObject } from '@sinclair/typebox'
+import type { FastifyInstance, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
   RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
-import fp from 'fastify-plugin'
-import { DURATION_PATTERN, type Duration } from '../lib/options/duration.js'
+import { durationOption } from '../lib/options/option-schema.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { checkOptions, readableOptions } from '../lib/options/check-options.js'
-import { claimRegistration, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape, ShapeOf } from '../lib/policy/types.js'
 import type { Limit } from '../lib/rate-limit/limits.js'
 import type { RequestLimiter } from '../lib/rate-limit/request-limiter.js'
@@ -58,12 +58,7 @@ export const RateLimitOptionsSchema = Type.Object({
     }),
   ),
   deadline: Type.Optional(
-    Type.Unsafe<Duration>(
-      Type.String({
-        pattern: DURATION_PATTERN,
-        description: "How long a request waits for Redis, with a unit: '50ms' (default).",
-      }),
-    ),
+    durationOption("How long a request waits for Redis. Default: '50ms'."),
   ),
   failureStatuses: Type.Optional(
     Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), {
@@ -115,11 +110,6 @@ declare module 'fastify' {
   }
 }
 
-/** Adds a problem for everything wrong with the options; opens nothing. */
-export function checkRateLimit (options: unknown, boot: BootContext, problems: Problem[]): void {
-  resolveRateLimitOptions(options, boot, problems)
-}
-
 /** Resolves untrusted options; null when they cannot be read at all. */
 export function resolveRateLimitOptions (
   options: unknown,
@@ -137,23 +127,25 @@ export function resolveRateLimitOptions (
   return checked === null ? null : settings
 }
 
-const rateLimitPlugin: FastifyPluginAsync<RateLimitOptions> = async (app, options) => {
-  claimRegistration(app, 'rateLimit')
-  const { root } = securityOf(app)
-  const problems: Problem[] = []
+async function installRateLimit (
+  app: FastifyInstance,
+  settings: RateLimitSettings | null,
+  { root }: SecurityScope,
+): Promise<void> {
   if ('limits' in root.api) {
-    problems.push({
+    assertNoProblems([{
       path: 'rateLimit',
       message: 'The limiter is registered already, and one server has one.',
       fix: 'Choose policies with the `rateLimit` key of a route or of app.secureScope.',
-    })
+    }])
   }
-  const settings = resolveRateLimitOptions(options, root, problems)
-  assertNoProblems(problems)
-  if (settings === null) return
-
-  await setUpRateLimit(app, settings)
+  if (settings !== null) await setUpRateLimit(app, settings)
 }
 
-export const rateLimit = fp(rateLimitPlugin, { name: 'bulwark-rate-limit', fastify: '5.x' })
+export const rateLimit = defineSecurityPlugin<TObject, RateLimitSettings | null, RateLimitOptions>({
+  key: 'rateLimit',
+  options: Type.Object({}),
+  resolve: (options, { boot, problems }) => resolveRateLimitOptions(options, boot, problems),
+  install: installRateLimit,
+})
 export default rateLimit

@@ -4,14 +4,15 @@
  * instance that was not built with `serverOptions()`, because bad URLs and malformed HTTP would then leave unprotected.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { assertNoProblems, refusal, SecurityError, type Problem } from '../lib/response/errors.js'
 import { hostName } from '../lib/net/host.js'
 import { rememberLast } from '../lib/common/recent.js'
-import { checkOptions, readableOptions } from '../lib/options/check-options.js'
-import { addSection, claimRegistration, securityOf } from '../lib/policy/install.js'
+import { checkOptions } from '../lib/options/check-options.js'
+import { addSection, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityScope } from '../lib/policy/scope.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
 import { ANSWERED, defineSection, type PlacedStep, type Verdict } from '../lib/policy/section.js'
@@ -98,17 +99,8 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly transport?: ResolvedTransportPolicy }
 }
 
-/** Resolves untrusted options. */
-export function resolveTransportOptions (input: unknown, production: boolean, problems: Problem[]): ResolvedTransport {
-  const checked = checkOptions(TransportOptionsSchema, input, 'transport', problems)
-  return resolveTransport(checked ?? readableOptions(input, 'transport', problems), production, problems)
-}
-
-const transportPlugin: FastifyPluginAsync<TransportOptions> = async (app, options) => {
-  claimRegistration(app, 'transport')
-  const { root } = securityOf(app)
+function installTransport (app: FastifyInstance, resolved: ResolvedTransport, { root }: SecurityScope): void {
   const problems: Problem[] = []
-  const resolved = resolveTransportOptions(options, root.production, problems)
   checkInstance(app, resolved, root.production, problems)
   assertNoProblems(problems)
   if (settingsOf(app) === null) app.setGenReqId(createRequestIdGenerator(resolved.proxies))
@@ -274,5 +266,11 @@ function mayRedirect (request: FastifyRequest): boolean {
   return isDocument && (request.method === 'GET' || request.method === 'HEAD') && request.url.startsWith('/')
 }
 
-export const transport = fp(transportPlugin, { name: 'bulwark-transport', fastify: '5.x' })
+export const transport = defineSecurityPlugin<typeof TransportOptionsSchema, ResolvedTransport>({
+  key: 'transport',
+  options: TransportOptionsSchema,
+  mandatory: true,
+  resolve: (options, { boot, problems }) => resolveTransport(options, boot.production, problems),
+  install: installTransport,
+})
 export default transport

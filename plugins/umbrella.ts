@@ -1,140 +1,69 @@
 /**
- * The umbrella: an ordered table of the suite's plugins. It checks every plugin's options before it loads the first, so
- * that one error lists everything wrong; registered again in a child scope it overrides that scope's policies.
+ * The umbrella: an ordered list of the suite's plugins. It resolves every plugin's options before it loads the first,
+ * so that one error lists everything wrong; registered again in a child scope it overrides that scope's policies.
  */
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { SecurityDefinition } from '../definition.js'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
-import { checkOptions, isPlainObject } from '../lib/options/check-options.js'
-import { isOrigin } from '../lib/net/origin.js'
-import { claimRegistration, overrideScope, securityOf, setBase, turnOff } from '../lib/policy/install.js'
-import { checkKeys } from '../lib/policy/compile.js'
+import { checkOptions } from '../lib/options/check-options.js'
+import { ServerNotes } from '../lib/options/server-notes.js'
+import { claimRegistration, overrideScope, securityOf, turnOff } from '../lib/policy/install.js'
+import type { SecurityPlugin } from '../lib/policy/plugin.js'
+import { PublicRoute } from '../lib/policy/public-route.js'
 import { findScope } from '../lib/policy/scope.js'
 import type { RouteSecurityOptions } from '../lib/policy/types.js'
-import { auth, checkAuth, PublicRoute } from './auth.js'
-import { cors, resolveCorsPolicy } from './cors.js'
-import { checkCsrf, csrf } from './csrf.js'
-import { env, readEnv } from './env.js'
-import { checkErrors, errors } from './errors.js'
-import { checkEvents, events } from './events.js'
-import { headers, resolveHeadersPolicy } from './headers.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { auth } from './auth.js'
+import { cors } from './cors.js'
+import { csrf } from './csrf.js'
+import { env, readEnv, type ResolvedEnvPolicy } from './env.js'
+import { errors } from './errors.js'
+import { events } from './events.js'
+import { headers } from './headers.js'
 import { posture } from './posture.js'
-import { checkRateLimit, rateLimit } from './rate-limit.js'
-import { resolveTransportOptions, transport } from './transport.js'
-import { checkValidation, validation } from './validation.js'
+import { rateLimit } from './rate-limit.js'
+import { transport } from './transport.js'
+import { validation } from './validation.js'
 
-/** What is known once the environment was read. */
-export interface Boot {
-  readonly production: boolean
-  readonly config: Readonly<Record<string, unknown>>
-}
+/** In this order they are loaded; the order in which they act on a request is the pipeline's. */
+const PLUGINS = [errors, events, transport, headers, cors, csrf, rateLimit, validation, auth] as unknown as
+  readonly SecurityPlugin[]
 
-interface Entry {
-  /** The plugin's key in the definition and in a route's `security`. */
-  readonly key: string
-  /** The plugin's options out of the definition; `false` when it is turned off. */
-  readonly options: (definition: SecurityDefinition) => object | false
-  readonly check: (options: object, boot: Boot, problems: Problem[]) => void
-  readonly load: (app: FastifyInstance, options: object) => PromiseLike<unknown>
-  /** True for what cannot be turned off: `false` is then an option of the wrong type. */
-  readonly mandatory?: true
-}
-
-/** Every plugin checks its options itself when it is loaded, so the table need not know their types. */
-function loads (plugin: unknown): Entry['load'] {
-  return (app, own) => app.register(plugin as FastifyPluginAsync<object>, own)
-}
-
-/**
- * In this order they are loaded; the order in which they act on a request is the pipeline's (lib/policy/section.ts).
- */
-const TABLE: readonly Entry[] = [
-  {
-    key: 'errors',
-    options: ({ errors: own = {} }) => own,
-    check: (own, _boot, problems) => {
-      checkErrors(own, problems)
-    },
-    load: loads(errors),
-  },
-  {
-    key: 'events',
-    options: ({ events: own = {} }) => own,
-    check: (own, _boot, problems) => {
-      checkEvents(own, problems)
-    },
-    load: loads(events),
-  },
-  {
-    key: 'transport',
-    options: ({ transport: own = {} }) => own,
-    check: (own, boot, problems) => {
-      resolveTransportOptions(own, boot.production, problems)
-    },
-    load: loads(transport),
-    mandatory: true,
-  },
-  {
-    key: 'headers',
-    options: headersOptions,
-    check: (own, _boot, problems) => {
-      resolveHeadersPolicy(null, own, 'headers', problems)
-    },
-    load: loads(headers),
-  },
-  {
-    key: 'cors',
-    options: ({ cors: own = {} }) => own,
-    check: (own, _boot, problems) => {
-      resolveCorsPolicy(own, 'cors', problems)
-    },
-    load: loads(cors),
-  },
-  {
-    key: 'csrf',
-    options: csrfOptions,
-    check: (own, _boot, problems) => {
-      checkCsrf(own, problems)
-    },
-    load: loads(csrf),
-  },
-  {
-    key: 'rateLimit',
-    options: ({ rateLimit: own = {} }) => own as object | false,
-    check: checkRateLimit,
-    load: loads(rateLimit),
-  },
-  {
-    key: 'validation',
-    options: ({ validation: own = {} }) => own,
-    check: (own, _boot, problems) => {
-      checkValidation(own, problems)
-    },
-    load: loads(validation),
-  },
-  { key: 'auth', options: ({ auth: own = false }) => own as object | false, check: checkAuth, load: loads(auth) },
-]
-
-const ProfileSchema = Type.Union([Type.Literal('api'), Type.Literal('document')], {
-  description: "Write 'api' or 'document'.",
-})
-
-const DefinitionKeys = Type.Object({
-  profile: Type.Optional(ProfileSchema),
-  defaults: Type.Optional(Type.Object({}, { description: 'Write an object with the keys of a route\'s `security`.' })),
+const DefinitionSchema = Type.Object({
+  profile: Type.Optional(
+    Type.Union([Type.Literal('api'), Type.Literal('document')], { description: "Write 'api' or 'document'." }),
+  ),
+  defaults: Type.Optional(Type.Object({}, { description: "Write an object with the keys of a route's `security`." })),
   env: Type.Optional(Type.Unknown()),
-  ...Object.fromEntries(TABLE.map(({ key }) => [key, Type.Optional(Type.Unknown())])),
+  ...Object.fromEntries(PLUGINS.map(({ key }) => [key, Type.Optional(Type.Unknown())])),
 }, { additionalProperties: false })
 
-/** Finds everything wrong with a definition without starting anything. */
-export function checkDefinition (definition: SecurityDefinition, problems: Problem[]): Boot {
-  checkOptions(DefinitionKeys, definition, '', problems)
+/** A definition with every option resolved, once for each boot. */
+export interface Blueprint {
+  readonly definition: SecurityDefinition
+  readonly boot: ResolvedEnvPolicy
+  /** The policy of each plugin by its key; false for one that is turned off. */
+  readonly policies: ReadonlyMap<string, unknown>
+}
+
+/** What `serverOptions` resolved, for the `register` of the same boot. */
+const BLUEPRINTS = new ServerNotes<Blueprint>()
+
+/** Resolves a definition: reads the environment, checks every option, makes missing secrets. Starts nothing. */
+export function resolveDefinition (definition: SecurityDefinition, problems: Problem[]): Blueprint {
+  checkOptions(DefinitionSchema, definition, '', problems)
   const boot = readEnv(definition.env, problems)
-  for (const { options, check, mandatory } of TABLE) {
-    const own = options(definition)
-    if (own !== false || mandatory === true) check(own as object, boot, problems)
+  const written = definition as Readonly<Record<string, unknown>>
+  const policies = new Map<string, unknown>()
+  for (const { key, mandatory, resolve } of PLUGINS) {
+    const input = written[key]
+    // Without options there are no users to know: whether that is meant is asked below.
+    const isOff = key === auth.key ? input === undefined || input === false : input === false
+    policies.set(
+      key,
+      isOff && !mandatory ? false : resolve(input, { problems, boot, definition: written, inherited: undefined }),
+    )
   }
   if (boot.production && definition.auth === undefined) {
     problems.push({
@@ -143,60 +72,47 @@ export function checkDefinition (definition: SecurityDefinition, problems: Probl
       fix: 'Write the auth options, or false when this service does not need to know its callers.',
     })
   }
-  return boot
+  return { definition, boot, policies }
 }
 
-const umbrella: FastifyPluginAsync<SecurityDefinition | RouteSecurityOptions> = async (app, definition) => {
-  const inherited = findScope(app)?.root.strict === true
+/** The resolved policy of one plugin; false when it is turned off. */
+export function policyIn<Policy> ({ policies }: Blueprint, plugin: SecurityPlugin<never, Policy>): Policy | false {
+  return policies.get(plugin.key) as Policy | false
+}
+
+/** Keeps a blueprint for the server that is built with these options. */
+export function noteBlueprint (options: object, blueprint: Blueprint): void {
+  BLUEPRINTS.set(options, blueprint)
+}
+
+const umbrella: FastifyPluginAsync<SecurityDefinition | RouteSecurityOptions> = async (app, options) => {
+  const isInherited = findScope(app)?.root.strict === true
   claimRegistration(app, 'bulwark')
-  if (inherited) {
-    overrideScope(app, definition, `bulwark in ${app.prefix === '' ? 'a child scope' : app.prefix}`)
-    return
-  }
-  await loadAll(app, definition as SecurityDefinition)
+  if (isInherited) overrideScope(app, options, `bulwark in ${app.prefix === '' ? 'a child scope' : app.prefix}`)
+  else await loadAll(app, blueprintOf(app, options as SecurityDefinition))
 }
 
-async function loadAll (app: FastifyInstance, definition: SecurityDefinition): Promise<void> {
+function blueprintOf (app: FastifyInstance, definition: SecurityDefinition): Blueprint {
+  const noted = BLUEPRINTS.get(app)
+  if (noted?.definition === definition) return noted
   const problems: Problem[] = []
-  const boot = checkDefinition(definition, problems)
+  const blueprint = resolveDefinition(definition, problems)
   assertNoProblems(problems)
+  return blueprint
+}
 
-  const scope = securityOf(app)
-  const { root } = scope
+async function loadAll (app: FastifyInstance, { definition, boot, policies }: Blueprint): Promise<void> {
+  const { root } = securityOf(app)
   Object.assign(root, { strict: true, production: boot.production, config: boot.config })
   // What was read already: reading again would generate missing secrets a second time.
-  if (definition.env !== undefined) await loads(env)(app, boot.config)
-  const defaults = (definition.defaults ?? {}) as Readonly<Record<string, unknown>>
-  const off: string[] = []
-  for (const { key, options, load } of TABLE) {
-    const own = options(definition)
-    if (own === false) {
-      turnOff(app, key, (input) => PublicRoute.is(input))
-      off.push(key)
-    } else {
-      await load(app, own)
-    }
-    if (defaults[key] !== undefined) setBase(app, key, defaults[key], `defaults.${key}`)
+  if (definition.env !== undefined) await env.load(app, boot)
+  for (const plugin of PLUGINS) {
+    const policy = policies.get(plugin.key)
+    if (policy === false) turnOff(app, plugin.key, PublicRoute.is)
+    else await plugin.load(app, policy)
   }
-  checkKeys(scope.sections, defaults, 'defaults', root.problems)
-  await app.register(posture, { off })
-}
-
-/** The profile is a header decision that other plugins look up in the headers policy. */
-export function headersOptions ({ profile, headers: own = {} }: SecurityDefinition): object | false {
-  // What is no object goes on as it is, to be refused by the plugin's own check.
-  if (!isPlainObject(own)) return own
-  return { ...((profile === 'api' || profile === 'document') && { profile }), ...own }
-}
-
-/** The public origin is the transport's, unless the plugin is given its own. */
-function csrfOptions ({ csrf: own = {}, transport: transportOptions }: SecurityDefinition): object | false {
-  if (!isPlainObject(own)) return own
-  const publicOrigin = isPlainObject(transportOptions) ? transportOptions['publicOrigin'] : undefined
-  // A wrong one is the transport's to report, once.
-  return own.publicOrigin === undefined && typeof publicOrigin === 'string' && isOrigin(publicOrigin)
-    ? { ...own, publicOrigin }
-    : own
+  if (definition.defaults !== undefined) overrideScope(app, definition.defaults, 'defaults')
+  await posture.load(app, { off: PLUGINS.map(({ key }) => key).filter((key) => policies.get(key) === false) })
 }
 
 export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })

@@ -1,4 +1,4 @@
-import { DURATION_PATTERN, parseDuration } from '../options/duration.js'
+import { isDuration, parseDuration } from '../options/duration.js'
 import type { ErrorCode, SecurityError } from '../response/errors.js'
 import { isPlainObject } from '../options/check-options.js'
 import { readSignOptions, readVerifyOptions } from './jwt-options.js'
@@ -95,9 +95,7 @@ function claimsOf (payload: unknown): Record<string, unknown> {
 
 /** A number counts seconds, as in @fastify/jwt; a text is a duration with a unit. */
 function secondsOf (expiresIn: unknown): number {
-  const seconds = typeof expiresIn === 'string' && new RegExp(DURATION_PATTERN).test(expiresIn)
-    ? parseDuration(expiresIn) / 1000
-    : expiresIn
+  const seconds = isDuration(expiresIn) ? parseDuration(expiresIn) / 1000 : expiresIn
   if (typeof seconds === 'number' && Number.isSafeInteger(seconds) && seconds > 0) return seconds
   throw new TypeError(
     "jwtSign: expiresIn is neither a positive whole number of seconds nor a duration of whole seconds such as '10m'.",

@@ -1,41 +1,11 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
-import { BulwarkConfigError, type Problem } from '../response/errors.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
+import type { Problem } from '../response/errors.js'
 import { checkOptions, nearest } from '../options/check-options.js'
+import { PublicRoute } from '../policy/public-route.js'
 import type { LooseShape, ScopeOf, SecurityShape } from '../policy/types.js'
 import { RevocationSchema, type Revocation } from './options.js'
-
-/** A route that anybody may call, with the reason. Made by `publicRoute` only. */
-export class PublicRoute {
-  /** Private, so that no look-alike object is one. */
-  readonly #made = true
-  readonly why: string
-
-  constructor (why: string) {
-    this.why = why
-    Object.freeze(this)
-  }
-
-  static is (value: unknown): value is PublicRoute {
-    return typeof value === 'object' && value !== null && #made in value && value.#made
-  }
-}
-
-/**
- * Declares that a route needs nobody signed in, and why: `security: { auth: publicRoute('uptime probe') }`. Its
- * cookies are not read at all.
- * @throws BulwarkConfigError without a reason.
- */
-export function publicRoute (why: string): PublicRoute {
-  if (typeof why !== 'string' || why.trim() === '') {
-    throw new BulwarkConfigError([{
-      path: 'publicRoute',
-      message: 'A public route without a reason.',
-      fix: "Say why, for example publicRoute('uptime probe').",
-    }])
-  }
-  return new PublicRoute(why)
-}
 
 /** What a route asks of a signed-in user. */
 export interface AuthRequirements<S extends SecurityShape = LooseShape> {
@@ -77,7 +47,7 @@ const RequirementsSchema = Type.Object({
     Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' }),
   ),
   fresh: Type.Optional(
-    Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' }),
+    durationOption('How old the sign-in may be, for example 5m.'),
   ),
   revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })

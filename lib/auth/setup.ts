@@ -34,15 +34,24 @@ declare module 'fastify' {
 }
 
 /** The whole plugin: checks the options, opens the store, puts the guards in place and declares the built-in routes. */
-export async function setUpAuth (app: FastifyInstance, input: unknown, { now }: AuthInternals): Promise<void> {
+export async function setUpAuth (app: FastifyInstance, input: unknown, internals: AuthInternals): Promise<void> {
   claimRegistration(app, 'auth')
+  const problems: Problem[] = []
+  const options = resolveAuthOptions(input, securityOf(app).root, problems)
+  assertNoProblems(problems)
+  if (options !== null) await installAuth(app, options, internals)
+}
+
+/** Opens the store, puts the guards in place and declares the built-in routes. */
+export async function installAuth (
+  app: FastifyInstance,
+  options: ResolvedAuthOptions,
+  { now }: AuthInternals,
+): Promise<void> {
   const scope = securityOf(app)
   const { root } = scope
   const problems: Problem[] = []
   checkPlace(app, scope, problems)
-  const options = resolveAuthOptions(input, root, problems)
-  assertNoProblems(problems)
-  if (options === null) return
   if (options.jwtDecorators) checkJwtNames(app, problems)
   assertNoProblems(problems)
 
@@ -163,7 +172,7 @@ function checkPlace (app: FastifyInstance, scope: SecurityScope, problems: Probl
  * the request.
  */
 function checkCsrf (app: FastifyInstance, scope: SecurityScope, problems: Problem[]): void {
-  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at.isOn('csrf')) return
+  if (scope.isOn('csrf')) return
   const message = 'Sessions come in cookies, and nothing refuses requests that other sites make with them.'
   const fix = 'Turn the csrf plugin on (`csrf` in the definition), or take Bearer tokens only: sources: [\'bearer\'].'
   if (scope.root.production) problems.push({ path: 'auth.sources', message, fix })

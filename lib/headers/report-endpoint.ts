@@ -1,9 +1,8 @@
 import type { FastifyInstance } from 'fastify'
-import { refusal, type Problem } from '../response/errors.js'
-import { isPlainObject } from '../options/check-options.js'
-import { compilePolicy, resolvePolicy } from '../policy/compile.js'
-import type { RouteRecord, SecurityRoot } from '../policy/scope.js'
-import type { RouteSecurityOptions } from '../policy/types.js'
+import { refusal } from '../response/errors.js'
+import { whereLoaded } from '../policy/install.js'
+import { publicRoute } from '../policy/public-route.js'
+import type { SecurityRoot } from '../policy/scope.js'
 import { readCspReport, readReports } from './reports.js'
 
 const BODY_LIMIT = 16 * 1024
@@ -11,10 +10,12 @@ const BODY_LIMIT = 16 * 1024
 const CSP_REPORT = 'application/csp-report'
 const REPORTS = 'application/reports+json'
 
-/** Nothing, until all plugins are known; this very object tells the route's record from others. */
-const SECURITY: RouteSecurityOptions = Object.freeze({})
-
-const WHY_PUBLIC = 'Browsers send violation reports without credentials.'
+/** A report is no request that a page forges, and it has a rate limit of its own. */
+const SECURITY = {
+  auth: publicRoute('Browsers send violation reports without credentials.'),
+  csrf: false,
+  rateLimit: { only: ['reports'] },
+}
 
 /**
  * Declares `POST path` in a scope of its own, so that no other route starts to accept these media types. One
@@ -31,7 +32,7 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
     method: 'POST',
     url: path,
     bodyLimit: BODY_LIMIT,
-    security: SECURITY,
+    security: whereLoaded({ ...SECURITY }),
     schema: { response: { 204: { type: 'null' } } },
     handler: async function receiveReports (request, reply) {
       const violations = request.mediaType === CSP_REPORT ? readCspReport(request.body) : readReports(request.body)
@@ -40,38 +41,4 @@ export function declareReportEndpoint (scope: FastifyInstance, root: SecurityRoo
       return reply.code(204).send()
     },
   })
-  const at = root.routes.findIndex(({ input }) => input === SECURITY)
-  const [record] = at === -1 ? [] : root.routes.splice(at, 1)
-  if (record !== undefined) root.readyChecks.push((problems) => { openToBrowsers(root, record, problems) })
-}
-
-/**
- * Gives the route its policy once every plugin is loaded, because most of them are after this one: nobody signs in to
- * report, and a report is no request that a page forges. It has a rate limit of its own; the scope's hosts hold. Until
- * then the record is held back, so that no plugin in between compiles it as an ordinary route.
- */
-function openToBrowsers (root: SecurityRoot, record: RouteRecord, problems: Problem[]): void {
-  root.routes.push(record)
-  const { scope } = record
-  const { sections } = scope
-  const written = {
-    ...(scope.isOn('csrf') && { csrf: false }),
-    ...(scope.isOn('rateLimit') && { rateLimit: { only: ['reports'] } }),
-  }
-  const policy = resolvePolicy(sections, written, `${record.info.label} security`, problems)
-  const { auth } = policy
-  // The resolved form, because what `publicRoute` makes belongs to another plugin. False: that plugin is turned off.
-  const opened = auth !== undefined && isPlainObject(auth)
-    ? {
-      ...policy,
-      auth: Object.freeze({
-        ...auth,
-        access: 'public' as const,
-        why: WHY_PUBLIC,
-        roles: Object.freeze([]),
-        freshSeconds: null,
-      }),
-    }
-    : policy
-  root.compiled.set(record.policy, compilePolicy(sections, Object.freeze(opened), record.info, problems))
 }

@@ -1,32 +1,64 @@
 import type { Problem } from '../response/errors.js'
 import { nearest, isPlainObject } from '../options/check-options.js'
-import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step } from './section.js'
+import type { FinalStep } from '../response/finish.js'
+import { PIPELINE, type HookName } from './pipeline.js'
+import type { PlacedFinalStep, PlacedStep, PolicySection, RouteInfo, Step } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
 /** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
-export type CompiledPolicy = { readonly [H in HookName]: readonly Step[] } & {
+export interface CompiledPolicy {
   readonly policy: ResolvedRouteSecurity
-  /** The `onSend` steps that set headers: what a hijacked reply gets of them, since Fastify runs no hook for it. */
-  readonly onHijack: readonly Step[]
+  readonly onRequest: readonly Step[]
+  readonly preValidation: readonly Step[]
+  readonly onSend: readonly Step[]
+  readonly writeHead: readonly FinalStep[]
+  /** What sets the headers of an answer that was given before the suite's first hook. */
+  readonly headers: readonly Step[]
 }
 
 /** A section with the base policy that a scope gives it. */
 export interface BoundSection { readonly section: PolicySection, readonly base: unknown }
 
-/** Resolves each section's policy for one route (or a scope's base, with no input) and freezes the result. */
+/** Resolves each section's policy for a scope's input (or its base, with no input) and freezes the result. */
 export function resolvePolicy (
   sections: ReadonlyMap<string, BoundSection>,
   input: unknown,
   where: string,
   problems: Problem[],
 ): ResolvedRouteSecurity {
+  const policy: ResolvedRouteSecurity = {}
+  resolveInto(policy, sections, input, where, problems)
+  return policy
+}
+
+/** The same into an object that exists already; it is frozen afterwards. */
+export function resolveInto (
+  policy: ResolvedRouteSecurity,
+  sections: ReadonlyMap<string, BoundSection>,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): void {
   const written = readInput(input, where, problems)
-  const policy: Record<string, unknown> = {}
-  for (const [key, { section, base }] of sections) {
-    const value = written[key]
-    policy[key] = value === undefined ? base : section.resolve(base, value, `${where}.${key}`, problems)
+  for (const key of sections.keys()) {
+    const value = resolveKey(sections, key, written, where, problems)
+    Object.defineProperty(policy, key, { value, enumerable: true })
   }
-  return Object.freeze(policy)
+  Object.freeze(policy)
+}
+
+/** One key of a policy; undefined when no section owns it. */
+export function resolveKey (
+  sections: ReadonlyMap<string, BoundSection>,
+  key: string,
+  input: unknown,
+  where: string,
+  problems: Problem[],
+): unknown {
+  const bound = sections.get(key)
+  const value = isPlainObject(input) ? input[key] : undefined
+  if (bound === undefined || value === undefined) return bound?.base
+  return bound.section.resolve(bound.base, value, `${where}.${key}`, problems)
 }
 
 /** Compiles a resolved policy into steps sorted by the pipeline's order. */
@@ -37,32 +69,39 @@ export function compilePolicy (
   problems: Problem[],
 ): CompiledPolicy {
   const placed: PlacedStep[] = []
+  const final: PlacedFinalStep[] = []
   for (const [key, { section }] of sections) {
     const steps = section.compile((policy as Record<string, unknown>)[key], route, problems)
-    const lost = steps.find(({ hook }) =>
-      hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true
-    )
-    if (lost !== undefined)
-      {throw new Error(
+    const lost = steps.find(({ hook }) => hook === 'preValidation' && section.hooks?.includes(hook) !== true)
+    if (lost !== undefined) {
+      throw new Error(
         `The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`,
-      )}
-    placed.push(...steps)
-  }
-  const stepsOf = (hook: HookName, without?: string): readonly Step[] => {
-    const order: readonly string[] = PIPELINE[hook]
-    return placed
-      .filter((step) => step.hook === hook && step.phase !== without)
-      .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
-      .map((step) => step.run)
+      )
+    }
+    for (const step of steps) {
+      if (step.hook === 'writeHead') final.push(step)
+      else placed.push(step)
+    }
   }
   return Object.freeze({
     policy,
-    onRequest: stepsOf('onRequest'),
-    preValidation: stepsOf('preValidation'),
-    onSend: stepsOf('onSend'),
-    // Settling is left to the end of the response: at the hijack nobody knows yet how the request ends.
-    onHijack: stepsOf('onSend', 'limit-settle'),
+    onRequest: inOrder('onRequest', placed),
+    preValidation: inOrder('preValidation', placed),
+    onSend: inOrder('onSend', placed),
+    writeHead: inOrder('writeHead', final),
+    headers: placed.filter(({ phase }) => phase === 'headers').map(({ run }) => run),
   })
+}
+
+function inOrder<Run> (
+  hook: HookName,
+  placed: readonly { readonly hook: HookName, readonly phase: string, readonly run: Run }[],
+): Run[] {
+  const order: readonly string[] = PIPELINE[hook]
+  return placed
+    .filter((step) => step.hook === hook)
+    .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
+    .map(({ run }) => run)
 }
 
 /** Adds a problem for each key that no loaded plugin owns. */

@@ -1,67 +1,48 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isProduction } from '../env/is-production.js'
 import { assertNoProblems, type Problem } from '../response/errors.js'
-import { installHandlerTimeouts } from '../response/handler-timeouts.js'
-import { checkKeys, compilePolicy, resolvePolicy } from './compile.js'
-import { declaredRoutes, isRootInstance } from './early-routes.js'
-import { addOptionalHook, addPipelineHooks } from './pipeline.js'
+import { createHandlerTimeouts } from '../response/handler-timeouts.js'
+import { checkKeys, compilePolicy, resolveInto, resolveKey, resolvePolicy, type BoundSection } from './compile.js'
+import { declaredRoutes } from './declared-routes.js'
+import { checkForeignKeys, foreignKeysOf } from './foreign-keys.js'
+import { addOptionalHook, addPipelineHooks } from './hooks.js'
+import { isRootInstance, rootOf } from './instance.js'
 import type { PolicySection, RouteInfo } from './section.js'
-import { findScope, ownScope, SecurityScope, setScope, type SecurityRoot } from './scope.js'
-import type { SecurityApi } from './types.js'
+import { findScope, ownScope, SecurityScope, setScope, type RouteRecord, type SecurityRoot } from './scope.js'
+import type { ResolvedRouteSecurity, RouteSecurityOptions, SecurityApi } from './types.js'
 
 /**
- * The security scope that holds on this instance. The first plugin of the suite to ask for it installs the pipeline:
- * `onRoute` compiles each route's policy, instance hooks run it, `onReady` throws all problems as one error.
+ * The security scope that holds on this instance. The first plugin of the suite on a server installs the pipeline:
+ * `onRoute` records each route, instance hooks run its compiled policy, `onReady` resolves and compiles all policies
+ * and throws all problems as one error.
  */
 export function securityOf (app: FastifyInstance): SecurityScope {
-  return findScope(app) ?? installRoot(app)
+  return findScope(app) ?? openScope(app)
 }
 
-/** Throws when `key` is registered twice in the same scope; a child scope may register again. */
+/** Throws when `key` is registered twice on the same instance; a child scope may register again. */
 export function claimRegistration (app: FastifyInstance, key: string): void {
-  const own = ownScope(app)
-  if (own?.registered.has(key) === true) {
+  const { registered } = ownScope(app) ?? openScope(app)
+  if (registered.has(key)) {
     assertNoProblems([{
       path: key,
       message: 'Registered twice in the same scope.',
       fix: 'Register it once, and override in a child scope (app.secureScope) or on a route (its `security` key).',
     }])
   }
-  const scope = own ?? childScope(app, securityOf(app))
-  scope.registered.add(key)
+  registered.add(key)
 }
 
-/**
- * Gives the scope a section with its base policy. Routes that were declared earlier get the base policy too, so that
- * a plugin registered late leaves none of them without it.
- */
+/** Gives this instance, its children and all their routes, earlier ones too, a section with its base policy. */
 export function addSection (app: FastifyInstance, section: PolicySection, base: unknown): void {
-  const scope = ownScope(app) ?? childScope(app, securityOf(app))
-  scope.setSection(section, base)
-  const { root } = scope
+  const scope = ownScope(app) ?? openScope(app)
+  scope.addPlugin(section, base)
+  const { hooks, instance } = scope.root
   for (const hook of section.hooks ?? []) {
-    if (root.hooks.has(hook)) continue
-    root.hooks.add(hook)
-    addOptionalHook(root.instance, hook)
+    if (hooks.has(hook)) continue
+    hooks.add(hook)
+    addOptionalHook(instance, hook)
   }
-  for (const record of root.routes) {
-    if (!isWithin(record.scope, scope)) continue
-    if (record.scope !== scope && !record.scope.sections.has(section.key)) record.scope.setSection(section, base)
-    // From what is enforced now: an earlier late section must not be lost.
-    const policy = {
-      ...root.compiled.get(record.policy)?.policy ?? record.policy,
-      [section.key]: record.scope.sections.get(section.key)?.base,
-    }
-    root.compiled.set(record.policy, compilePolicy(record.scope.sections, policy, record.info, root.problems))
-  }
-}
-
-/** Changes the base policy of one section in this scope, before any route was declared. */
-export function setBase (app: FastifyInstance, key: string, input: unknown, where: string): void {
-  const scope = securityOf(app)
-  const bound = scope.sections.get(key)
-  if (bound !== undefined)
-    {scope.setSection(bound.section, bound.section.resolve(bound.base, input, where, scope.root.problems))}
 }
 
 /**
@@ -86,21 +67,10 @@ export function turnOff (app: FastifyInstance, key: string, isHarmless: (input: 
   }, false)
 }
 
-/** Changes the policy bases of one scope and its children; `input` has the shape of a route's `security` key. */
+/** Changes the base policies of this instance and its children; `input` has the shape of a route's `security` key. */
 export function overrideScope (app: FastifyInstance, input: unknown, where: string): void {
-  const parent = securityOf(app)
-  const { problems } = parent.root
-  const scope = ownScope(app) ?? childScope(app, parent)
-  if (scope.firstRoute !== null) {
-    problems.push({
-      path: where,
-      message: `The route ${scope.firstRoute} was declared before this override and would escape it.`,
-      fix: 'Override the scope before its first route.',
-    })
-  }
-  checkKeys(scope.sections, input, where, problems)
-  const resolved = resolvePolicy(scope.sections, input, where, problems) as Record<string, unknown>
-  for (const [key, { section }] of scope.sections) scope.setSection(section, resolved[key])
+  const scope = ownScope(app) ?? openScope(app)
+  scope.addOverride(input, where)
 }
 
 /** Publishes a member of `app.security`; each has one owner. */
@@ -119,31 +89,64 @@ export function routeInfo (route: RouteOptions): RouteInfo {
   }
 }
 
-function installRoot (app: FastifyInstance): SecurityScope {
-  const handlerTimeouts = installHandlerTimeouts(app)
+/** One key of a route's policy as it stands now; it is final once every plugin is loaded. */
+export function policyOf (app: FastifyInstance, key: string, input: unknown): unknown {
+  return resolveKey(securityOf(app).sections, key, input, '', [])
+}
+
+/** The policy of a route: what is enforced, once every plugin is loaded; until then what would be. */
+export function routePolicy (root: SecurityRoot, record: RouteRecord): ResolvedRouteSecurity {
+  if (root.settled) return record.policy
+  const sections = sectionsOf(record)
+  return resolvePolicy(sections, writtenOf(record, sections), '', [])
+}
+
+const WHERE_LOADED = new WeakSet<object>()
+
+/**
+ * Marks the `security` object of a route of the suite itself: its keys hold where their plugins are loaded, and are no
+ * problem where they are not. Their types come from plugins that a room must not import; their sections check them.
+ */
+export function whereLoaded (security: Readonly<Record<string, unknown>>): RouteSecurityOptions {
+  WHERE_LOADED.add(security)
+  return security
+}
+
+const ROOTS = new WeakMap<FastifyInstance, SecurityRoot>()
+
+function openScope (app: FastifyInstance): SecurityScope {
+  const top = rootOf(app)
+  const root = ROOTS.get(top) ?? installRoot(top)
+  const isCovered = findScope(app) !== null
+  const scope = new SecurityScope(root, app)
+  root.scopes.push(scope)
+  setScope(app, scope)
+  if (!isCovered) watchRoutes(app, root)
+  return scope
+}
+
+function installRoot (top: FastifyInstance): SecurityRoot {
   // Empty until the plugins publish their members: without a plugin its member is absent at runtime.
   const api = {} as SecurityApi
   const root: SecurityRoot = {
-    instance: app,
+    instance: top,
     problems: [],
+    scopes: [],
     routes: [],
     readyChecks: [],
-    earlyRoutes: [],
+    earlyRoutes: new Set(),
     hooks: new Set(),
     compiled: new WeakMap(),
     api,
-    handlerTimeouts,
+    settled: false,
     strict: false,
     production: isProduction(),
-    config: hasConfig(app) ? app.config : {},
+    config: hasConfig(top) ? top.config : {},
     emit: () => {},
   }
-  const scope = new SecurityScope(root, new Map())
-  setScope(app, scope)
-  app.decorate('security', api)
-  if (isRootInstance(app)) reportEarlyRoutes(app, root)
-  app.addHook('onRoute', compileOnRoute)
-  app.addHook('onReady', function bulwarkBootCheck (done) {
+  ROOTS.set(top, root)
+  top.decorate('security', api)
+  top.addHook('onReady', function bulwarkBootCheck (done) {
     try {
       checkBeforeListening(root)
       done()
@@ -151,8 +154,8 @@ function installRoot (app: FastifyInstance): SecurityScope {
       done(error as Error)
     }
   })
-  addPipelineHooks(app)
-  return scope
+  addPipelineHooks(top, createHandlerTimeouts(top))
+  return root
 }
 
 function hasConfig (app: FastifyInstance): app is FastifyInstance & { config: Readonly<Record<string, unknown>> } {
@@ -160,61 +163,81 @@ function hasConfig (app: FastifyInstance): app is FastifyInstance & { config: Re
   return typeof config === 'object' && config !== null
 }
 
-function childScope (app: FastifyInstance, parent: SecurityScope): SecurityScope {
-  const scope = new SecurityScope(parent.root, parent.sections)
-  scope.parent = parent
-  setScope(app, scope)
-  return scope
-}
-
-function isWithin (scope: SecurityScope, ancestor: SecurityScope): boolean {
-  for (let at: SecurityScope | null = scope; at !== null; at = at.parent) if (at === ancestor) return true
-  return false
-}
-
-/**
- * Under the umbrella an early route is a boot error (`root.strict`, checked when ready); a single plugin warns once.
- */
-function reportEarlyRoutes (app: FastifyInstance, root: SecurityRoot): void {
-  root.earlyRoutes = declaredRoutes(app)
-  if (root.earlyRoutes.length === 0) return
-  app.addHook('onReady', function bulwarkEarlyRoutes (done) {
-    if (!root.strict)
-      {app.log.warn(
-        { routes: root.earlyRoutes },
-        'these routes were declared before the security plugins: they get the base policy and no `security` key of their own; declare them after `await app.register(...)`',
-      )}
-    done()
+/** From now on `onRoute` sees the routes of this instance and of its later children; the earlier ones it never saw. */
+function watchRoutes (app: FastifyInstance, root: SecurityRoot): void {
+  const seen = new Set(root.routes.map(({ info }) => info.url))
+  const own = isRootInstance(app) ? '' : app.prefix
+  for (const route of declaredRoutes(root.instance)) {
+    const url = route.slice(route.indexOf(' ') + 1)
+    // Without a prefix the routes of a child scope cannot be told from its neighbours'; the pipeline refuses them.
+    const isBelow = isRootInstance(app) || (own !== '' && (url === own || url.startsWith(`${own}/`)))
+    if (isBelow && !seen.has(url)) root.earlyRoutes.add(route)
+  }
+  app.addHook('onRoute', function bulwarkOnRoute (this: FastifyInstance, route: RouteOptions) {
+    recordRoute(root, this, route)
   })
 }
 
-function compileOnRoute (this: FastifyInstance, route: RouteOptions): void {
-  const scope = securityOf(this)
-  const { root } = scope
-  const info = routeInfo(route)
-  const where = `${info.label} security`
-  const policy = resolvePolicy(scope.sections, route.security, where, root.problems)
+function recordRoute (root: SecurityRoot, instance: FastifyInstance, route: RouteOptions): void {
+  const policy = {}
+  root.routes.push({
+    info: routeInfo(route),
+    instance,
+    input: route.security,
+    policy,
+    constraints: route.constraints ?? {},
+    foreignKeys: foreignKeysOf(route),
+  })
   route.config = { ...route.config, security: policy }
-  root.compiled.set(policy, compilePolicy(scope.sections, policy, info, root.problems))
-  root.routes.push({ info, scope, input: route.security, policy, constraints: (route.constraints ?? {}) })
-  const own = ownScope(this)
-  if (own !== null) own.firstRoute ??= info.label
 }
 
+/** Resolves and compiles every policy. To be called when every plugin is loaded; it does its work once. */
+export function settlePolicies (root: SecurityRoot): void {
+  if (root.settled) return
+  root.settled = true
+  const { problems } = root
+  for (const scope of root.scopes) scope.settle(problems)
+  for (const record of root.routes) settleRoute(root, record)
+}
+
+/** Throws everything that is wrong as one error. */
 function checkBeforeListening (root: SecurityRoot): void {
-  const problems: Problem[] = [...root.problems]
-  if (root.strict) {
-    for (const route of root.earlyRoutes) {
-      problems.push({
-        path: route,
-        message: 'This route was declared before the suite was loaded, so no policy protects it.',
-        fix: 'Declare it after `await app.register(bulwark, ...)`, or in a plugin that is registered after it.',
-      })
-    }
+  settlePolicies(root)
+  const { problems } = root
+  for (const route of root.earlyRoutes) {
+    problems.push({
+      path: route,
+      message: 'Declared before the suite was loaded, so its `security` key was not read.',
+      fix: 'Declare it after `await app.register(...)`, or in a plugin that is registered after it.',
+    })
   }
   for (const check of root.readyChecks) check(problems)
-  for (const { info, scope, input } of root.routes) checkKeys(scope.sections, input, `${info.label} security`, problems)
+  for (const record of root.routes) {
+    checkForeignKeys(record, problems)
+    const sections = sectionsOf(record)
+    checkKeys(sections, writtenOf(record, sections), `${record.info.label} security`, problems)
+  }
   assertNoProblems(withoutRepeats(problems))
+}
+
+function settleRoute (root: SecurityRoot, record: RouteRecord): void {
+  const sections = sectionsOf(record)
+  resolveInto(record.policy, sections, writtenOf(record, sections), `${record.info.label} security`, root.problems)
+  root.compiled.set(record.policy, compilePolicy(sections, record.policy, record.info, root.problems))
+}
+
+/** What holds on a route is decided by the nearest scope of the instance that declared it. */
+function sectionsOf ({ instance }: RouteRecord): SecurityScope['sections'] {
+  return securityOf(instance).sections
+}
+
+function writtenOf ({ input }: RouteRecord, sections: SecurityScope['sections']): unknown {
+  if (typeof input !== 'object' || input === null || !WHERE_LOADED.has(input)) return input
+  return Object.fromEntries(Object.entries(input).filter(([key]) => isLoaded(sections.get(key))))
+}
+
+function isLoaded (bound: BoundSection | undefined): boolean {
+  return bound !== undefined && bound.section.off !== true
 }
 
 /** The automatic HEAD route and a prefix's second URL repeat the problems of their GET. */

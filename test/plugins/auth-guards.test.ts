@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { test } from 'tap'
-import { publicRoute } from '../../lib/auth/policy.js'
+import { publicRoute } from '../../lib/policy/public-route.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
 import csrf from '../../plugins/csrf.js'
 import { build, codeOf, cookieHeader, jarOf, setCookies } from '../lib/auth/support.js'

@@ -2,7 +2,8 @@ import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
-import { checkEvents, events, type EventsOptions } from '../../plugins/events.js'
+import { problemsWith } from '../helpers/resolve.js'
+import { events, type EventsOptions } from '../../plugins/events.js'
 import type { Problem } from '../../lib/response/errors.js'
 import { SafeLogController } from '../../lib/logging/options.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'
@@ -239,8 +240,7 @@ test('every form of the option is checked', async (t) => {
     [{ callerLoglimit: 1 }, ['events.callerLoglimit']],
   ]
   for (const [options, paths] of table) {
-    const problems: Problem[] = []
-    checkEvents(options, problems)
+    const problems = problemsWith(events, options)
     t.same(problems.map(({ path }) => path), paths, JSON.stringify(options))
   }
   await t.rejects(Promise.resolve(Fastify().register(events, { accessLog: 'yes' } as unknown as EventsOptions)), {

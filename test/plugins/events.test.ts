@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
+import { problemsWith } from '../helpers/resolve.js'
 import type { Problem } from '../../lib/response/errors.js'
 import { EVENT_NAMES, EVENTS } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
-import { checkEvents, events, type EventsOptions, type SecurityEventRecord } from '../../plugins/events.js'
+import { events, type EventsOptions, type SecurityEventRecord } from '../../plugins/events.js'
 import { Type, validation } from '../../plugins/validation.js'
 import { ROOT } from '../helpers/root.js'
 
@@ -146,14 +147,12 @@ test('every option is checked', async (t) => {
     logLimit: 100_001,
   }, 'events.logLimit'], [{ loglimit: 5 }, 'events.loglimit']]
   for (const [options, path] of wrong) {
-    const problems: Problem[] = []
-    checkEvents(options, problems)
+    const problems = problemsWith(events, options)
     t.same(problems.map((problem) => problem.path), [path])
     await t.rejects(build(t, options as EventsOptions), { code: 'BULWARK_CONFIG' })
   }
   for (const options of [{}, { logLimit: undefined }, { logLimit: 0 }, { logLimit: 100_000 }]) {
-    const problems: Problem[] = []
-    checkEvents(options, problems)
+    const problems = problemsWith(events, options)
     t.same(problems, [])
   }
 })

@@ -1,9 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { test } from 'tap'
+import { problemsWith } from '../helpers/resolve.js'
 import type { Problem } from '../../lib/response/errors.js'
 import type { LooseShape, SecurityTypeProvider } from '../../lib/policy/types.js'
-import { checkRateLimit, rateLimit, type BuiltInPolicy } from '../../plugins/rate-limit.js'
+import { rateLimit, type BuiltInPolicy } from '../../plugins/rate-limit.js'
 import { bootProblems, build } from '../lib/rate-limit/app.js'
 
 const tiny = { tiny: { limit: 2, window: '1h', by: 'ip' } } as const
@@ -143,8 +144,7 @@ test('every option is checked, in all its forms', (t) => {
     ],
   ]
   for (const [path, options, fix] of wrong) {
-    const problems: Problem[] = []
-    checkRateLimit(options, development, problems)
+    const problems = problemsWith(rateLimit, options, development)
     t.same(problems.map((problem) => problem.path), [`rateLimit.${path}`], `${path}: ${JSON.stringify(problems)}`)
     t.match(problems[0]?.fix, fix)
     t.notMatch(JSON.stringify(problems), /never shown/)
@@ -164,8 +164,7 @@ test('every option is checked, in all its forms', (t) => {
     [{ deadline: '10s', keyPrefix: '!', failureStatuses: [200, 599], policies: {} }, development],
   ]
   for (const [options, boot] of right) {
-    const problems: Problem[] = []
-    checkRateLimit(options, boot, problems)
+    const problems = problemsWith(rateLimit, options, boot)
     t.same(problems, [], JSON.stringify(options))
   }
   const inService: readonly (readonly [string, unknown, Record<string, unknown>])[] = [
@@ -176,8 +175,7 @@ test('every option is checked, in all its forms', (t) => {
     ['rateLimit.keySecret', {}, { REDIS_URL: 'redis://a', JWT_ACCESS_SECRET: 'never shown' }],
   ]
   for (const [path, options, config] of inService) {
-    const problems: Problem[] = []
-    checkRateLimit(options, { production: true, config }, problems)
+    const problems = problemsWith(rateLimit, options, { production: true, config })
     t.same(problems.map((problem) => problem.path), [path], JSON.stringify(config))
     t.notMatch(JSON.stringify(problems), /never shown/)
   }

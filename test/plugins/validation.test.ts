@@ -1,10 +1,11 @@
 import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
+import { problemsWith } from '../helpers/resolve.js'
 import type { Problem } from '../../lib/response/errors.js'
 import type { SecurityEvent } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
-import { checkValidation, Type, validation, type TypeBoxTypeProvider,
+import { Type, validation, type TypeBoxTypeProvider,
   type ValidationOptions } from '../../plugins/validation.js'
 
 interface Built { readonly app: FastifyInstance, readonly events: SecurityEvent[] }
@@ -359,8 +360,7 @@ test('every option is checked', async (t) => {
     [{ unknwon: 'strip' }, 'validation.unknwon'],
   ]
   for (const [options, path] of wrong) {
-    const problems: Problem[] = []
-    checkValidation(options, problems)
+    const problems = problemsWith(validation, options)
     t.same(problems.map((problem) => problem.path), [path])
     await t.rejects(build(t, options as ValidationOptions), { code: 'BULWARK_CONFIG' })
   }
@@ -377,8 +377,7 @@ test('every option is checked', async (t) => {
       { unknown: 'reject' },
     ]
   ) {
-    const problems: Problem[] = []
-    checkValidation(options, problems)
+    const problems = problemsWith(validation, options)
     t.same(problems, [])
   }
   const { app } = await build(t)

@@ -1,6 +1,7 @@
 import { test } from 'tap'
-import { baseAuthPolicy, PublicRoute, publicRoute, resolveAuthPolicy, type KnownNames,
+import { baseAuthPolicy, resolveAuthPolicy, type KnownNames,
   type ResolvedAuthPolicy } from '../../../lib/auth/policy.js'
+import { PublicRoute, publicRoute } from '../../../lib/policy/public-route.js'
 import { BulwarkConfigError, type Problem } from '../../../lib/response/errors.js'
 
 const NAMES = { roles: new Set(['user', 'admin']), scopes: new Set(['read', 'write']) }
@@ -27,8 +28,9 @@ test('a public route says why', async (t) => {
   for (const why of ['', '  ']) t.throws(() => publicRoute(why), BulwarkConfigError)
   for (const why of [undefined, null, 1, {}]) t.throws(() => publicRoute(why as string), { code: 'BULWARK_CONFIG' })
   t.match(resolve(route).policy, { access: 'public', why: 'uptime probe', roles: [] })
-  for (const fake of [{ why: 'x' }, Object.create(PublicRoute.prototype), Object.assign({}, route)])
-    {t.ok(resolve(fake).problems.length > 0 || resolve(fake).policy.access === 'required', 'a look-alike opens nothing')}
+  for (const fake of [{ why: 'x' }, Object.create(PublicRoute.prototype), Object.assign({}, route)]) {
+    t.ok(resolve(fake).problems.length > 0 || resolve(fake).policy.access === 'required', 'a look-alike opens nothing')
+  }
 })
 
 test('words replace who may call and keep the revocation; objects replace what they name', async (t) => {

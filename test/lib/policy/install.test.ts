@@ -1,8 +1,9 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import { SecurityError } from '../../../lib/response/errors.js'
-import { addSection, claimRegistration, overrideScope, securityOf, turnOff } from '../../../lib/policy/install.js'
-import { ANSWERED, defineSection, type Phase, type PlacedStep, type Step } from '../../../lib/policy/section.js'
+import { addSection, claimRegistration, overrideScope, turnOff } from '../../../lib/policy/install.js'
+import type { Phase } from '../../../lib/policy/pipeline.js'
+import { ANSWERED, defineSection, type PlacedStep, type Step } from '../../../lib/policy/section.js'
 
 /** A section whose policy is a word; its step appends the word to a trace. */
 function wordSection (
@@ -143,13 +144,13 @@ test('late steps all run, even when one fails, and cannot change the answer', as
       },
     }, {
       hook: 'onSend',
-      phase: 'cors-vary',
+      phase: 'limit-settle',
       run: async () => {
         throw new Error('broken too')
       },
     }, {
       hook: 'onSend',
-      phase: 'headers-final',
+      phase: 'limit-settle',
       run: () => {
         trace.push('final')
         return new SecurityError('FORBIDDEN')
@@ -199,18 +200,19 @@ test('an override holds in its scope and below, not beside or above', async (t) 
   t.same(trace, ['w=root', 'w=child', 'w=child', 'w=grandchild', 'w=root'])
 })
 
-test('an override that comes after a route of its scope is refused', async (t) => {
+test('an override holds for the routes of its scope that were declared before it', async (t) => {
   const app = build(t)
-  addSection(app, wordSection('w', [], 'headers'), 'root')
+  const trace: string[] = []
+  addSection(app, wordSection('w', trace, 'headers'), 'root')
   app.register(async (scope) => {
-    overrideScope(scope, { w: 'a' }, 'first')
     scope.get('/early', async () => 1)
-    overrideScope(scope, { w: 'b' }, 'second')
+    await scope.register(async (deep) => { deep.get('/deep', async () => 1) })
+    overrideScope(scope, { w: 'first' }, 'first')
+    overrideScope(scope, { w: 'second' }, 'second')
   })
-  await t.rejects(async () => app.ready(), {
-    code: 'BULWARK_CONFIG',
-    problems: [{ path: 'second', message: /GET \/early/ }],
-  })
+  await app.inject('/early')
+  await app.inject('/deep')
+  t.same(trace, ['w=second', 'w=second'])
 })
 
 test('a section added after a route still covers it, in child scopes too', async (t) => {
@@ -249,35 +251,61 @@ test('a step in a hook that its section does not name is refused, because it wou
     resolve: () => null,
     compile: () => [{ hook: 'preValidation', phase: 'limit-body', run: () => undefined }],
   }, null)
-  t.throws(() => app.get('/', async () => 1), /"s" has a step in preValidation/)
+  app.get('/', async () => 1)
+  await t.rejects(async () => app.ready(), /"s" has a step in preValidation/)
 })
 
-test('routes that existed before are covered by the base policy when plugins are used alone', async (t) => {
+test('a route that was declared before the suite stops the boot: its key was not read', async (t) => {
   const app = build(t)
-  const trace: string[] = []
-  app.get('/early', async () => 1)
-  addSection(app, wordSection('w', trace, 'headers'), 'base')
-  t.equal((await app.inject('/early')).statusCode, 200)
-  t.same(trace, ['w=base'])
-})
-
-test('under the umbrella a route without a compiled policy is a boot error, and is never served', async (t) => {
-  const app = build(t)
-  app.get('/early', async () => { t.fail('served'); return 1 })
+  app.get('/early', security({ w: 'own' }), async () => 1)
   addSection(app, wordSection('w', [], 'headers'), 'base')
-  securityOf(app).root.strict = true
   await t.rejects(async () => app.ready(), {
     code: 'BULWARK_CONFIG',
     problems: [{ path: 'GET,HEAD /early', message: /before the suite/ }],
   })
+})
 
-  const forced = build(t)
-  forced.get('/early', async () => { t.fail('served'); return 1 })
-  addSection(forced, wordSection('w', [], 'headers'), 'base')
-  const { root } = securityOf(forced)
-  await forced.ready()
-  root.strict = true
-  t.equal((await forced.inject('/early')).statusCode, 500)
+test('in a child scope the earlier routes of that scope stop the boot, not those of others', async (t) => {
+  const app = build(t)
+  app.get('/other', async () => 1)
+  await app.register(async (scope) => { scope.get('/beside', async () => 1) }, { prefix: '/sibling' })
+  await app.register(async (scope) => {
+    scope.get('/early', async () => 1)
+    addSection(scope, wordSection('w', [], 'headers'), 'base')
+  }, { prefix: '/child' })
+  await t.rejects(async () => app.ready(), {
+    code: 'BULWARK_CONFIG',
+    problems: { length: 1, 0: { path: 'GET,HEAD /child/early' } },
+  })
+})
+
+test('an earlier route of a scope without a prefix is never served', async (t) => {
+  const app = build(t)
+  const trace: string[] = []
+  await app.register(async (scope) => {
+    scope.get('/early', async () => { t.fail('served'); return 1 })
+    addSection(scope, wordSection('w', trace, 'headers'), 'base')
+    scope.get('/late', async () => 1)
+  })
+  app.get('/other', async () => 1)
+  t.equal((await app.inject('/early')).statusCode, 500)
+  t.equal((await app.inject('/late')).statusCode, 200)
+  t.equal((await app.inject('/other')).statusCode, 200)
+  t.same(trace, ['w=base', 'w=base'], 'the refusal has the headers of its scope, too; the neighbour has none')
+})
+
+test('a plugin of a parent holds for a child that has one of its own, once for each request', async (t) => {
+  const app = build(t)
+  const trace: string[] = []
+  await app.register(async (scope) => {
+    addSection(scope, wordSection('child', trace, 'headers'), 'own')
+    scope.get('/child', async () => 1)
+  })
+  addSection(app, wordSection('parent', trace, 'cors'), 'base')
+  app.get('/', async () => 1)
+  await app.inject('/child')
+  await app.inject('/')
+  t.same(trace, ['child=own', 'parent=base', 'parent=base'])
 })
 
 test('the same plugin twice in one scope is refused, in a child scope it is not', async (t) => {
