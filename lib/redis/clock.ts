@@ -1,10 +1,9 @@
 /**
  * What is known of Redis' clock from its answers. Each proves that its clock is ahead of our monotonic one by at least
- * (its time - received) and less than (its time + 1 - sent), since Redis tells whole milliseconds. What all answers
- * prove together is as exact as the fastest of them. An answer that contradicts it means another clock: a failover, or
- * a step.
+ * (its time - received) and less than (its time + 1 - sent), since Redis tells whole milliseconds. Together they are as
+ * exact as the fastest answer. One that contradicts the others means another clock: a failover, or a step.
  */
-export class StoreClock {
+export class RedisClock {
   #low = -Infinity
   #high = Infinity
 
@@ -14,15 +13,15 @@ export class StoreClock {
   }
 
   /**
-   * All in milliseconds; `sentAt` and `receivedAt` by this process' monotonic clock. True when the clock proved later
-   * than it was thought.
+   * All in milliseconds; `sentAt` and `receivedAt` by this process' monotonic clock. True when Redis' clock proved to
+   * be later than it was thought.
    */
-  observe (sentAt: number, receivedAt: number, serverNow: number): boolean {
-    const [low, high] = [serverNow - receivedAt, serverNow + 1 - sentAt]
-    const later = low > this.#high
-    if (later || high < this.#low) [this.#low, this.#high] = [low, high]
+  observe (sentAt: number, receivedAt: number, redisNow: number): boolean {
+    const [low, high] = [redisNow - receivedAt, redisNow + 1 - sentAt]
+    const isLater = low > this.#high
+    if (isLater || high < this.#low) [this.#low, this.#high] = [low, high]
     else [this.#low, this.#high] = [Math.max(low, this.#low), Math.min(high, this.#high)]
-    return later
+    return isLater
   }
 
   /** The earliest that Redis' clock may say at a moment of ours. */
