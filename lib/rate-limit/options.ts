@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { CIDR_FIX } from '../net/cidr.js'
 import type { Duration } from '../options/duration.js'
-import { durationOption } from '../options/option-schema.js'
+import { durationOption, oneOf } from '../options/option-schema.js'
 import type { RedisOption } from '../redis/connection.js'
 import type { Algorithm } from './quota.js'
 
@@ -40,16 +40,6 @@ export interface Limit {
 export const MAX_DEFAULT_EXACT_LIMIT = 64
 const MAX_PENALTY_AFTER = 1000
 const MAX_BANS = 16
-
-const oneOf = <const T extends readonly string[]>(
-  description: string,
-  ...names: T
-): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(names.map((name) => Type.Literal(name)), {
-      description: `${description} Write one of: ${names.join(', ')}.`,
-    }),
-  )
 
 const PenaltySchema = Type.Object({
   after: Type.Integer({
