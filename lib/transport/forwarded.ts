@@ -16,13 +16,13 @@ export function createForwardedFilter (proxies: CidrSet, forwardedHost: boolean)
   return function filterForwarded ({ headers, socket }) {
     const proto = headers['x-forwarded-proto']
     const dropsHost = !forwardedHost && headers['x-forwarded-host'] !== undefined
-    const mendsProto = proto !== undefined && proto !== 'https' && proto !== 'http'
+    const fixesProto = proto !== undefined && proto !== 'https' && proto !== 'http'
     const addresses = headers['x-forwarded-for']
-    const mendsFor = typeof addresses === 'string' && HAS_PORT.test(addresses)
-    if ((!dropsHost && !mendsProto && !mendsFor) || !proxies.has(socket.remoteAddress)) return
+    const fixesFor = typeof addresses === 'string' && HAS_PORT.test(addresses)
+    if ((!dropsHost && !fixesProto && !fixesFor) || !proxies.has(socket.remoteAddress)) return
     if (dropsHost) delete headers['x-forwarded-host']
-    if (mendsFor) headers['x-forwarded-for'] = addresses.split(',').map(withoutPort).join(',')
-    if (!mendsProto) return
+    if (fixesFor) headers['x-forwarded-for'] = addresses.split(',').map(withoutPort).join(',')
+    if (!fixesProto) return
     const scheme = schemeOf(String(proto))
     if (scheme === null) delete headers['x-forwarded-proto']
     else headers['x-forwarded-proto'] = scheme

@@ -42,7 +42,7 @@ export interface ResolvedTransport {
   readonly methods: ReadonlySet<string>
 }
 
-/** Resolves the transport options; production must say which proxies stand in front, because nobody can guess that. */
+/** Resolves the transport options; production must say which proxies stand in front, which has no safe default. */
 export function resolveTransport (input: TransportInput, production: boolean, problems: Problem[]): ResolvedTransport {
   const https = input.https ?? (production ? 'require' : 'off')
   // What was written but could not be read is reported already.

@@ -4,7 +4,7 @@ import type { CidrSet } from '../net/cidr.js'
 /** The headers by which a proxy speaks for a client. */
 export type ProxyHeader = 'x-forwarded-for' | 'x-forwarded-proto' | 'x-forwarded-host' | 'forwarded'
 
-/** Whoever sends such headers can send many: one notice says as much as a thousand. */
+/** A client can send many such headers; one notice a minute says enough. */
 const QUIET_MS = 60_000
 
 /**
