@@ -2,7 +2,6 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isPlainObject } from '../options/check-options.js'
 import type { CredentialSource } from './credentials.js'
 import type { ResolvedAuthPolicy } from './policy.js'
-import { renderYaml } from './yaml.js'
 
 export interface OpenApiSettings {
   readonly sources: readonly CredentialSource[]
@@ -50,22 +49,23 @@ function wrap (app: FastifyInstance, settings: OpenApiSettings): void {
   const original = holder.swagger
   let source: unknown
   let completed: Members | null = null
-  let text = ''
+  let text: string | null = null
   holder.swagger = function swagger (options) {
     const document = original()
     if (document !== source) {
       source = document
       completed = isPlainObject(document) ? complete(document, settings) : null
-      text = ''
+      text = null
     }
     if (completed === null) return original(options)
     if (options?.yaml !== true) return completed
-    if (text === '') text = renderYaml(completed)
+    // JSON is YAML 1.2 (YAML 1.2.2, section 1.3).
+    text ??= `${JSON.stringify(completed, null, 2)}\n`
     return text
   }
 }
 
-/** A completed copy; null for a document without marks, which is somebody's own text (swagger's static mode). */
+/** A completed copy; null for a document without marks, which is the app's own (swagger's static mode). */
 function complete (source: Members, settings: OpenApiSettings): Members | null {
   if (!operationsOf(source).some((operation) => MARK in operation)) return null
   // What it holds may be the app's own options, in part.
@@ -129,7 +129,7 @@ function describe (operation: Members, required: readonly Members[]): void {
         401: {
           description: access === 'optional'
             ? 'The token is not valid.'
-            : 'Nobody is signed in, or the token is not valid.',
+            : 'There is no token, or it is not valid.',
         },
       },
     ...access === 'guarded' && !('403' in responses) && { 403: { description: 'The account may not do this.' } },

@@ -1,24 +1,18 @@
-/**
- * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full
- * it becomes the old one, and the old one is dropped. Constant time, no order to keep.
- */
+import { Generations } from './generations.js'
+
+/** Remembers what `make` gave for the latest arguments, at most twice `capacity` of them. */
 export function rememberRecent<T extends string> (make: (text: string) => T, capacity: number): (text: string) => T {
-  let young = new Map<string, T>()
-  let old = new Map<string, T>()
-  return function recall (text: string): T {
-    let made = young.get(text)
-    if (made !== undefined) return made
-    made = old.get(text) ?? make(text)
-    if (young.size >= capacity) {
-      old = young
-      young = new Map()
-    }
-    young.set(text, made)
-    return made
+  const made = new Generations<string, T>(capacity * 2)
+  return function recall (text) {
+    const known = made.get(text)
+    if (known !== undefined) return known
+    const fresh = make(text)
+    made.set(text, fresh)
+    return fresh
   }
 }
 
-/** Longer texts are not kept: whoever sends them could keep their memory. */
+/** Longer texts are not kept, so that a client cannot hold memory with them. */
 const LONGEST = 256
 
 /** Remembers the answer to the last text that was judged, for texts that are nearly always the same. */
