@@ -105,7 +105,7 @@ function installEvents (
   if (accessLog !== null && !isSilent(app)) addAccessLog(app, accessLog)
 }
 
-/** From when it listens: an app that is only injected into, as in tests, serves nobody. */
+/** Only for a server that listens: an app that is only injected into has no start. */
 function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
   let startedAt: number | null = null
   app.addHook('onListen', function reportStartup (done) {
@@ -123,12 +123,12 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
 /** Written already, or never to be. */
 const LOGGED = -1
 
-/** Node keeps the address once it was asked for; a socket that is gone could not tell it. */
+/** Node keeps the address once it was read; a closed socket has none. */
 function learnAddress ({ socket }: FastifyRequest): string | undefined {
   return socket.remoteAddress
 }
 
-/** Hooks of its own, because a request that an app's hook answered before the suite saw it has its line, too. */
+/** Hooks of its own, so that a request that an earlier hook of the app answered has its line, too. */
 function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void {
   app.decorateRequest(kAccessLogged, 0)
   app.addHook('onRequest', function startAccessLine (request, _reply, done) {

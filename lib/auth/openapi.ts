@@ -132,6 +132,7 @@ function describe (operation: Members, policy: ResolvedAuthPolicy, required: rea
             : 'There is no token, or it is not valid.',
         },
       },
-    ...(roles.length > 0 || scopes.length > 0) && !('403' in responses) && { 403: { description: 'The account may not do this.' } },
+    ...(roles.length > 0 || scopes.length > 0) && !('403' in responses) &&
+      { 403: { description: 'The account may not do this.' } },
   }
 }

@@ -1,4 +1,6 @@
-/** Shorter values stand in many lines by chance, and each redaction would tell where. The one such bound of the suite. */
+/**
+ * Shorter values stand in many lines by chance, and each redaction would tell where. The one such bound of the suite.
+ */
 export const SHORTEST_SECRET = 6
 /** Bounds what searching a line costs. */
 export const MAX_SECRETS = 256

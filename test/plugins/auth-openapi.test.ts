@@ -240,7 +240,9 @@ test('YAML reads back what was written, whatever it looks like', async (t) => {
     '.inf',
     'a/b: c',
   ]
-  const settings = { openapi: { openapi: '3.1.0', 'x-texts': texts, 'x-by-name': Object.fromEntries(texts.map((text) => [text, 1])) } }
+  const settings = {
+    openapi: { openapi: '3.1.0', 'x-texts': texts, 'x-by-name': Object.fromEntries(texts.map((text) => [text, 1])) },
+  }
   const app = await document(t, { swagger: settings })
   const found = yaml.parse(app.swagger({ yaml: true }) as string) as Readonly<Record<string, unknown>>
   t.same(found, JSON.parse(JSON.stringify(app.swagger())))
