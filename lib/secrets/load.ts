@@ -6,11 +6,10 @@ import { LoadEnvOptionsSchema } from '../env/options.js'
 import { finishReading, itemsOf, readVariables, type Reading } from '../env/resolve.js'
 import { checkSecrets, coerce, type Texts } from '../env/validate.js'
 import { checkOptions } from '../options/check-options.js'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
 import { assertNoProblems, type Problem } from '../response/errors.js'
 
-const duration = (options: { description: string, fix: string }) =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, ...options }))
 
 export const LoadEnvAsyncOptionsSchema = Type.Object({
   ...LoadEnvOptionsSchema.properties,
@@ -24,16 +23,10 @@ export const LoadEnvAsyncOptionsSchema = Type.Object({
     ),
   ),
   timeout: Type.Optional(
-    duration({
-      description: 'How long each source may take, at boot and at a refresh. Default 5s.',
-      fix: "Write a duration: '5s'.",
-    }),
+    durationOption('How long each source may take, at boot and at a refresh. Default 5s.'),
   ),
   refresh: Type.Optional(
-    duration({
-      description: 'How often the sources are asked again. Default: never.',
-      fix: "Write a duration of at least 1s: '5m'.",
-    }),
+    durationOption('How often the sources are asked again, at least 1s. Default: never.'),
   ),
   onRotate: Type.Optional(
     Type.Unsafe<OnRotate>(
