@@ -117,6 +117,8 @@ const OWNERS: readonly { readonly question: string, readonly owner: string, read
     owner: 'lib/net/preflight.ts',
     sign: /access-control-request-method['"]?\]? *(?:[!=]==|in\b)/i,
   },
+  { question: 'What is in a CIDR range?', owner: 'lib/net/cidr.ts', sign: /\bisIP\b[^]*\.split\('\/'\)/ },
+  { question: 'What is a Bearer token?', owner: 'lib/net/bearer.ts', sign: /\^bearer\b/i },
   { question: 'What is a WebSocket upgrade?', owner: 'lib/net/websocket.ts', sign: /\bwebsocket\(\?:/i },
   { question: 'What is an origin?', owner: 'lib/net/origin.ts', sign: /\.origin === \w+$/m },
   { question: 'What is a wildcard of origins?', owner: 'lib/net/origin.ts', sign: /'\/\/\*\.'/ },

@@ -78,7 +78,9 @@ test('a value that its header cannot carry is an error of the handler, as there'
 })
 
 test('over plain HTTP there is no Strict-Transport-Security', async (t) => {
-  const app = await serve(t, (reply) => { reply.helmet({ hsts: { maxAge: 60 }, frameguard: { action: 'sameorigin' } }) })
+  const app = await serve(t, (reply) => {
+    reply.helmet({ hsts: { maxAge: 60 }, frameguard: { action: 'sameorigin' } })
+  })
   assertHeaders(t, (await app.inject('/')).headers, {
     'strict-transport-security': null,
     'x-frame-options': 'SAMEORIGIN',
