@@ -12,7 +12,7 @@ export function rememberRecent<T extends string> (make: (text: string) => T, cap
   }
 }
 
-/** Longer texts are not kept: a client must not decide how much memory is held. */
+/** Longer texts are not kept: a client could fill the memory with them. */
 const LONGEST = 256
 
 /** Remembers the answer to the last text that was judged, for texts that are nearly always the same. */
