@@ -45,112 +45,21 @@ const SHORTEST_PATTERN = 4
 const WORD_BITS_PER_CHARACTER = 2.6
 
 /** Words of which placeholders and `.env.example` files are made; the longer ones first, so that they win. */
-const PLACEHOLDER_WORDS: readonly string[] = [
-  'placeholder',
-  'development',
-  'production',
-  'characters',
-  'changethis',
-  'passphrase',
-  'changeme',
-  'changeit',
-  'password',
-  'passw0rd',
-  'generate',
-  'insecure',
-  'something',
-  'session',
-  'fastify',
-  'bulwark',
-  'example',
-  'replace',
-  'default',
-  'minimum',
-  'refresh',
-  'private',
-  'between',
-  'letters',
-  'unsafe',
-  'secure',
-  'random',
-  'string',
-  'secret',
-  'access',
-  'sample',
-  'please',
-  'signing',
-  'insert',
-  's3cr3t',
-  'change',
-  'server',
-  'should',
-  'cookie',
-  'dummy',
-  'local',
-  'least',
-  'bytes',
-  'super',
-  'value',
-  'token',
-  'admin',
-  'never',
-  'chars',
-  'fixme',
-  'https',
-  'mysql',
-  'redis',
-  'hello',
-  'world',
-  'your',
-  'test',
-  'this',
-  'that',
-  'with',
-  'from',
-  'here',
-  'very',
-  'long',
-  'bits',
-  'todo',
-  'demo',
-  'prod',
-  'pass',
-  'auth',
-  'must',
-  'only',
-  'more',
-  'than',
-  'real',
-  'not',
-  'use',
-  'for',
-  'jwt',
-  'key',
-  'dev',
-  'foo',
-  'bar',
-  'the',
-  'and',
-  'set',
-  'api',
-  'app',
-  'env',
-]
+const PLACEHOLDER_WORDS: readonly string[] = `
+  placeholder development production characters changethis passphrase changeme changeit password passw0rd
+  generate insecure something session fastify bulwark example replace default minimum refresh private between
+  letters unsafe secure random string secret access sample please signing insert s3cr3t change server should
+  cookie dummy local least bytes super value token admin never chars fixme https mysql redis hello world your
+  test this that with from here very long bits todo demo prod pass auth must only more than real not use for
+  jwt key dev foo bar the and set api app env
+`.trim().split(/\s+/)
 
 /** A text of these is meant to be replaced; the others above are only ballast. */
 const PLACEHOLDER_SIGNS =
   /change|placeholder|replace|example|secret|s3cr3t|passw|your|sample|dummy|insert|default|test|todo|fixme/i
 
 const KEYBOARD_ROWS: readonly string[] = [
-  'qwertyuiop',
-  'asdfghjkl',
-  'zxcvbnm',
-  'qwertzuiop',
-  'azertyuiop',
-  'yxcvbnm',
-  '1234567890',
-  '0987654321',
-  'poiuytrewq',
+  'qwertyuiop', 'asdfghjkl', 'zxcvbnm', 'qwertzuiop', 'azertyuiop', 'yxcvbnm', '1234567890', '0987654321', 'poiuytrewq',
 ]
 
 function estimate (secret: string): { bits: number, words: boolean } {
@@ -182,8 +91,9 @@ function patternLength (text: string, at: number): number {
 /** Longest part from here on that has stood earlier in the text. */
 function repetition (text: string, at: number): number {
   let longest = 0
-  while (at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1 && at > 0)
-    {longest++}
+  while (at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1 && at > 0) {
+    longest++
+  }
   return longest >= SHORTEST_PATTERN ? longest : 0
 }
 
@@ -192,8 +102,9 @@ function sequence (text: string, at: number): number {
   let longest = 0
   for (const step of [0, 1, -1]) {
     let length = 1
-    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step)
-      {length++}
+    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step) {
+      length++
+    }
     longest = Math.max(longest, length)
   }
   return longest >= SHORTEST_PATTERN ? longest : 0

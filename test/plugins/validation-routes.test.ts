@@ -148,7 +148,7 @@ test('unknown keys are stripped where a route asks for it, and only those that n
   t.equal((await all.inject({ method: 'POST', url: '/closed', payload: { id: 1, x: 1 } })).statusCode, 400)
 })
 
-test('a media type without a schema is 415, whatever parser the app has', async (t) => {
+test('a media type without a schema is 415, with any parser that the app has', async (t) => {
   const app = await server(t, {}, true)
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => { done(null, String(text)) })
   const any = Type.Any()
