@@ -4,7 +4,7 @@
 import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
 import { HandlerTimeouts } from '../dist/lib/response/handler-timeouts.js'
-import { PreparedResponse } from '../dist/lib/response/prepared-headers.js'
+import { PreparedResponse } from '../dist/lib/response/response.js'
 import { compare } from './in-process.mjs'
 
 const LIMIT_MS = 10_000

@@ -6,7 +6,7 @@ import Fastify from 'fastify'
 import { ServerResponse } from 'node:http'
 import { cors } from '../dist/plugins/cors.js'
 import { headers } from '../dist/plugins/headers.js'
-import { PreparedResponse } from '../dist/lib/response/prepared-headers.js'
+import { PreparedResponse } from '../dist/lib/response/response.js'
 import { compare } from './in-process.mjs'
 
 const ORIGIN = 'https://app.example.com'
@@ -27,7 +27,7 @@ async function build (register, handler = async () => ({ ok: true }), Response =
 const nothing = async () => {}
 const both = async (app) => {
   await app.register(headers)
-  await app.register(cors, { origins: [ORIGIN] })
+  await app.register(cors, { origin: [ORIGIN] })
 }
 const pages = (app) => app.register(headers, { profile: 'document' })
 

@@ -9,7 +9,8 @@ import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
 import type { Liveness } from './session-store.js'
 import type { AccessToken } from './session-tokens.js'
-import { isUpgrade, type SocketGuard } from './sockets.js'
+import { isWebSocketUpgrade } from '../net/websocket.js'
+import type { SocketGuard } from './sockets.js'
 import type { TokenCodec } from './tokens.js'
 
 /** Who is signed in, set by the authenticate step; read it as `request.auth`. */
@@ -71,7 +72,7 @@ export function authenticateStep (
   }
   const accept = (request: FastifyRequest, reply: FastifyReply | null, context: AuthContext): Verdict => {
     request[kAuth] = context
-    if (reply !== null && isUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
+    if (reply !== null && isWebSocketUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
     return undefined
   }
 

@@ -1,13 +1,19 @@
 import type { Problem } from '../response/errors.js'
 import { nearest, isPlainObject } from '../options/check-options.js'
-import { PIPELINE, type HookName, type PlacedStep, type PolicySection, type RouteInfo, type Step } from './section.js'
+import type { FinalStep } from '../response/finish.js'
+import { PIPELINE, type HookName } from './pipeline.js'
+import type { PlacedFinalStep, PlacedStep, PolicySection, RouteInfo, Step } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
 /** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
-export type CompiledPolicy = { readonly [H in HookName]: readonly Step[] } & {
+export interface CompiledPolicy {
   readonly policy: ResolvedRouteSecurity
-  /** The `onSend` steps that set headers: what a hijacked reply gets of them, since Fastify runs no hook for it. */
-  readonly onHijack: readonly Step[]
+  readonly onRequest: readonly Step[]
+  readonly preValidation: readonly Step[]
+  readonly onSend: readonly Step[]
+  readonly writeHead: readonly FinalStep[]
+  /** What sets the headers of an answer that was given before the suite's first hook. */
+  readonly headers: readonly Step[]
 }
 
 /** A section with the base policy that a scope gives it. */
@@ -63,33 +69,39 @@ export function compilePolicy (
   problems: Problem[],
 ): CompiledPolicy {
   const placed: PlacedStep[] = []
+  const final: PlacedFinalStep[] = []
   for (const [key, { section }] of sections) {
     const steps = section.compile((policy as Record<string, unknown>)[key], route, problems)
-    const lost = steps.find(({ hook }) =>
-      hook !== 'onRequest' && hook !== 'onSend' && section.hooks?.includes(hook) !== true
-    )
+    const lost = steps.find(({ hook }) => hook === 'preValidation' && section.hooks?.includes(hook) !== true)
     if (lost !== undefined) {
       throw new Error(
         `The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`,
       )
     }
-    placed.push(...steps)
-  }
-  const stepsOf = (hook: HookName, without?: string): readonly Step[] => {
-    const order: readonly string[] = PIPELINE[hook]
-    return placed
-      .filter((step) => step.hook === hook && step.phase !== without)
-      .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
-      .map((step) => step.run)
+    for (const step of steps) {
+      if (step.hook === 'writeHead') final.push(step)
+      else placed.push(step)
+    }
   }
   return Object.freeze({
     policy,
-    onRequest: stepsOf('onRequest'),
-    preValidation: stepsOf('preValidation'),
-    onSend: stepsOf('onSend'),
-    // Settling is left to the end of the response: at the hijack nobody knows yet how the request ends.
-    onHijack: stepsOf('onSend', 'limit-settle'),
+    onRequest: inOrder('onRequest', placed),
+    preValidation: inOrder('preValidation', placed),
+    onSend: inOrder('onSend', placed),
+    writeHead: inOrder('writeHead', final),
+    headers: placed.filter(({ phase }) => phase === 'headers').map(({ run }) => run),
   })
+}
+
+function inOrder<Run> (
+  hook: HookName,
+  placed: readonly { readonly hook: HookName, readonly phase: string, readonly run: Run }[],
+): Run[] {
+  const order: readonly string[] = PIPELINE[hook]
+  return placed
+    .filter((step) => step.hook === hook)
+    .sort((a, b) => order.indexOf(a.phase) - order.indexOf(b.phase))
+    .map(({ run }) => run)
 }
 
 /** Adds a problem for each key that no loaded plugin owns. */

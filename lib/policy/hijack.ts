@@ -13,14 +13,14 @@ const OF_THE_BODY: ReadonlySet<string> = new Set([
  * Makes `reply.hijack()` hand the reply's headers to the raw response first: what takes over (SSE, a page framework)
  * writes there, and Fastify runs no hook for it. Costs nothing for other replies.
  *
- * @param finish sets what is decided last on the reply
+ * @param prepare sets what the reply has to carry
  */
-export function carryHeadersOnHijack (app: FastifyInstance, finish: (reply: FastifyReply) => void): void {
+export function carryHeadersOnHijack (app: FastifyInstance, prepare: (reply: FastifyReply) => void): void {
   app.decorateReply('hijack', hijack)
 
   function hijack (this: FastifyReply): FastifyReply {
     if (!this.raw.headersSent) {
-      finish(this)
+      prepare(this)
       for (const [name, value] of Object.entries(this.getHeaders())) {
         if (value !== undefined && !OF_THE_BODY.has(name)) this.raw.setHeader(name, value)
       }

@@ -1,12 +1,12 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isProduction } from '../env/is-production.js'
 import { assertNoProblems, type Problem } from '../response/errors.js'
-import { installHandlerTimeouts } from '../response/handler-timeouts.js'
+import { createHandlerTimeouts } from '../response/handler-timeouts.js'
 import { checkKeys, compilePolicy, resolveInto, resolveKey, resolvePolicy, type BoundSection } from './compile.js'
 import { declaredRoutes } from './declared-routes.js'
 import { checkForeignKeys, foreignKeysOf } from './foreign-keys.js'
+import { addOptionalHook, addPipelineHooks } from './hooks.js'
 import { isRootInstance, rootOf } from './instance.js'
-import { addOptionalHook, addPipelineHooks } from './pipeline.js'
 import type { PolicySection, RouteInfo } from './section.js'
 import { findScope, ownScope, SecurityScope, setScope, type RouteRecord, type SecurityRoot } from './scope.js'
 import type { ResolvedRouteSecurity, RouteSecurityOptions, SecurityApi } from './types.js'
@@ -138,7 +138,6 @@ function installRoot (top: FastifyInstance): SecurityRoot {
     hooks: new Set(),
     compiled: new WeakMap(),
     api,
-    handlerTimeouts: installHandlerTimeouts(top),
     settled: false,
     strict: false,
     production: isProduction(),
@@ -149,13 +148,13 @@ function installRoot (top: FastifyInstance): SecurityRoot {
   top.decorate('security', api)
   top.addHook('onReady', function bulwarkBootCheck (done) {
     try {
-      settle(root)
+      checkBeforeListening(root)
       done()
     } catch (error) {
       done(error as Error)
     }
   })
-  addPipelineHooks(top)
+  addPipelineHooks(top, createHandlerTimeouts(top))
   return root
 }
 
@@ -192,10 +191,18 @@ function recordRoute (root: SecurityRoot, instance: FastifyInstance, route: Rout
   route.config = { ...route.config, security: policy }
 }
 
-/** Resolves and compiles everything, once every plugin is loaded. Throws all problems as one error. */
-function settle (root: SecurityRoot): void {
+/** Resolves and compiles every policy. To be called when every plugin is loaded; it does its work once. */
+export function settlePolicies (root: SecurityRoot): void {
   if (root.settled) return
   root.settled = true
+  const { problems } = root
+  for (const scope of root.scopes) scope.settle(problems)
+  for (const record of root.routes) settleRoute(root, record)
+}
+
+/** Throws everything that is wrong as one error. */
+function checkBeforeListening (root: SecurityRoot): void {
+  settlePolicies(root)
   const { problems } = root
   for (const route of root.earlyRoutes) {
     problems.push({
@@ -204,8 +211,6 @@ function settle (root: SecurityRoot): void {
       fix: 'Declare it after `await app.register(...)`, or in a plugin that is registered after it.',
     })
   }
-  for (const scope of root.scopes) scope.settle(problems)
-  for (const record of root.routes) settleRoute(root, record)
   for (const check of root.readyChecks) check(problems)
   for (const record of root.routes) {
     checkForeignKeys(record, problems)

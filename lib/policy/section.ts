@@ -1,28 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Problem } from '../response/errors.js'
-
-/** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
-export const PIPELINE = {
-  onRequest: [
-    'headers',
-    'transport',
-    'cors',
-    'limit-address',
-    'preflight',
-    'authenticate',
-    'authorize',
-    'csrf',
-    'limit-user',
-    'method',
-    'not-found',
-  ],
-  preValidation: ['limit-body', 'media-type'],
-  onSend: ['limit-settle', 'cors-vary', 'headers-final'],
-} as const
-
-export type HookName = keyof typeof PIPELINE
-export type OptionalHook = Exclude<HookName, 'onRequest' | 'onSend'>
-export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
+import type { FinalStep } from '../response/finish.js'
+import type { OptionalHook, Phase, StepHook } from './pipeline.js'
 
 /** A step returns this after it has sent the answer itself: no later step and no handler runs. */
 export const ANSWERED: unique symbol = Symbol('bulwark.answered')
@@ -37,8 +16,15 @@ export type Step = (request: FastifyRequest, reply: FastifyReply) => Verdict | P
 
 /** A step with its place. Only `onRequest` and `preValidation` may refuse; the verdict of `onSend` is ignored. */
 export type PlacedStep = {
-  [H in HookName]: { readonly hook: H, readonly phase: Phase<H>, readonly run: Step }
-}[HookName]
+  [H in StepHook]: { readonly hook: H, readonly phase: Phase<H>, readonly run: Step }
+}[StepHook]
+
+/** A final step with its place. */
+export interface PlacedFinalStep {
+  readonly hook: 'writeHead'
+  readonly phase: Phase<'writeHead'>
+  readonly run: FinalStep
+}
 
 /** What a section knows of a route when it compiles; `null` stands for the scope's 404. */
 export interface RouteInfo {
@@ -58,15 +44,14 @@ export interface PolicySection {
   /** The key of `RouteSecurityOptions` it owns. */
   readonly key: string
   /**
-   * The hooks beside `onRequest` and `onSend` that its steps may run in; each costs every request, so none runs
-   * unasked.
+   * The optional hooks that its steps may run in; each costs every request, so none runs unasked.
    */
   readonly hooks?: readonly OptionalHook[]
   /** True for the stand-in of a plugin that was turned off. */
   readonly off?: true
   /** Resolves a route's or a scope's input against the base policy of the scope. */
   resolve (base: unknown, input: unknown, where: string, problems: Problem[]): unknown
-  compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
+  compile (policy: unknown, route: RouteInfo | null, problems: Problem[]): readonly (PlacedStep | PlacedFinalStep)[]
 }
 
 /**
@@ -76,7 +61,7 @@ export interface SectionDefinition<Input, Policy> {
   readonly key: string
   readonly hooks?: readonly OptionalHook[]
   resolve (base: Policy, input: Input, where: string, problems: Problem[]): Policy
-  compile (policy: Policy, route: RouteInfo | null, problems: Problem[]): readonly PlacedStep[]
+  compile (policy: Policy, route: RouteInfo | null, problems: Problem[]): readonly (PlacedStep | PlacedFinalStep)[]
 }
 
 /** Erases the types of a section so that a scope can hold sections of all plugins side by side. */

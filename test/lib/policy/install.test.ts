@@ -2,7 +2,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import { SecurityError } from '../../../lib/response/errors.js'
 import { addSection, claimRegistration, overrideScope, turnOff } from '../../../lib/policy/install.js'
-import { ANSWERED, defineSection, type Phase, type PlacedStep, type Step } from '../../../lib/policy/section.js'
+import type { Phase } from '../../../lib/policy/pipeline.js'
+import { ANSWERED, defineSection, type PlacedStep, type Step } from '../../../lib/policy/section.js'
 
 /** A section whose policy is a word; its step appends the word to a trace. */
 function wordSection (
@@ -143,13 +144,13 @@ test('late steps all run, even when one fails, and cannot change the answer', as
       },
     }, {
       hook: 'onSend',
-      phase: 'cors-vary',
+      phase: 'limit-settle',
       run: async () => {
         throw new Error('broken too')
       },
     }, {
       hook: 'onSend',
-      phase: 'headers-final',
+      phase: 'limit-settle',
       run: () => {
         trace.push('final')
         return new SecurityError('FORBIDDEN')
@@ -290,7 +291,7 @@ test('an earlier route of a scope without a prefix is never served', async (t) =
   t.equal((await app.inject('/early')).statusCode, 500)
   t.equal((await app.inject('/late')).statusCode, 200)
   t.equal((await app.inject('/other')).statusCode, 200)
-  t.same(trace, ['w=base'])
+  t.same(trace, ['w=base', 'w=base'], 'the refusal has the headers of its scope, too; the neighbour has none')
 })
 
 test('a plugin of a parent holds for a child that has one of its own, once for each request', async (t) => {

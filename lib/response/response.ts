@@ -1,0 +1,153 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
+import { Head, type FinalStep } from './finish.js'
+import { layOver, positionOf, type HeadArgument, type HeaderList, type PreparedHeaders } from './headers.js'
+
+const NOTHING: readonly string[] = []
+
+/**
+ * A response that sends prepared headers beneath its own, and runs the final steps when its head is written. It
+ * overrides public methods only; whatever asks for a header sees the prepared ones as if they had been set, and what is
+ * set or removed later wins.
+ */
+export class PreparedResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+  /** In Node's flat form. It may belong to many responses: it is replaced, never changed. */
+  #prepared: readonly string[] = NOTHING
+  #steps: readonly FinalStep[] = []
+  #request: FastifyRequest | null = null
+  #whenOver: (() => void) | null = null
+
+  /** Calls back when the response is sent or its connection is gone. */
+  whenOver (callback: () => void): void {
+    this.#whenOver = callback
+  }
+
+  /** Avoids a listener for `whenOver`, which would make Node copy its listener array for every response. */
+  override emit (event: string | symbol, ...values: unknown[]): boolean {
+    if (this.#whenOver !== null && (event === 'finish' || event === 'close')) {
+      this.#whenOver()
+      this.#whenOver = null
+    }
+    return super.emit(event, ...values)
+  }
+
+  /** What is given later lies over what was given before. */
+  setPreparedHeaders ({ flat }: PreparedHeaders): void {
+    if (this.#prepared.length === 0) {
+      this.#prepared = flat
+      return
+    }
+    const both: HeaderList = this.#prepared.slice()
+    layOver(both, flat as string[])
+    this.#prepared = both as string[]
+  }
+
+  finishWith (steps: readonly FinalStep[], request: FastifyRequest): void {
+    this.#steps = steps
+    this.#request = request
+  }
+
+  override writeHead (statusCode: number, reason?: string, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this
+  override writeHead (statusCode: number, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this
+  override writeHead (statusCode: number, reason?: string | HeadArgument, headers?: HeadArgument): this {
+    // Node throws where the head was written already.
+    if (this.headersSent) return super.writeHead(statusCode)
+    const own = typeof reason === 'string' ? headers : headers ?? reason
+    const prepared = this.#prepared
+    const set = super.getHeaderNames().length === 0 ? null : super.getHeaders()
+    const head = new Head(this, statusCode, prepared, set, own)
+    if (this.#request !== null) for (const step of this.#steps) step(head, this.#request)
+    // Node may remove each header of the list before it sets it. If it refuses one, another answer follows.
+    this.#prepared = NOTHING
+    try {
+      return typeof reason === 'string'
+        ? super.writeHead(statusCode, reason, head.list)
+        : super.writeHead(statusCode, head.list)
+    } finally {
+      this.#prepared = prepared
+    }
+  }
+
+  #find (name: string): string | undefined {
+    return this.#prepared[positionOf(this.#prepared, name.toLowerCase())]
+  }
+
+  override getHeader (name: string): number | string | string[] | undefined {
+    return super.getHeader(name) ?? this.#find(name)
+  }
+
+  override hasHeader (name: string): boolean {
+    return super.hasHeader(name) || this.#find(name) !== undefined
+  }
+
+  override getHeaderNames (): string[] {
+    return [...new Set([...this.#prepared.filter((_text, at) => at % 2 === 0), ...super.getHeaderNames()])]
+  }
+
+  override getHeaders (): OutgoingHttpHeaders {
+    const all = super.getHeaders()
+    const prepared = this.#prepared
+    for (let at = 0; at < prepared.length; at += 2) all[prepared[at] as string] ??= prepared[at + 1]
+    return all
+  }
+
+  override removeHeader (name: string): void {
+    super.removeHeader(name)
+    const value = positionOf(this.#prepared, name.toLowerCase())
+    if (value !== -1) this.#prepared = this.#prepared.filter((_text, at) => at !== value && at !== value - 1)
+  }
+
+  override appendHeader (name: string, value: string | readonly string[]): this {
+    const prepared = super.hasHeader(name) ? undefined : this.#find(name)
+    if (prepared !== undefined) super.setHeader(name, prepared)
+    return super.appendHeader(name, value)
+  }
+}
+
+/**
+ * Gives a reply headers that yield to whatever the app sets itself, before or after. On a server that was built with
+ * `serverOptions()` nothing is copied before the head is written; on any other they are set one by one.
+ */
+export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeaders): void {
+  const { raw } = reply
+  if (raw instanceof PreparedResponse) {
+    raw.setPreparedHeaders(headers)
+    return
+  }
+  const { flat } = headers
+  for (let at = 0; at < flat.length; at += 2) {
+    const name = flat[at] as string
+    if (!reply.hasHeader(name)) reply.header(name, flat[at + 1])
+  }
+}
+
+/** Calls back when the response is sent or its connection is gone. */
+export function whenOver (raw: ServerResponse, callback: () => void): void {
+  if (raw instanceof PreparedResponse) raw.whenOver(callback)
+  else raw.once('close', callback)
+}
+
+/**
+ * Runs the steps when the head of the answer is written, by Fastify or by the app itself. A response of another class,
+ * as in `app.inject` or on a server that was built without `serverOptions()`, gets a `writeHead` of its own for it.
+ */
+export function finishWith (reply: FastifyReply, steps: readonly FinalStep[]): void {
+  const { raw, request } = reply
+  if (raw instanceof PreparedResponse) {
+    raw.finishWith(steps, request)
+    return
+  }
+  if (steps.length === 0) return
+  const writeHead = raw.writeHead.bind(raw)
+  raw.writeHead = function writeFinalHead (statusCode: number, reason?: string | HeadArgument, headers?: HeadArgument) {
+    const given: unknown[] = [statusCode]
+    // Node throws where the head was written already.
+    if (!raw.headersSent) {
+      const own = typeof reason === 'string' ? headers : headers ?? reason
+      const head = new Head(raw, statusCode, NOTHING, raw.getHeaders(), own)
+      for (const step of steps) step(head, request)
+      given.push(...typeof reason === 'string' ? [reason, head.list] : [head.list])
+    }
+    return Reflect.apply(writeHead, undefined, given) as typeof raw
+  }
+}
