@@ -122,7 +122,8 @@ function installValidation (app: FastifyInstance, options: ResolvedValidationOpt
   /** A hook of the route, because a step of the pipeline would run before hooks that still set the status. */
   function refuseUndeclaredStatuses (route: RouteOptions): void {
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
-    if (isDeclared !== null) route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
+    if (isDeclared === null) return
+    route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
   }
 }
 

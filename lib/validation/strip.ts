@@ -1,7 +1,7 @@
 /**
  * Removes the keys that a schema does not name (`unknown: 'strip'`) from a value that fits the schema apart from these.
- * In a choice all branches that fit count: a key stays when one of them names it. The caller validates the result again,
- * closed, so that an ambiguous choice is refused and not guessed.
+ * In a choice all branches that fit count: a key stays when one of them names it. The caller validates the result
+ * again, closed, so that an ambiguous choice is refused and not guessed.
  */
 import type { Ajv } from 'ajv'
 import { atPointer, isSchema, type Schema } from './json-schema.js'
