@@ -36,7 +36,7 @@ function counted (): Counted {
       }),
       source,
     },
-    cors: { origins: () => { count('origin'); return true } },
+    cors: { origin: () => { count('origin'); return true } },
     auth: {
       roles: ['user'],
       authenticate: async () => ({ id: 'u', roles: ['user'] as const }),
