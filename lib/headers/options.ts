@@ -1,9 +1,10 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { CspSchema } from './csp.js'
-import { HEADER_SCHEMAS, Off, OneOf } from './table.js'
+import { oneOf } from '../options/option-schema.js'
+import { HEADER_SCHEMAS, Off } from './table.js'
 
 export const HeadersOptionsSchema = Type.Object({
-  profile: Type.Optional(OneOf('api', 'document')),
+  profile: Type.Optional(oneOf('Which defaults apply.', 'api', 'document')),
   contentSecurityPolicy: Type.Optional(CspSchema),
   reporting: Type.Optional(Type.Union([
     Off,
