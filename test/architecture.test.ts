@@ -130,3 +130,13 @@ test('each question has one owner', async (t) => {
     t.strictSame(answers.map(({ path }) => path), [owner], question)
   }
 })
+
+test('no module imports a private module of a dependency', async (t) => {
+  // The entry that Ajv documents for the 2019 draft of JSON Schema.
+  const documented = ['ajv/dist/2019.js']
+  for (const { path, source } of ALL) {
+    const deep = [...source.matchAll(/(?:from|import\()\s*'((?:@[^/']+\/)?[a-z][^/':]*\/[^']+)'/g)].map((match) => match[1] ?? '')
+    const isPrivate = (name: string): boolean => /\/(?:dist|lib|src)\//.test(name) && !documented.includes(name)
+    t.same(deep.filter(isPrivate), [], path)
+  }
+})

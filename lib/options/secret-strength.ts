@@ -20,7 +20,8 @@ export function secretProblems (secret: string): readonly string[] {
     reasons.push(
       words
         ? 'It reads like a placeholder.'
-        : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, follows a sequence or is made of words.`,
+        : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, ` +
+          'follows a sequence or is made of words.',
     )
   }
   return reasons

@@ -1,41 +1,19 @@
-import { Type, type Static } from '@sinclair/typebox'
-import type { Problem } from '../response/errors.js'
 import { checkOptions, isPlainObject, readableOptions } from '../options/check-options.js'
-import { oneOf } from '../options/option-schema.js'
 import { replaceLeaves } from '../policy/merge.js'
+import type { Problem } from '../response/errors.js'
+import { ValidationRouteOptionsSchema, type ResolvedValidationOptions, type ResolvedValidationPolicy,
+  type ValidationOptions, type ValidationRouteOptions } from './options.js'
 
-export const UnknownSchema = oneOf(
-  "What happens to keys that a schema does not name. Default: 'reject'.",
-  'reject',
-  'strip',
-)
-
-export const ValidationRouteOptionsSchema = Type.Object({
-  unknown: Type.Optional(UnknownSchema),
-  contentTypes: Type.Optional(
-    Type.Array(Type.String(), {
-      maxItems: 20,
-      description:
-        "Write the media types that this route takes, for example ['application/x-www-form-urlencoded'], without parameters.",
-    }),
-  ),
-}, { additionalProperties: false })
-
-/** A route's own rules, by leaf. */
-export type ValidationRouteOptions = Static<typeof ValidationRouteOptionsSchema>
-
-/** Complete and frozen. `contentTypes: null`: those of the schema, and JSON for a schema without any. */
-export interface ResolvedValidationPolicy {
-  readonly unknown: 'reject' | 'strip'
-  readonly contentTypes: readonly string[] | null
+export function resolveValidationOptions (options: ValidationOptions): ResolvedValidationOptions {
+  return Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384, unknown: 'reject', ...options })
 }
 
-/** A token of RFC 9110 without `*`, which would read as a wildcard and be none. */
+/** A token of RFC 9110 without `*`, which a reader would take for a wildcard. */
 const TOKEN = '[a-z0-9!#$%&\'+.^_`|~-]+'
-/** As Fastify hands it out: lower case, without parameters. */
+/** A media type as Fastify passes it on: lower case, without parameters. */
 export const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
 
-/** What a route that is validated by a compiler of its own says in vain. `own`: what the route itself wrote. */
+/** What has no effect on a route with a compiler of its own. `own`: what the route itself wrote. */
 export function compilerProblems (label: string, own: unknown): Problem[] {
   if (!isPlainObject(own) || own['unknown'] === undefined) return []
   return [{
@@ -45,6 +23,7 @@ export function compilerProblems (label: string, own: unknown): Problem[] {
   }]
 }
 
+/** Resolves what a route or a scope writes under `security.validation`. */
 export function resolveValidationPolicy (
   base: ResolvedValidationPolicy,
   input: unknown,
