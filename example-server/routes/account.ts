@@ -1,7 +1,7 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { whileConnected } from 'fastify-bulwark/passwords'
-import type { App, Services } from '../app.js'
 import { Account, Nothing, PasswordChange, Registration } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** Registration and the caller's own account. Signing in, refreshing and signing out are the suite's own routes. */
 export function accountRoutes (app: App, { users, passwords }: Services): void {

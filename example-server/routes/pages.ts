@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { App } from '../app.js'
 import type { Config } from '../env.js'
 import { Text } from '../schemas.js'
+import type { App } from '../services.js'
 
 /** In the repository, above the folder this was compiled into: the compiler copies no file that it does not compile. */
 const PUBLIC = findAbove(import.meta.dirname, join('example-server', 'public'))

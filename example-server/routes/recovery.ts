@@ -1,11 +1,11 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { whileConnected } from 'fastify-bulwark/passwords'
-import type { App, Services } from '../app.js'
 import { mailDirectory, type Config } from '../env.js'
 import { createPickup, type Mail } from '../mail.js'
 import { RESET_MINUTES, type Resets } from '../repositories/resets.js'
 import type { Users } from '../repositories/users.js'
 import { ForgottenPassword, Nothing, PasswordReset } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** Choosing another password by a link that is sent by e-mail. */
 export function recoveryRoutes (app: App, { users, resets, passwords }: Services, config: Config): void {

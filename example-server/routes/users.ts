@@ -1,6 +1,6 @@
 import { SecurityError, Type } from 'fastify-bulwark'
-import type { App, Services } from '../app.js'
 import { IdParams, ListQuery, ManagedUser, Nothing, Profile, SecurityView } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** Other people: a public profile for whoever is signed in, everything but the password for administrators. */
 export function userRoutes (app: App, { users }: Services): void {
