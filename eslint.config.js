@@ -60,7 +60,7 @@ export default tseslint.config(
     },
   },
   {
-    // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
+    // Plain browser code, which no compiler sees: a name that is not listed here does not exist.
     files: ['example-server/public/**/*.js'],
     languageOptions: {
       globals: Object.fromEntries(
