@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { buildApp, type App } from './app.js'
+import { buildApp } from './app.js'
 import { readCheckedConfig } from './check.js'
 import { openDatabase, type Database } from './database/database.js'
 import { dataDirectory } from './env.js'
+import type { App } from './services.js'
 import { run } from './terminal.js'
 
 async function main (): Promise<void> {

@@ -22,7 +22,7 @@ export async function bundle (entries, folder) {
     entryPoints: entries.map((path) => ({ in: `${path}.ts`, out: path })),
     outdir: folder,
     bundle: true,
-    // One module stays one module, whichever entries are imported: they share symbols, classes and memories.
+    // One module stays one module, for all entries: they share symbols, classes and memories.
     splitting: true,
     chunkNames: 'chunks/[name]-[hash]',
     sourcemap: true,

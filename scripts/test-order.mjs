@@ -9,11 +9,15 @@ export const LONG = [
  * What runs alone, after all others, and why: it measures by the clock of another process, which a busy machine delays.
  */
 export const ALONE = {
-  'lib/rate-limit/sentinel': 'Sentinel decides by its clock when a Redis is down',
+  'lib/auth/session-store-redis': 'a Redis is stopped, and sessions have deadlines of some milliseconds',
+  'lib/rate-limit/cluster': 'the nodes of a cluster agree by their clocks',
   'lib/rate-limit/cluster-failover': 'the nodes of a cluster decide by their clocks when one is down',
-  'plugins/rate-limit-chaos': 'a Redis is stopped, and the limits have deadlines of some milliseconds',
-  'plugins/rate-limit-redis-nodes': 'starts and stops several Redis processes',
+  'lib/rate-limit/redis-store-late': 'answers of Redis come too late, by some milliseconds',
+  'lib/rate-limit/sentinel': 'Sentinel decides by its clock when a Redis is down',
   'plugins/auth-redis': 'a Redis is stopped, and sessions have deadlines of some milliseconds',
+  'plugins/rate-limit-chaos': 'a Redis is stopped, and limits have deadlines of some milliseconds',
+  'plugins/rate-limit-redis': 'a Redis is stopped, and limits have deadlines of some milliseconds',
+  'plugins/rate-limit-redis-nodes': 'starts and stops several Redis processes',
   valkey: 'runs other test files against several Valkey processes',
 }
 

@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { App } from '../app.js'
 import type { Config } from '../env.js'
 import { Text } from '../schemas.js'
+import type { App } from '../services.js'
 
 /** In the repository, above the folder this was compiled into: the compiler copies no file that it does not compile. */
 const PUBLIC = findAbove(import.meta.dirname, join('example-server', 'public'))
@@ -53,7 +53,7 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
 
 /**
  * One route a file, made at boot: no part of a URL ever becomes a path. `cacheControl: false` above, because these
- * files are nobody's: also a visitor with cookies may keep them, and asks each time whether they have changed.
+ * files are the same for all: a visitor with cookies may keep them, too, and asks each time whether they have changed.
  */
 async function assetRoutes (scope: App): Promise<void> {
   await scope.register(fastifyStatic, { root: ASSETS, serve: false, acceptRanges: false })
@@ -94,7 +94,7 @@ function securityTxt (app: App, { SECURITY_CONTACT: contact, PUBLIC_ORIGIN: orig
     : `Contact: ${contact}\nExpires: ${expires}\n${canonical}Preferred-Languages: en\n`
   app.get('/.well-known/security.txt', {
     ...TEXT,
-    security: { auth: publicRoute('whoever found a weakness has no account') },
+    security: { auth: publicRoute('the finder of a weakness has no account') },
   }, async (_request, reply) => {
     if (text === null) throw new SecurityError('NOT_FOUND')
     return reply.type('text/plain; charset=utf-8').send(text)
