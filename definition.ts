@@ -9,7 +9,7 @@ import type { HeadersOptions } from './plugins/headers.js'
 import type { BuiltInPolicy, RateLimitOptions } from './plugins/rate-limit.js'
 import type { TransportOptions } from './plugins/transport.js'
 import type { ValidationOptions } from './plugins/validation.js'
-import type { Profile } from './lib/headers/defaults.js'
+import type { Profile } from './lib/headers/table.js'
 import type { RouteSecurityOptions, SecurityShape } from './lib/policy/types.js'
 
 /** The vocabulary that a definition spells out. */

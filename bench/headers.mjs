@@ -27,7 +27,7 @@ async function build (register, handler = async () => ({ ok: true }), Response =
 const nothing = async () => {}
 const both = async (app) => {
   await app.register(headers)
-  await app.register(cors, { origins: [ORIGIN] })
+  await app.register(cors, { origin: [ORIGIN] })
 }
 const pages = (app) => app.register(headers, { profile: 'document' })
 

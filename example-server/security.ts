@@ -28,7 +28,7 @@ function define (config: Config, accounts: () => Accounts) {
         passwords: { limit: 5, window: '15m', by: 'user', count: 'failures' },
       },
     },
-    cors: { origins: [...config.ALLOWED_ORIGINS], credentials: true },
+    cors: { origin: [...config.ALLOWED_ORIGINS], credentials: true },
     auth: {
       roles: ROLES,
       async authenticate ({ email, password }, request) {

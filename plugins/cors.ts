@@ -3,60 +3,25 @@
  * method it asks for, after the address-keyed rate limits; unknown paths are 404. Wildcard with credentials stops the
  * boot.
  */
-import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decidePreflight } from '../lib/cors/decision.js'
-import { resolveCors, type CorsInput, type OriginFunction, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
-import { refusal, type Problem } from '../lib/response/errors.js'
-import { checkOptions, readableOptions } from '../lib/options/check-options.js'
+import type { CorsGrant } from '../lib/cors/grants.js'
+import { CorsOptionsSchema, type CorsOptions } from '../lib/cors/options.js'
+import { resolveCors, resolveCorsPolicy, type ResolvedCorsPolicy } from '../lib/cors/resolve.js'
+import { isPreflight } from '../lib/net/preflight.js'
 import { addSection } from '../lib/policy/install.js'
-import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { kCompiled } from '../lib/policy/pipeline.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { routeTableOf } from '../lib/policy/route-table.js'
-import { ANSWERED, defineSection, type PlacedFinalStep, type PlacedStep, type RouteInfo, type Verdict } from '../lib/policy/section.js'
+import { ANSWERED, defineSection, type PlacedFinalStep, type PlacedStep, type RouteInfo,
+  type Verdict } from '../lib/policy/section.js'
 import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { refusal } from '../lib/response/errors.js'
 import type { Head } from '../lib/response/finish.js'
 import { setPreparedHeaders } from '../lib/response/response.js'
 
-/** RFC 9110, section 5.1: a field name is a token. */
-const FieldNames = (description: string): ReturnType<typeof Type.Array> =>
-  Type.Array(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), { description })
-
-export const CorsOptionsSchema = Type.Object({
-  origins: Type.Optional(
-    Type.Unsafe<'*' | (string | RegExp)[] | OriginFunction>(
-      Type.Union([Type.Literal('*'), Type.Array(Type.Unknown()), Type.Function([], Type.Boolean())], {
-        description:
-          "Write an array of exact origins and anchored patterns, a synchronous function (origin, request) => boolean, or '*' for open data without credentials. Default: none.",
-      }),
-    ),
-  ),
-  credentials: Type.Optional(
-    Type.Boolean({ description: 'Write true when the listed origins may send cookies. Default: false.' }),
-  ),
-  allowedHeaders: Type.Optional(FieldNames('Write the request header names that a preflight may ask for.')),
-  exposedHeaders: Type.Optional(FieldNames('Write the response header names that scripts may read.')),
-  maxAgeSeconds: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: 86400,
-      description: 'Write how many seconds browsers may cache a preflight, 0 to 86400. Default: 600.',
-    }),
-  ),
-  privateNetwork: Type.Optional(
-    Type.Boolean({
-      description:
-        'Write true when pages on the public internet may reach this service inside a private network. Default: false.',
-    }),
-  ),
-}, { additionalProperties: false })
-
-/** Options of the cors plugin; in a scope or on a route they replace the inherited ones as a whole. */
-export type CorsOptions = Omit<Static<typeof CorsOptionsSchema>, 'allowedHeaders' | 'exposedHeaders'> & {
-  allowedHeaders?: string[]
-  exposedHeaders?: string[]
-}
+export { CorsOptionsSchema, type CorsOptions, type CorsOrigin, type OriginFunction } from '../lib/cors/options.js'
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -66,12 +31,14 @@ declare module '../lib/policy/types.js' {
   interface ResolvedRouteSecurity { readonly cors?: ResolvedCorsPolicy | false }
 }
 
-/** Resolves untrusted options into a checked policy with all its header blocks. */
-export function resolveCorsPolicy (input: unknown, where: string, problems: Problem[]): ResolvedCorsPolicy | false {
-  if (input === false) return false
-  const checked = checkOptions(CorsOptionsSchema, input, where, problems)
-  return resolveCors((checked ?? readableOptions(input, where, problems)) as CorsInput, where, problems)
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the request's origin was granted; the CSRF check goes by the same decision. */
+    [kGrant]: CorsGrant | null
+  }
 }
+
+const kGrant: unique symbol = Symbol('bulwark.corsGrant')
 
 function installCors (app: FastifyInstance, base: ResolvedCorsPolicy, { root }: SecurityScope): void {
   addSection(app, defineSection<CorsOptions | false, ResolvedCorsPolicy | false>({
@@ -80,24 +47,28 @@ function installCors (app: FastifyInstance, base: ResolvedCorsPolicy, { root }: 
     compile: (policy, route) => [...actualSteps(policy), ...preflightSteps(route, root)],
   }), base)
   root.allowsCredentials = allowsCredentials
+  if (!app.hasRequestDecorator(kGrant)) app.decorateRequest(kGrant, null)
   // Built before the first request, so that a route which the table cannot hold stops the boot.
   app.addHook('onReady', async function buildRouteTable () { routeTableOf(root) })
 }
 
-/** Of the policy that the request runs under. A wildcard never comes with credentials, and `null` stands on no list. */
-function allowsCredentials (request: FastifyRequest, origin: string): boolean {
+/**
+ * By the decision that this request's CORS step has come to. A wildcard never comes with credentials, and `null` stands
+ * on no list.
+ */
+function allowsCredentials (request: FastifyRequest): boolean {
   const policy = request[kCompiled]?.policy.cors
-  return policy !== undefined && policy !== false && policy.credentials && policy.grants.find(origin, request) !== null
+  return request[kGrant] !== null && policy !== undefined && policy !== false && policy.credentials
 }
 
 function actualSteps (policy: ResolvedCorsPolicy | false): readonly (PlacedStep | PlacedFinalStep)[] {
-  if (policy === false || policy.grants.empty) return []
+  if (policy === false || policy.grants.isEmpty) return []
   const { grants } = policy
   const setCorsHeaders = (request: FastifyRequest, reply: FastifyReply): undefined => {
     // A wildcard is told without an Origin too: what a cache keeps from such a request answers those with one.
     const { origin = grants.varies ? undefined : '*' } = request.raw.headers
-    if (origin === undefined || isPreflight(request)) return
-    const grant = grants.find(origin, request)
+    if (origin === undefined || isPreflight(request.raw)) return
+    const grant = request[kGrant] = grants.find(origin, request)
     if (grant !== null) setPreparedHeaders(reply, grant.actual)
   }
   const steps: (PlacedStep | PlacedFinalStep)[] = [{ hook: 'onRequest', phase: 'cors', run: setCorsHeaders }]
@@ -120,11 +91,11 @@ function varyByOrigin (head: Head): void {
 function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly PlacedStep[] {
   if (route !== null && !route.method.split('|').includes('OPTIONS')) return []
   const answerPreflight = (request: FastifyRequest, reply: FastifyReply): Verdict => {
-    if (!isPreflight(request)) return undefined
-    const { origin = '', 'access-control-request-method': method, 'access-control-request-headers': headers } =
+    if (!isPreflight(request.raw)) return undefined
+    const { origin = '', 'access-control-request-method': method = '', 'access-control-request-headers': headers } =
       request.raw.headers
     const routes = routeTableOf(root)
-    const target = routes.find(method ?? '', request.raw)
+    const target = routes.find(method, request.raw)
     if (target === null) {
       const allow = routes.methods(request.raw)
       return allow.length === 0
@@ -133,6 +104,7 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly 
     }
     const decision = decidePreflight(root.compiled.get(target.policy)?.policy.cors ?? false, {
       origin,
+      method,
       headers,
       privateNetwork: asksForPrivateNetwork(request),
     }, request)
@@ -147,21 +119,15 @@ function preflightSteps (route: RouteInfo | null, root: SecurityRoot): readonly 
   return [{ hook: 'onRequest', phase: 'preflight', run: answerPreflight }]
 }
 
-/** Fetch, section 3.2.1: OPTIONS with both headers; any other OPTIONS belongs to the app. */
-function isPreflight (request: FastifyRequest): boolean {
-  const { method, headers } = request.raw
-  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
-}
-
-/** Whatever its value: a preflight that names the header is not answered as if it did not. */
+/** The header's value does not matter: a preflight that names it is not answered as if it did not. */
 function asksForPrivateNetwork (request: FastifyRequest): boolean {
   return request.raw.headers['access-control-request-private-network'] !== undefined
 }
 
-export const cors = defineSecurityPlugin<typeof CorsOptionsSchema, ResolvedCorsPolicy, CorsOptions>({
+export const cors = defineSecurityPlugin<typeof CorsOptionsSchema, ResolvedCorsPolicy>({
   key: 'cors',
   options: CorsOptionsSchema,
-  resolve: (options, { where, problems }) => resolveCors(options as CorsInput, where, problems),
+  resolve: (options, { where, problems }) => resolveCors(options, where, problems),
   install: installCors,
 })
 export default cors

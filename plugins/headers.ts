@@ -3,23 +3,23 @@
  * rendered and frozen at boot; a value that its header cannot carry stops the boot.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { assertNoProblems, type Problem } from '../lib/response/errors.js'
-import { NONCE_SOURCE } from '../lib/headers/defaults.js'
+import type { HelmetOptions } from 'helmet'
+import { createRandomSource } from '../lib/common/random.js'
+import { ENFORCED, NONCE_SOURCE, type NonceTemplate } from '../lib/headers/csp.js'
+import { renderWritten } from '../lib/headers/helmet.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
-import { DISCLOSURE, type NonceTemplate, type RenderedHeaders } from '../lib/headers/render.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
-import { resolveHeaders, type HeadersInput, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
+import { resolveHeaders, resolveHeadersPolicy, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
 import { isLoopbackName } from '../lib/net/host.js'
-import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { isRootInstance } from '../lib/policy/instance.js'
-import { addSection } from '../lib/policy/install.js'
-import { defineSecurityPlugin, type ResolveContext } from '../lib/policy/plugin.js'
+import { addSection, securityOf } from '../lib/policy/install.js'
+import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import type { SecurityScope } from '../lib/policy/scope.js'
 import { defineSection, type PlacedFinalStep, type PlacedStep } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
+import { assertNoProblems } from '../lib/response/errors.js'
 import type { Head } from '../lib/response/finish.js'
 import { setPreparedHeaders } from '../lib/response/response.js'
-import { createRandomSource } from '../lib/common/random.js'
 
 export { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 
@@ -39,6 +39,12 @@ declare module 'fastify' {
      * Throws when the route's CSP has no `'nonce'` source, or after the headers were sent.
      */
     readonly cspNonce: string
+    /**
+     * Sets the headers that `options` name, over those of the route, as @fastify/helmet does; without options, or on a
+     * route with `headers: false`, it also sets the scope's. HSTS is left out over plain HTTP.
+     * Throws helmet's error when a value is not valid for its header.
+     */
+    helmet: (options?: HelmetOptions) => void
     [kNonce]: string | null
     /** The templates of the block that was set; null until then. */
     [kNonces]: readonly NonceTemplate[] | null
@@ -48,27 +54,8 @@ declare module 'fastify' {
 const kNonce: unique symbol = Symbol('bulwark.nonce')
 const kNonces: unique symbol = Symbol('bulwark.nonceTemplates')
 
-/** Resolves untrusted options; the result is complete and rendered. */
-export function resolveHeadersPolicy (
-  base: ResolvedHeadersPolicy | false | null,
-  input: unknown,
-  where: string,
-  problems: Problem[],
-): ResolvedHeadersPolicy | false {
-  if (input === false) return false
-  const checked = checkOptions(HeadersOptionsSchema, input, where, problems)
-  return resolveHeaders(
-    base === false ? null : base,
-    base === null,
-    checked ?? readableOptions(input, where, problems),
-    where,
-    problems,
-  )
-}
-
 async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy, scope: SecurityScope): Promise<void> {
-  const isFirst = !scope.sections.has('headers')
-  const reportPath = isFirst ? base.reportPath : null
+  const reportPath = scope.sections.has('headers') ? null : base.reportPath
   if (reportPath !== null && !isRootInstance(app)) {
     assertNoProblems([{
       path: 'headers.reporting.endpoint',
@@ -80,6 +67,7 @@ async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy
     app.decorateReply(kNonce, null)
     app.decorateReply(kNonces, null)
     app.decorateReply('cspNonce', { getter: readNonce })
+    app.decorateReply('helmet', applyHelmet)
   }
   addSection(app, defineSection<HeadersOptions | false, ResolvedHeadersPolicy | false>({
     key: 'headers',
@@ -91,14 +79,11 @@ async function installHeaders (app: FastifyInstance, base: ResolvedHeadersPolicy
 
 function compileHeaders (policy: ResolvedHeadersPolicy | false): readonly (PlacedStep | PlacedFinalStep)[] {
   if (policy === false) return [{ hook: 'writeHead', phase: 'headers-final', run: removeDisclosure }]
-  const { rendered } = policy
   return [
     {
       hook: 'onRequest',
       phase: 'headers',
-      run: function setHeaders (request, reply): undefined {
-        applyBlock(rendered, request, reply)
-      },
+      run: function setHeaders (request, reply): undefined { applyBlock(policy, request, reply) },
     },
     {
       hook: 'writeHead',
@@ -113,16 +98,23 @@ function finish ({ cacheControl }: ResolvedHeadersPolicy, head: Head, request: F
   if (cacheControl !== false && isPersonal(head, request)) head.set('cache-control', cacheControl)
 }
 
+/** OWASP ASVS 5.0, V13.4.6: what runs here is of use to an attacker only, also when a proxied answer says it. */
+const DISCLOSURE = ['server', 'x-powered-by'] as const
+
 function removeDisclosure (head: Head): void {
   for (const name of DISCLOSURE) head.remove(name)
 }
 
-/** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */
-function applyBlock (rendered: RenderedHeaders, request: FastifyRequest, reply: FastifyReply): void {
+function applyBlock ({ rendered }: ResolvedHeadersPolicy, request: FastifyRequest, reply: FastifyReply): void {
   const { plain, secure } = rendered
-  const isSecure = secure !== plain && request.protocol === 'https' && !isLoopbackName(request.hostname)
+  const isSecure = secure !== plain && isOverHttps(request)
   reply[kNonces] = isSecure ? rendered.secureNonces : rendered.plainNonces
   setPreparedHeaders(reply, isSecure ? secure : plain)
+}
+
+/** HTTPS rules for a loopback name would break every other service that a developer runs there (helmet #429). */
+function isOverHttps (request: FastifyRequest): boolean {
+  return request.protocol === 'https' && !isLoopbackName(request.hostname)
 }
 
 /** An answer that a shared cache must not keep: an error, or anything that a credential went into or came out of. */
@@ -157,21 +149,25 @@ function readNonce (this: FastifyReply): string {
   return nonce
 }
 
-/** The profile of the definition, unless the plugin is given its own. */
-function resolveBase (
-  options: HeadersOptions,
-  { definition, inherited, where, problems }: ResolveContext,
-): ResolvedHeadersPolicy {
-  const { profile } = definition
-  const base = inherited === undefined || inherited === false ? null : inherited as ResolvedHeadersPolicy
-  const written = profile === 'api' || profile === 'document' ? { profile, ...options } : options
-  return resolveHeaders(base, inherited === undefined, written as HeadersInput, where, problems)
+/** Without the route's block, as on a route with `headers: false`, the scope's is what the options lie over. */
+function applyHelmet (this: FastifyReply, options: HelmetOptions = {}): void {
+  const policy = baseOf(this.server)
+  if (this[kNonces] === null && policy !== false) applyBlock(policy, this.request, this)
+  const written = renderWritten(options)
+  if (!isOverHttps(this.request)) delete written['strict-transport-security']
+  // The app has its own policy from here on: `reply.cspNonce` must not put the route's in its place.
+  if (ENFORCED in written) this[kNonces] = []
+  this.headers(written)
 }
 
-export const headers = defineSecurityPlugin<typeof HeadersOptionsSchema, ResolvedHeadersPolicy, HeadersOptions>({
+function baseOf (app: FastifyInstance): ResolvedHeadersPolicy | false {
+  return securityOf(app).sections.get('headers')?.base as ResolvedHeadersPolicy | false
+}
+
+export const headers = defineSecurityPlugin<typeof HeadersOptionsSchema, ResolvedHeadersPolicy>({
   key: 'headers',
   options: HeadersOptionsSchema,
-  resolve: resolveBase,
+  resolve: resolveHeaders,
   install: installHeaders,
 })
 export default headers

@@ -7,7 +7,7 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyInstance, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
   RawRequestDefaultExpression, RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
-import { DURATION_PATTERN, type Duration } from '../lib/options/duration.js'
+import { durationOption } from '../lib/options/option-schema.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { checkOptions, readableOptions } from '../lib/options/check-options.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
@@ -58,12 +58,7 @@ export const RateLimitOptionsSchema = Type.Object({
     }),
   ),
   deadline: Type.Optional(
-    Type.Unsafe<Duration>(
-      Type.String({
-        pattern: DURATION_PATTERN,
-        description: "How long a request waits for Redis, with a unit: '50ms' (default).",
-      }),
-    ),
+    durationOption("How long a request waits for Redis. Default: '50ms'."),
   ),
   failureStatuses: Type.Optional(
     Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), {

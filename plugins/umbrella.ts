@@ -9,7 +9,7 @@ import type { SecurityDefinition } from '../definition.js'
 import { checkOptions } from '../lib/options/check-options.js'
 import { ServerNotes } from '../lib/options/server-notes.js'
 import { claimRegistration, overrideScope, securityOf, turnOff } from '../lib/policy/install.js'
-import type { Boot, SecurityPlugin } from '../lib/policy/plugin.js'
+import type { SecurityPlugin } from '../lib/policy/plugin.js'
 import { PublicRoute } from '../lib/policy/public-route.js'
 import { findScope } from '../lib/policy/scope.js'
 import type { RouteSecurityOptions } from '../lib/policy/types.js'
@@ -17,7 +17,7 @@ import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { auth } from './auth.js'
 import { cors } from './cors.js'
 import { csrf } from './csrf.js'
-import { env, readEnv, type LoadedEnv } from './env.js'
+import { env, readEnv, type ResolvedEnvPolicy } from './env.js'
 import { errors } from './errors.js'
 import { events } from './events.js'
 import { headers } from './headers.js'
@@ -42,7 +42,7 @@ const DefinitionSchema = Type.Object({
 /** A definition with every option resolved, once for each boot. */
 export interface Blueprint {
   readonly definition: SecurityDefinition
-  readonly boot: Boot
+  readonly boot: ResolvedEnvPolicy
   /** The policy of each plugin by its key; false for one that is turned off. */
   readonly policies: ReadonlyMap<string, unknown>
 }
@@ -105,7 +105,7 @@ async function loadAll (app: FastifyInstance, { definition, boot, policies }: Bl
   const { root } = securityOf(app)
   Object.assign(root, { strict: true, production: boot.production, config: boot.config })
   // What was read already: reading again would generate missing secrets a second time.
-  if (definition.env !== undefined) await app.register(env, boot.config as LoadedEnv)
+  if (definition.env !== undefined) await env.load(app, boot)
   for (const plugin of PLUGINS) {
     const policy = policies.get(plugin.key)
     if (policy === false) turnOff(app, plugin.key, PublicRoute.is)

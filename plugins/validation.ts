@@ -3,21 +3,21 @@
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
 import type { Static } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyReply, FastifyRequest, preSerializationHookHandler,
-  RouteOptions } from 'fastify'
-import { assertNoProblems, refusal, type Problem } from '../lib/response/errors.js'
-import { checkOptions } from '../lib/options/check-options.js'
+import type { FastifyInstance, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
+import { isPlainObject } from '../lib/options/check-options.js'
 import { addSection, policyOf, securityOf } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
-import type { SecurityScope } from '../lib/policy/scope.js'
+import type { RouteRecord, SecurityScope } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
-import { createValidatorFactory, type ValidationLimits } from '../lib/validation/compiler.js'
-import { hasSchemaByType, markSchemas, mediaTypeProblems, mediaTypesOf } from '../lib/validation/media-types.js'
+import { assertNoProblems, type Problem } from '../lib/response/errors.js'
+import { createValidatorFactory, type PartRequest, type ValidationLimits } from '../lib/validation/compiler.js'
+import { mediaTypeProblems, refuseOtherTypes } from '../lib/validation/media-types.js'
 import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy,
   type ValidationRouteOptions } from '../lib/validation/policy.js'
 import { takeRejection } from '../lib/validation/rejections.js'
-import { checkSanitizedRoutes } from '../lib/validation/sanitize-check.js'
+import { routesOf, schemasOf } from '../lib/validation/route-schemas.js'
+import { checkRoute } from '../lib/validation/sanitize-check.js'
 import { declaredStatuses } from '../lib/validation/statuses.js'
 import { Type } from '../lib/validation/type.js'
 
@@ -66,138 +66,98 @@ type ValidatorFactory = NonNullable<
   NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']
 >
 
-function installValidation (app: FastifyInstance, limits: ResolvedValidationOptions, { root }: SecurityScope): void {
-  const problems: Problem[] = []
+function installValidation (app: FastifyInstance, options: ResolvedValidationOptions, { root }: SecurityScope): void {
   // Fastify would go on using it, and this plugin would do nothing.
   if (app.validatorCompiler !== undefined) {
-    problems.push({
+    assertNoProblems([{
       path: 'validation',
       message: 'The instance has a validator compiler already.',
       fix: 'Remove setValidatorCompiler, or register this plugin before the scope that needs another compiler.',
-    })
+    }])
   }
-  assertNoProblems(problems)
-
-  const base: ResolvedValidationPolicy = Object.freeze({ unknown: limits.unknown, contentTypes: null })
-  addSection(
-    app,
-    defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
-      key: 'validation',
-      resolve: resolveValidationPolicy,
-      compile: () => [],
-    }),
-    base,
-  )
-  /** Fastify tells its compiler nothing of the route but these schemas. */
-  const policies = new WeakMap<object, () => ResolvedValidationPolicy>()
-  const compiled = new WeakSet<object>()
-  /** Routes that say something of their own, until it is known whose compiler they got. */
-  const judged: { readonly route: RouteOptions, readonly schemas: readonly object[] }[] = []
-
-  /** Null once the server listens: what `request.validateInput` brings then is compiled when it is needed. */
-  let pending: (() => void)[] | null = []
-
-  // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
-  const buildValidator = createValidatorFactory(limits, {
-    unknownOf (schema) {
-      if (typeof schema !== 'object' || schema === null) return 'reject'
-      compiled.add(schema)
-      return policies.get(schema)?.().unknown ?? 'reject'
+  const section = defineSection<ValidationRouteOptions, ResolvedValidationPolicy>({
+    key: 'validation',
+    hooks: ['preValidation'],
+    resolve: resolveValidationPolicy,
+    compile (policy, route) {
+      const run = route === null ? null : refuseOtherTypes(route, policy, root.strict)
+      return run === null ? [] : [{ hook: 'preValidation', phase: 'media-type', run }]
     },
-    report: (problem) => { root.problems.push(problem) },
-    later: (work) => { pending?.push(work) },
-  }) as unknown as ValidatorFactory
-  app.setSchemaController({ compilersFactory: { buildValidator } })
-  app.addHook('onRoute', guardRoute)
-  root.readyChecks.push((found) => {
-    // A scope may set a compiler after the route was declared.
-    for (const { route, schemas } of judged.splice(0))
-      {if (!schemas.some((schema) => compiled.has(schema)))
-        {found.push(...compilerProblems(route, route.security?.validation))}}
   })
-  checkSanitizedRoutes(app)
-  app.addHook('onListen', function compileRest (done) {
-    inTurns(pending ?? [])
-    pending = null
+  addSection(app, section, Object.freeze({ unknown: options.unknown, contentTypes: null }))
+
+  const compiled = new WeakSet<RouteRecord>()
+  const report = (problem: Problem): void => { root.problems.push(problem) }
+  // Fastify types this as the factory of @fastify/ajv-compiler; what it calls is the compiler function of its docs.
+  const buildValidator = createValidatorFactory(options, { unknownOf, report }) as unknown as ValidatorFactory
+  // A scope that was opened before this plugin was loaded has a schema controller of its own.
+  const earlier = root.routes.map(({ instance }) => instance).filter(isOurs)
+  for (const instance of new Set([app, ...earlier])) {
+    instance.setSchemaController({ compilersFactory: { buildValidator } })
+  }
+  root.readyChecks.push(checkRoutes)
+  app.addHook('onRoute', refuseUndeclaredStatuses)
+  app.addHook('preHandler', function reportAttached (request, _reply, done) {
+    // With `attachValidation` the handler decides what to answer, so no error reaches `onError`.
+    reportRejection(request, request.validationError)
     done()
   })
-  app.addHook('onError', function reportRejection (request, _reply, error, done) {
-    report(app, request, error)
+  app.addHook('onError', function reportRefused (request, _reply, error, done) {
+    reportRejection(request, error)
     done()
   })
 
-  function guardRoute (this: FastifyInstance, route: RouteOptions): void {
-    // A plugin or an override that is loaded later may change it.
-    const policyNow = (): ResolvedValidationPolicy =>
-      policyOf(this, 'validation', route.security) as ResolvedValidationPolicy
-    const policy = policyNow()
-    root.problems.push(...mediaTypeProblems(route, route.security?.validation?.contentTypes))
-    const own = route.security?.validation
-    const hasOwnCompiler = (route.validatorCompiler ?? this.validatorCompiler) !== undefined
-    if (hasOwnCompiler) root.problems.push(...compilerProblems(route, own))
-    const schemas: object[] = []
-    if (route.schema !== undefined) {
-      route.schema = markSchemas(route.schema, (copy) => {
-        policies.set(copy, policyNow)
-        schemas.push(copy)
+  /** Fastify compiles the schemas when every plugin is loaded, so the policies are final. */
+  function unknownOf (part: PartRequest): 'reject' | 'strip' {
+    const routes = routesOf(part, root.routes)
+    for (const route of routes) compiled.add(route)
+    const found = new Set(routes.map(({ instance, input }) =>
+      (policyOf(instance, 'validation', input) as ResolvedValidationPolicy).unknown
+    ))
+    if (found.size > 1) {
+      report({
+        path: `${routes[0]?.info.label ?? ''} security.validation.unknown`,
+        message: 'Two routes of this method and URL share a schema object, and differ in `unknown`.',
+        fix: 'Give each of them a schema object of its own.',
       })
     }
-    if (!hasOwnCompiler && own !== undefined && schemas.length > 0) judged.push({ route, schemas })
-    const types = mediaTypesOf(route, policy, root.strict)
-    if (types !== null)
-      {route.preValidation = [refuseOtherTypes(types, !hasSchemaByType(route.schema)), ...listOf(route.preValidation)]}
+    return found.size === 1 && found.has('strip') ? 'strip' : 'reject'
+  }
+
+  /** Whether this plugin, and not one of a child scope, holds on the routes of the instance. */
+  function isOurs (instance: FastifyInstance): boolean {
+    return securityOf(instance).sections.get('validation')?.section === section
+  }
+
+  function checkRoutes (problems: Problem[]): void {
+    for (const route of root.routes) {
+      const { info, instance, input } = route
+      if (!isOurs(instance)) continue
+      const own: unknown = isPlainObject(input) ? input['validation'] : undefined
+      problems.push(...mediaTypeProblems(info, isPlainObject(own) ? own['contentTypes'] : undefined))
+      if (schemasOf(info).length > 0 && !compiled.has(route)) problems.push(...compilerProblems(info.label, own))
+      checkRoute(info.label, info.schema, instance.getSchemas(), problems)
+    }
+  }
+
+  function reportRejection (request: FastifyRequest, error: unknown): void {
+    const rejection = takeRejection(error)
+    if (rejection !== null) root.emit({ name: 'input_validation_fail', ...rejection }, request)
+  }
+
+  /** A hook of the route, because a step of the pipeline would run before hooks that still set the status. */
+  function refuseUndeclaredStatuses (route: RouteOptions): void {
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
-    if (isDeclared !== null) route.preSerialization = [...listOf(route.preSerialization), refuseUndeclared(isDeclared)]
-    if (route.attachValidation === true) route.preHandler = [reportAttached, ...listOf(route.preHandler)]
-  }
-
-  /** With `attachValidation` the handler decides what to answer, so no error reaches `onError`. */
-  function reportAttached (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-    report(app, request, request.validationError)
-    done()
+    if (isDeclared !== null) route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
   }
 }
 
-function report (app: FastifyInstance, request: FastifyRequest, error: unknown): void {
-  const rejection = takeRejection(error)
-  if (rejection !== null) securityOf(app).root.emit({ name: 'input_validation_fail', ...rejection }, request)
-}
-
-/**
- * Fastify validates nothing when the media type is not among those of the schema, and any that it can parse when it is
- * one for all.
- */
-function refuseOtherTypes (
-  types: ReadonlySet<string>,
-  mayBeMissing: boolean,
-): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
-  return function refuseOtherType (request, _reply, done) {
-    // Without a body there is no type; whether it may be missing is for the schema to say, if one is found without a
-    // type.
-    const isMissing = mayBeMissing && request.body === undefined && request.headers['content-type'] === undefined
-    done(isMissing || types.has(request.mediaType ?? '') ? undefined : refusal('MEDIA_TYPE_NOT_SUPPORTED'))
-  }
-}
-
-/** One a turn of the event loop, so that requests come in between. */
-function inTurns (works: readonly (() => void)[], at = 0): void {
-  if (at === works.length) return
-  setImmediate(() => {
-    works[at]?.()
-    inTurns(works, at + 1)
-  }).unref()
-}
-
-/** Fastify sends an object of another status whole, with whatever the schemas would have dropped. */
+/** Fastify sends an object of another status whole, with what the schemas would have dropped. */
 function refuseUndeclared (isDeclared: (status: number) => boolean): preSerializationHookHandler {
   return function refuseUndeclaredStatus (_request, { statusCode }, payload, done) {
     if (payload === null || isDeclared(statusCode)) done(null, payload)
     else done(new Error(`the route answered ${statusCode}, for which it has no response schema: add one, or '2xx'`))
   }
-}
-
-function listOf<T> (hooks: T | T[] | undefined): T[] {
-  return hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
 }
 
 export const validation = defineSecurityPlugin<typeof ValidationOptionsSchema, ResolvedValidationOptions>({

@@ -96,6 +96,13 @@ test('a room that is named after a plugin is used by that plugin alone', async (
   }
 })
 
+test('nothing of the core imports the secret sources', async (t) => {
+  for (const { path, imports } of ALL) {
+    if (path.startsWith('lib/secrets/')) continue
+    t.same(imports.filter((target) => target.startsWith('lib/secrets/') || target === 'secrets.ts'), [], path)
+  }
+})
+
 test('every plugin says at its top what it guarantees, and nothing suppresses the compiler or the linter', async (t) => {
   for (const { path, source } of ALL) {
     if (path.startsWith('plugins/')) t.ok(source.startsWith('/**'), `${path} starts with its guarantee`)

@@ -16,7 +16,7 @@ const security = defineSecurity({
     }),
     source: {},
   },
-  cors: { origins: [APP], credentials: true },
+  cors: { origin: [APP], credentials: true },
   transport: { hosts: ['127.0.0.1'] },
   rateLimit: { policies: { once: { limit: 1, window: '1h', by: 'ip' } } },
   auth: {

@@ -47,6 +47,7 @@ test('every subpath gives its plugin by name and as default, by import and by re
       './otel',
       './package.json',
       './passwords',
+      './secrets',
       './testing',
       ...PLUGINS.map(([subpath]) => `./${subpath}`),
     ].sort(),
@@ -68,6 +69,22 @@ test('the index gives the umbrella, the three ways in and the errors', async (t)
     'publicRoute',
     'serverOptions',
   ])
+})
+
+test('the secret sources have an entry of their own, and the entry of the env plugin has none of them', async (t) => {
+  const secrets = await import('fastify-bulwark/secrets') as Readonly<Record<string, unknown>>
+  const names = [
+    'LoadEnvAsyncOptionsSchema',
+    'SecretSourceError',
+    'awsSecrets',
+    'fileSecrets',
+    'loadEnvAsync',
+    'stopRefresh',
+    'vaultSecrets',
+  ]
+  t.same(Object.keys(secrets).sort(), names)
+  const plugin = await import('fastify-bulwark/env') as Readonly<Record<string, unknown>>
+  for (const name of names) t.notOk(name in plugin, name)
 })
 
 test('every production dependency has its reason in the docs, and no other stands there', async (t) => {

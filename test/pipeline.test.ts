@@ -20,7 +20,7 @@ async function build (t: Test, { limit = 3, redis }: Options = {}): Promise<Fast
       }),
       source: SECRETS,
     },
-    cors: { origins: [APP], credentials: true },
+    cors: { origin: [APP], credentials: true },
     rateLimit: {
       policies: { global: { limit, window: '15m', by: 'ip' } },
       ...(redis !== undefined && { redis: redisUrl(), keyPrefix: `${redis.prefix}rl:` }),

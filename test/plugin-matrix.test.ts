@@ -44,7 +44,7 @@ const CASES: Readonly<Record<string, Case>> = {
     wrongKey: { headers: { xFrameOption: false } },
   },
   cors: {
-    register: (app) => app.register(cors, { origins: [APP] }),
+    register: (app) => app.register(cors, { origin: [APP] }),
     holds: async (ask) => (await ask({ headers: { origin: APP } })).headers['access-control-allow-origin'] === APP,
     key: { cors: false },
     keyHolds: async (ask) =>

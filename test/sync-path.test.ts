@@ -14,7 +14,7 @@ const ROUNDS = 5
 async function build (t: Test, logger: boolean): Promise<FastifyInstance> {
   const security = defineSecurity({
     transport: { proxies: 'none', https: 'off', hosts: ['localhost'] },
-    cors: { origins: [APP], credentials: true },
+    cors: { origin: [APP], credentials: true },
     rateLimit: {
       redis: false,
       policies: { global: { limit: 1000, window: '15m', by: 'ip' }, tight: { limit: 1, window: '1d', by: 'ip' } },

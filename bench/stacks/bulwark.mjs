@@ -21,7 +21,7 @@ export async function build (
   const state = redisUrl === null ? { redis: false, allowMemoryStore: true } : { redis: redisUrl, keyPrefix }
   const security = defineSecurity(define({
     transport: { proxies: 'none', https: 'off' },
-    cors: { origins: [ORIGIN], credentials: true },
+    cors: { origin: [ORIGIN], credentials: true },
     rateLimit: {
       ...state,
       // None of the others has a deadline; with the suite's own 50 ms an overloaded machine would have it count in

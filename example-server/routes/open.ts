@@ -36,7 +36,7 @@ export async function openRoutes (app: App, { database }: Services): Promise<voi
   })
 
   // Any page may read this, and none may send cookies along.
-  await app.secureScope({ prefix: '/open', cors: { origins: '*' }, auth: publicRoute('open data') }, (scope) => {
+  await app.secureScope({ prefix: '/open', cors: { origin: '*' }, auth: publicRoute('open data') }, (scope) => {
     scope.get('/stats', { schema: { response: { 200: StatsView } } }, async () => readStats(database))
   })
 }

@@ -1,29 +1,12 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { DURATION_PATTERN, type Duration } from '../options/duration.js'
 import type { RedisOption, RedisSource } from '../redis/connection.js'
+import { durationOption, oneOf } from '../options/option-schema.js'
 import { SECRET_FIX } from '../options/secret-strength.js'
 import type { CredentialSource } from './credentials.js'
 import type { Keyring, KeyringOption } from './keyring.js'
 import type { CookieProfile } from './cookies.js'
 import type { UserModel } from './users.js'
-
-const durationOption = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(
-    Type.String({
-      pattern: DURATION_PATTERN,
-      description,
-      fix: `Write a whole number with its unit (ms, s, m, h or d). ${description}`,
-    }),
-  )
-
-const OneOf = <const T extends readonly string[]>(
-  description: string,
-  ...names: T
-): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(names.map((name) => Type.Literal(name)), { description, fix: `Write one of: ${names.join(', ')}.` }),
-  )
 
 /** RFC 6749, section 3.3: printable without space, quote and backslash. */
 const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
@@ -31,7 +14,7 @@ const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
 /** Text that may stand in a token and in a quoted string of a header. */
 const NAME_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,128}$'
 
-export const RevocationSchema = OneOf(
+export const RevocationSchema = oneOf(
   'strict: each authenticated request looks its session up, so that a logout counts at once everywhere. cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.',
   'strict',
   'cached',
@@ -91,14 +74,14 @@ export const AuthOptionsSchema = Type.Object({
     ),
   ),
   cookies: Type.Optional(
-    OneOf(
+    oneOf(
       'scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.',
       'scoped',
       'host',
     ),
   ),
   sameSite: Type.Optional(
-    OneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax'),
+    oneOf('SameSite of the access cookie; default strict. The refresh cookie is always strict.', 'strict', 'lax'),
   ),
   prefix: Type.Optional(Type.String({
     pattern: '^(/[A-Za-z0-9._~-]+)+$',
@@ -182,14 +165,14 @@ export const AuthOptionsSchema = Type.Object({
     }),
   ),
   whenFull: Type.Optional(
-    OneOf(
+    oneOf(
       'What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.',
       'evict',
       'refuse',
     ),
   ),
   onReuse: Type.Optional(
-    OneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user'),
+    oneOf('What a reused refresh token ends: its session (default), or all sessions of its user.', 'session', 'user'),
   ),
   jwtDecorators: Type.Optional(
     Type.Boolean({

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption } from '../options/option-schema.js'
 import type { Problem } from '../response/errors.js'
 import { checkOptions, nearest } from '../options/check-options.js'
 import { PublicRoute } from '../policy/public-route.js'
@@ -46,7 +47,7 @@ const RequirementsSchema = Type.Object({
     Type.Array(Type.String(), { minItems: 1, fix: 'Name at least one scope, or leave scopes out.' }),
   ),
   fresh: Type.Optional(
-    Type.String({ pattern: DURATION_PATTERN, description: 'How old the sign-in may be, for example 5m.' }),
+    durationOption('How old the sign-in may be, for example 5m.'),
   ),
   revocation: Type.Optional(RevocationSchema),
 }, { additionalProperties: false })

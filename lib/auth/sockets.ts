@@ -55,12 +55,6 @@ const DESTROY_AFTER_MS = 1000
 const MAX_TICK_MS = 1000
 const MIN_TICK_MS = 25
 
-/** A request that asks for a WebSocket (RFC 6455, section 4.2.1). */
-export function isUpgrade ({ headers: { upgrade, connection } }: IncomingMessage): boolean {
-  return upgrade !== undefined && connection !== undefined && /(?:^|[\s,])websocket(?:$|[\s,/])/i.test(upgrade) &&
-    /(?:^|[\s,])upgrade(?:$|[\s,])/i.test(connection)
-}
-
 /**
  * A WebSocket passes the guards once, at its handshake, and then lives on for as long as it likes; so it is closed with
  * the token that opened it. Works on the raw socket, whatever library speaks the protocol on it: a close frame is

@@ -5,6 +5,8 @@ import type { ResolvedCorsPolicy } from './resolve.js'
 /** What a preflight (Fetch, section 4.8) asks for. */
 export interface PreflightQuestion {
   readonly origin: string
+  /** `Access-Control-Request-Method`, which the route has. */
+  readonly method: string
   /** `Access-Control-Request-Headers` */
   readonly headers: string | undefined
   /** True when a public page asks for a server on a private network (Private Network Access, section 3.1). */
@@ -13,7 +15,7 @@ export interface PreflightQuestion {
 
 export type PreflightDecision =
   | { readonly granted: true, readonly headers: PreparedHeaders }
-  | { readonly granted: false, readonly reason: 'no-cors' | 'origin' | 'header' | 'private-network' }
+  | { readonly granted: false, readonly reason: 'no-cors' | 'method' | 'origin' | 'header' | 'private-network' }
 
 /** Decides a preflight against the policy of the route and method it asks for. */
 export function decidePreflight (
@@ -22,10 +24,10 @@ export function decidePreflight (
   request: FastifyRequest,
 ): PreflightDecision {
   if (policy === false) return { granted: false, reason: 'no-cors' }
+  if (!policy.allowsMethod(question.method)) return { granted: false, reason: 'method' }
   const grant = policy.grants.find(question.origin, request)
   if (grant === null) return { granted: false, reason: 'origin' }
-  if (question.headers !== undefined && question.headers !== '' && !policy.allowsHeaders(question.headers))
-    {return { granted: false, reason: 'header' }}
+  if (!policy.allowsHeaders(question.headers ?? '')) return { granted: false, reason: 'header' }
   if (!question.privateNetwork) return { granted: true, headers: grant.preflight }
   return grant.privatePreflight === null
     ? { granted: false, reason: 'private-network' }

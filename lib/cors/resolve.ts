@@ -1,34 +1,15 @@
-import type { FastifyRequest } from 'fastify'
+import { checkOptions, readableOptions } from '../options/check-options.js'
+import { checkOrigin, checkOrigins, createOriginList } from '../net/origin.js'
 import type { Problem } from '../response/errors.js'
-import { checkOrigins, createOriginList, type OriginList } from '../net/origin-pattern.js'
 import { prepareHeaders } from '../response/headers.js'
-import { rememberLast } from '../common/recent.js'
-import { createGrants, type CorsGrant, type Grants } from './grants.js'
-
-/**
- * Decides for one origin: synchronously, `true` or `false`. It is asked with well-formed origins only, never with
- * `null`, and once at boot, without a request, with an origin that nobody can own.
- */
-export type OriginFunction = (origin: string, request: FastifyRequest | null) => boolean
-
-/** What `origins` may hold. */
-export type CorsOrigins = '*' | readonly (string | RegExp)[] | OriginFunction
-
-/** The shape that `CorsOptions` (plugins/cors.ts) has after its schema check. */
-export interface CorsInput {
-  readonly origins?: '*' | readonly unknown[] | OriginFunction
-  readonly credentials?: boolean
-  readonly allowedHeaders?: readonly string[]
-  readonly exposedHeaders?: readonly string[]
-  readonly maxAgeSeconds?: number
-  readonly privateNetwork?: boolean
-}
+import { createGrants, type CorsGrant, type Grants, type OriginSource } from './grants.js'
+import { CorsOptionsSchema, ORIGIN_FIX, type CorsOptions, type OriginFunction } from './options.js'
 
 /** Resolved CORS policy: complete, checked, with every header block built or ready to be built once. */
 export interface ResolvedCorsPolicy {
-  readonly origins: CorsOrigins
   readonly credentials: boolean
   readonly grants: Grants
+  readonly allowsMethod: (method: string) => boolean
   /** Whether a preflight may ask for each name of an `Access-Control-Request-Headers`. */
   readonly allowsHeaders: (names: string) => boolean
 }
@@ -40,56 +21,47 @@ const MAX_AGE_SECONDS = 600
 /** Fetch, section 3.2.2: an answer that depends on the preflight's headers must say so to caches. */
 const PREFLIGHT_VARY = 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 
-/** Resolves written options; they replace the base as a whole, because half an allow-list is nobody's intention. */
-export function resolveCors (input: CorsInput, where: string, problems: Problem[]): ResolvedCorsPolicy {
-  const credentials = input.credentials ?? false
-  const privateNetwork = input.privateNetwork ?? false
-  const origins = checkedOrigins(input.origins ?? [], credentials, where, problems)
-  const allowed = input.allowedHeaders ?? ALLOWED_HEADERS
-  const grantFor = grantBuilder(input, allowed, credentials, privateNetwork)
+/** Resolves the untrusted options of a route or a scope; `false` allows no origin. */
+export function resolveCorsPolicy (input: unknown, where: string, problems: Problem[]): ResolvedCorsPolicy | false {
+  if (input === false) return false
+  const options: CorsOptions = checkOptions(CorsOptionsSchema, input, where, problems) ??
+    readableOptions(input, where, problems)
+  return resolveCors(options, where, problems)
+}
+
+/**
+ * Resolves checked options. They replace the inherited ones as a whole: half of an allow-list would be a policy that
+ * was written in no place.
+ */
+export function resolveCors (options: CorsOptions, where: string, problems: Problem[]): ResolvedCorsPolicy {
+  const { credentials = false, methods, allowedHeaders = ALLOWED_HEADERS } = options
+  const source = resolveOrigin(options, where, problems)
+  const names = new Set(allowedHeaders.map((name) => name.toLowerCase()))
   return Object.freeze({
-    origins,
     credentials,
-    grants: typeof origins === 'function'
-      ? createGrants(origins, grantFor)
-      : createGrants(origins === '*' ? '*' : listOf(origins), grantFor),
-    allowsHeaders: allowList(allowed),
+    grants: createGrants(source, grantBuilder({ ...options, credentials, allowedHeaders })),
+    allowsMethod: (method: string) => methods?.includes(method) ?? true,
+    allowsHeaders: (asked: string) =>
+      asked === '' || asked.split(',').every((name) => names.has(name.trim().toLowerCase())),
   })
 }
 
-function allowList (allowed: readonly string[]): (names: string) => boolean {
-  const known = new Set(allowed.map((name) => name.toLowerCase()))
-  return rememberLast((names) => names.split(',').every((name) => known.has(name.trim().toLowerCase())))
-}
-
-function listOf (
-  origins: readonly (string | RegExp)[],
-): { readonly exact: readonly string[], readonly matched: OriginList | null } {
-  const patterns = origins.filter((origin) => typeof origin !== 'string')
-  return {
-    exact: origins.filter((origin) => typeof origin === 'string'),
-    matched: patterns.length === 0 ? null : createOriginList(patterns),
-  }
-}
-
 function grantBuilder (
-  input: CorsInput,
-  allowed: readonly string[],
-  credentials: boolean,
-  privateNetwork: boolean,
+  options: CorsOptions & { readonly credentials: boolean, readonly allowedHeaders: readonly string[] },
 ): (origin: string) => CorsGrant {
-  const exposed = (input.exposedHeaders ?? EXPOSED_HEADERS).join(', ')
-  const requestHeaders = allowed.join(', ')
-  const maxAge = String(input.maxAgeSeconds ?? MAX_AGE_SECONDS)
+  const { credentials, allowedHeaders, exposedHeaders = EXPOSED_HEADERS, privateNetwork = false } = options
+  const allowed = allowedHeaders.join(', ')
+  const exposed = exposedHeaders.join(', ')
+  const maxAge = String(options.maxAge ?? MAX_AGE_SECONDS)
   const vary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY
-  return (origin) => {
+  return function grantFor (origin) {
     const common = {
       'access-control-allow-origin': origin,
       ...(credentials && { 'access-control-allow-credentials': 'true' }),
     }
     const preflight = {
       ...common,
-      ...(requestHeaders !== '' && { 'access-control-allow-headers': requestHeaders }),
+      ...(allowed !== '' && { 'access-control-allow-headers': allowed }),
       'access-control-max-age': maxAge,
       vary,
     }
@@ -103,43 +75,49 @@ function grantBuilder (
   }
 }
 
-function checkedOrigins (
-  origins: NonNullable<CorsInput['origins']>,
-  credentials: boolean,
-  where: string,
-  problems: Problem[],
-): CorsOrigins {
-  const everybody = {
-    path: `${where}.credentials`,
-    message: 'Any origin could read the answers of your signed-in users.',
-    fix: 'List the exact origins, or set credentials to false.',
+function resolveOrigin ({ origin = false, credentials }: CorsOptions, where: string, problems: Problem[]): OriginSource {
+  const at = `${where}.origin`
+  if (origin === '*' || typeof origin === 'function') {
+    const answer = origin === '*' ? true : probe(origin)
+    if (typeof answer !== 'boolean') {
+      problems.push({
+        path: at,
+        message: 'The function threw, or did not return true or false, when it was tried at boot.',
+        fix: 'Write a synchronous function (origin, request) => boolean. At boot the request is null.',
+      })
+    } else if (answer && credentials === true) {
+      problems.push({
+        path: `${where}.credentials`,
+        message: 'Any origin could read the answers of your signed-in users.',
+        fix: 'List the exact origins, or set credentials to false.',
+      })
+    }
+    return origin
   }
-  if (origins === '*') {
-    if (credentials) problems.push(everybody)
-    return origins
+  if (origin === false) return createOriginList([])
+  if (Array.isArray(origin)) return createOriginList(checkOrigins(origin, at, problems))
+  if (typeof origin === 'string' || (origin as unknown) instanceof RegExp) {
+    return createOriginList(checkOrigin(origin, at, problems) ? [origin] : [])
   }
-  if (typeof origins !== 'function') return Object.freeze(checkOrigins(origins, `${where}.origins`, problems))
-  const answer = probe(origins)
-  if (typeof answer !== 'boolean') {
-    problems.push({
-      path: `${where}.origins`,
-      message: 'The function threw, or did not return true or false, when asked for an origin that nobody owns.',
-      fix:
-        'Write a synchronous function (origin, request) => boolean; at boot it is asked once, with null instead of a request.',
-    })
-  } else if (answer && credentials) {
-    problems.push(everybody)
-  }
-  return origins
+  problems.push({ path: at, message: 'Not an accepted value.', fix: ORIGIN_FIX })
+  return createOriginList([])
 }
 
-/** RFC 6761, section 6.4: nobody can own a name under `.invalid`, so whoever allows this origin allows any. */
+/** RFC 6761, section 6.4: no name under `.invalid` exists, so a function that allows this origin allows any. */
 const PROBE = 'https://bulwark-probe.invalid'
 
-function probe (ask: (origin: string, request: null) => unknown): unknown {
+/** Each function is tried once, also when several routes and scopes share it. */
+const ANSWERS = new WeakMap<OriginFunction, unknown>()
+
+function probe (allows: OriginFunction): unknown {
+  if (!ANSWERS.has(allows)) ANSWERS.set(allows, tryFunction(allows))
+  return ANSWERS.get(allows)
+}
+
+function tryFunction (allows: (origin: string, request: null) => unknown): unknown {
   try {
-    const answer = ask(PROBE, null)
-    // A rejection of an async function, which is refused anyway, must not end the process before the refusal is read.
+    const answer = allows(PROBE, null)
+    // An async function is refused; its rejection must not end the process before the refusal is read.
     if (answer instanceof Promise) answer.catch(() => {})
     return answer
   } catch {

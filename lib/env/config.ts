@@ -1,93 +1,141 @@
 import { inspect } from 'node:util'
 import type { Static, TObject } from '@sinclair/typebox'
 
-/** Marks a configuration that `loadEnv` made. */
-export const kLoadedEnv: unique symbol = Symbol('bulwark.loadedEnv')
+/** Marks the type of a configuration that `loadEnv` or `loadEnvAsync` made. */
+declare const kLoadedEnv: unique symbol
 
-/** A frozen, redacted configuration that `loadEnv` made. */
+/** A frozen, redacted configuration that `loadEnv` or `loadEnvAsync` made. */
 export type LoadedEnv<T extends TObject = TObject> = Readonly<Static<T>> & { readonly [kLoadedEnv]: true }
 
 interface EnvFacts {
   readonly production: boolean
-  /** Names of what is redacted. */
+  /** Names of the redacted variables. */
   readonly hidden: readonly string[]
+  /** Names of the secrets that were generated. */
   readonly generated: readonly string[]
+}
+
+/** What a loader outside the core wants to know of the server that uses a configuration. */
+export interface ConfigFollower {
+  /** The server has a log. */
+  readonly attach: (log: ConfigLog) => void
+  /** The server is closed. */
+  readonly stop: () => void
+}
+
+export interface ConfigLog {
+  error: (facts: Readonly<Record<string, unknown>>, message: string) => void
+  info: (facts: Readonly<Record<string, unknown>>, message: string) => void
 }
 
 export const REDACTED = '[redacted]'
 
-/** Keyed by the configuration itself, so that nothing can be told about a copy or a look-alike. */
-const FACTS = new WeakMap<object, EnvFacts>()
-
-/** Kept off the configuration, so that no walk over its members comes upon them. */
-const SECRET_VALUES = new WeakMap<object, readonly string[]>()
-
 /**
- * Not a plain object: code that clones plain objects (option checks, loggers) leaves it whole instead of turning the
- * hidden secrets into visible members.
+ * Its facts are private, so a copy or a look-alike has none. Being no plain object, it is left whole by code that
+ * clones those (option checks, loggers), which would turn the hidden secrets into visible members.
  */
-const PROTOTYPE: object = Object.freeze(Object.defineProperties({}, {
-  [kLoadedEnv]: { value: true },
-  toJSON: { value: redactedCopy },
-  [inspect.custom]: { value: redactedCopy },
-}))
+class EnvConfig {
+  readonly #facts: EnvFacts
+  #secretValues: readonly string[]
+  #follower: ConfigFollower | null = null
 
-/**
- * Freezes the values. A secret is a getter that no enumeration finds, so neither a spread, nor `Object.entries`, nor a
- * logger that walks the members, nor `util.inspect` with `showHidden` comes upon it; `config.NAME` gives it.
- */
-export function createConfig (values: Readonly<Record<string, unknown>>, facts: EnvFacts): LoadedEnv {
-  const config = Object.create(PROTOTYPE) as LoadedEnv
-  for (const [name, value] of Object.entries(values)) {
-    const frozen: unknown = Array.isArray(value) ? Object.freeze(value) : value
-    Object.defineProperty(config, name, facts.hidden.includes(name)
-      ? { get: () => frozen, enumerable: false }
-      : { value: frozen, enumerable: true })
+  /**
+   * A secret is a getter that is not enumerable, so a spread, `Object.entries`, a logger that walks the members and
+   * `util.inspect` with `showHidden` leave it out; `config.NAME` gives it.
+   */
+  constructor (values: Readonly<Record<string, unknown>>, facts: EnvFacts) {
+    this.#facts = facts
+    this.#secretValues = Object.freeze([...new Set(facts.hidden.flatMap((name) => secretParts(values[name])))])
+    for (const [name, value] of Object.entries(values)) {
+      const frozen: unknown = Array.isArray(value) ? Object.freeze(value) : value
+      Object.defineProperty(this, name, facts.hidden.includes(name)
+        ? { get: () => frozen, enumerable: false }
+        : { value: frozen, enumerable: true })
+    }
+    Object.freeze(this)
   }
-  FACTS.set(config, Object.freeze(facts))
-  SECRET_VALUES.set(config, Object.freeze([...new Set(facts.hidden.flatMap((name) => secretParts(values[name])))]))
-  return Object.freeze(config)
+
+  static is (value: unknown): value is EnvConfig {
+    return typeof value === 'object' && value !== null && #facts in value
+  }
+
+  static factsOf (config: object): EnvFacts | null {
+    return EnvConfig.is(config) ? config.#facts : null
+  }
+
+  static secretValuesOf (config: object): readonly string[] {
+    return EnvConfig.is(config) ? config.#secretValues : NO_VALUES
+  }
+
+  static addSecretValue (config: object, value: unknown): void {
+    if (!EnvConfig.is(config)) return
+    const known = config.#secretValues
+    const added = secretParts(value).filter((part) => !known.includes(part))
+    if (added.length > 0) config.#secretValues = Object.freeze([...known, ...added])
+  }
+
+  static followerOf (config: object): ConfigFollower | null {
+    return EnvConfig.is(config) ? config.#follower : null
+  }
+
+  static follow (config: object, follower: ConfigFollower): void {
+    if (EnvConfig.is(config)) config.#follower = follower
+  }
+
+  toJSON (): Record<string, unknown> {
+    return redactedCopy(this)
+  }
+
+  [inspect.custom] (): Record<string, unknown> {
+    return redactedCopy(this)
+  }
 }
 
-/** What stands for a configuration where there is no schema, or where it could not be read. */
-export function emptyConfig (production: boolean): LoadedEnv {
-  return createConfig({}, { production, hidden: [], generated: [] })
+export function createConfig (values: Readonly<Record<string, unknown>>, facts: EnvFacts): LoadedEnv {
+  return new EnvConfig(values, facts) as unknown as LoadedEnv
 }
 
 export function isLoadedEnv (value: unknown): value is LoadedEnv {
-  return typeof value === 'object' && value !== null && FACTS.has(value)
+  return EnvConfig.is(value)
 }
 
-/** True when the source that this configuration was read from says production. */
+/** True when the source that this configuration was read from says production, and for what is none. */
 export function isProductionConfig (config: LoadedEnv): boolean {
-  return FACTS.get(config)?.production ?? true
+  return EnvConfig.factsOf(config)?.production ?? true
 }
 
-/** Names of the secrets that were made up because they were missing outside production; never their values. */
+/** Names of the secrets that were generated because they were missing outside production; never their values. */
 export function generatedSecrets (config: Readonly<Record<string, unknown>>): readonly string[] {
-  return FACTS.get(config)?.generated ?? []
+  return EnvConfig.factsOf(config)?.generated ?? NO_VALUES
 }
 
 /**
- * The texts that no log may hold: each redacted value, and of a URL also its password, because drivers print that
- * alone.
- * Rotated values are added and old ones stay, in a new frozen list; the same list means that nothing changed.
+ * The texts that no log may hold: each redacted value, and of a URL also its password, which drivers print alone.
+ * After a rotation there is a new frozen list with the old and the new values; the same list means no change.
  */
 export function secretValuesOf (config: Readonly<Record<string, unknown>>): readonly string[] {
-  return SECRET_VALUES.get(config) ?? NO_VALUES
+  return EnvConfig.secretValuesOf(config)
 }
 
-/** Makes a value known to `secretValuesOf` before anybody else gets it. */
+/** Adds a value to `secretValuesOf`, before it is handed out. */
 export function addSecretValue (config: LoadedEnv, value: unknown): void {
-  const known = secretValuesOf(config)
-  const added = secretParts(value).filter((part) => !known.includes(part))
-  if (added.length > 0) SECRET_VALUES.set(config, Object.freeze([...known, ...added]))
+  EnvConfig.addSecretValue(config, value)
+}
+
+/** Lets a loader follow the server that uses the configuration. */
+export function followServer (config: LoadedEnv, follower: ConfigFollower): void {
+  EnvConfig.follow(config, follower)
+}
+
+/** Who follows the server that uses this configuration; null for most. */
+export function followerOf (config: Readonly<Record<string, unknown>>): ConfigFollower | null {
+  return EnvConfig.followerOf(config)
 }
 
 const NO_VALUES: readonly string[] = Object.freeze([])
 
-/** A shorter text stands in a log by chance all the time, and each place where it is hidden would tell it. */
-export const SHORTEST_SECRET_VALUE = 6
+/** A shorter text stands in many lines by chance, and each redaction would tell where. */
+const SHORTEST_SECRET_VALUE = 6
 
 function secretParts (value: unknown): string[] {
   const texts = (Array.isArray(value) ? value as unknown[] : [value]).filter((text) => typeof text === 'string')
@@ -98,8 +146,8 @@ function secretParts (value: unknown): string[] {
 function passwordsOf (text: string): string[] {
   if (!text.includes('://') || !URL.canParse(text)) return []
   const url = new URL(text)
-  const inQuery = [...url.searchParams].filter(([name]) => /passw|secret|token|key/i.test(name)).map(([, password]) =>
-    password
+  const inQuery = [...url.searchParams].flatMap(([name, value]) =>
+    /passw|secret|token|key/i.test(name) ? [value] : []
   )
   const written = /:\/\/[^/?#]*?:([^/?#]*)@/.exec(text)?.[1] ?? ''
   return [...new Set([url.password, written, decoded(url.password), ...inQuery])]
@@ -113,8 +161,8 @@ function decoded (text: string): string {
   }
 }
 
-function redactedCopy (this: object): Record<string, unknown> {
-  const copy: Record<string, unknown> = { ...this }
-  for (const name of FACTS.get(this)?.hidden ?? []) if (Object.hasOwn(this, name)) copy[name] = REDACTED
+function redactedCopy (config: object): Record<string, unknown> {
+  const copy: Record<string, unknown> = { ...config }
+  for (const name of EnvConfig.factsOf(config)?.hidden ?? []) if (Object.hasOwn(config, name)) copy[name] = REDACTED
   return copy
 }

@@ -1,3 +1,4 @@
+import type { TObject } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
 import { isPlainObject, nearest } from '../options/check-options.js'
 
@@ -11,12 +12,12 @@ export interface EnvVariable {
   readonly secret: boolean
   /** Redacted when printed: every `secret`, and what is marked `redact`. */
   readonly hidden: boolean
-  /** A missing value is made up outside production. */
+  /** A missing value is generated outside production. */
   readonly generate: boolean
-  /** What stands between the items of a list; null for a single value. */
+  /** Between the items of a list; null for a single value. */
   readonly separator: string | null
   readonly description: string | null
-  /** What is said of a value that does not fit, instead of the validator's words. */
+  /** Replaces the validator's words about a value that does not fit. */
   readonly message: string | null
   /** A copy of the property's schema without the keywords of this suite. */
   readonly schema: Readonly<Record<string, unknown>>
@@ -32,21 +33,13 @@ const VALUE_KEYWORDS: readonly string[] = [
 ]
 
 const OBJECT_KEYWORDS: readonly string[] = [
-  '$id',
-  'type',
-  'title',
-  'description',
-  'properties',
-  'required',
-  'additionalProperties',
+  '$id', 'type', 'title', 'description', 'properties', 'required', 'additionalProperties',
 ]
 
 const SCALARS: ReadonlySet<unknown> = new Set(['string', 'number', 'integer', 'boolean'])
 
 /** True for a TypeBox (or JSON Schema) object, the form in which the variables are declared. */
-export function isEnvSchema (
-  value: unknown,
-): value is Readonly<Record<string, unknown>> & { readonly properties: Readonly<Record<string, unknown>> } {
+export function isEnvSchema (value: unknown): value is TObject {
   return isPlainObject(value) && value['type'] === 'object' && isPlainObject(value['properties'])
 }
 
@@ -121,21 +114,11 @@ function checkKeywords (
 
 /** A variable is text, so its schema is a scalar, a choice of scalars, or a list of those. */
 function checkForm (schema: Readonly<Record<string, unknown>>, path: string, problems: Problem[]): void {
-  if (schema['type'] === 'array') {
-    const { items } = schema
-    if (isPlainObject(items) && items['type'] !== 'array') {
-      checkKeywords(items, VALUE_KEYWORDS, `${path}.items`, problems)
-      checkForm(items, `${path}.items`, problems)
-    } else {
-      problems.push({
-        path,
-        message: 'A list of this kind cannot be read from text.',
-        fix: "Write Type.Array(Type.String(), { separator: ',' }).",
-      })
-    }
+  const { type, anyOf, items } = schema
+  if (type === 'array') {
+    checkPart(items, `${path}.items`, "Write Type.Array(Type.String(), { separator: ',' }).", problems)
     return
   }
-  const { type, anyOf } = schema
   if (type !== undefined && !SCALARS.has(type)) {
     problems.push({
       path,
@@ -143,19 +126,19 @@ function checkForm (schema: Readonly<Record<string, unknown>>, path: string, pro
       fix: 'Use a string, number, integer, boolean, a union of literals, or an array with a separator.',
     })
   }
-  if (anyOf === undefined) return
-  for (const [index, member] of (Array.isArray(anyOf) ? anyOf as unknown[] : [anyOf]).entries()) {
-    if (isPlainObject(member) && member['type'] !== 'array') {
-      checkKeywords(member, VALUE_KEYWORDS, `${path}.anyOf[${index}]`, problems)
-      checkForm(member, `${path}.anyOf[${index}]`, problems)
-    } else {
-      problems.push({
-        path: `${path}.anyOf[${index}]`,
-        message: 'This type cannot be read from text.',
-        fix: 'Use literals, strings, numbers, integers or booleans.',
-      })
-    }
+  const members = anyOf === undefined ? [] : Array.isArray(anyOf) ? anyOf as unknown[] : [anyOf]
+  members.forEach((member, index) => {
+    checkPart(member, `${path}.anyOf[${index}]`, 'Use literals, strings, numbers, integers or booleans.', problems)
+  })
+}
+
+function checkPart (part: unknown, path: string, fix: string, problems: Problem[]): void {
+  if (!isPlainObject(part) || part['type'] === 'array') {
+    problems.push({ path, message: 'This type cannot be read from text.', fix })
+    return
   }
+  checkKeywords(part, VALUE_KEYWORDS, path, problems)
+  checkForm(part, path, problems)
 }
 
 function checkOwnKeywords (
@@ -166,53 +149,67 @@ function checkOwnKeywords (
 ): void {
   const { secret, redact, generate, requiredIn, separator, message, items, type } = schema
   const isList = type === 'array'
-  const add = (message: string, fix: string): void => { problems.push({ path, message, fix }) }
-  for (const [keyword, value] of [['secret', secret], ['redact', redact], ['generate', generate]] as const) {
-    if (value !== undefined && typeof value !== 'boolean')
-      {add(`\`${keyword}\` is not a boolean.`, `Write ${keyword}: true, or leave it out.`)}
-  }
-  if (message !== undefined && (typeof message !== 'string' || message === ''))
-    {add('`message` is not a text.', 'Write one sentence that says what the value has to be, or leave it out.')}
-  if (secret === true && redact === true)
-    {add(
+  const isText = (isList && isPlainObject(items) ? items['type'] : type) === 'string'
+  const hasDefault = schema['default'] !== undefined
+  const forProduction = requiredIn === 'production'
+  const rules: readonly (readonly [broken: boolean, message: string, fix: string])[] = [
+    ...Object.entries({ secret, redact, generate }).map(([keyword, value]) =>
+      [
+        value !== undefined && typeof value !== 'boolean',
+        `\`${keyword}\` is not a boolean.`,
+        `Write ${keyword}: true, or leave it out.`,
+      ] as const
+    ),
+    [
+      message !== undefined && (typeof message !== 'string' || message === ''),
+      '`message` is not a text.',
+      'Write one sentence that says what the value has to be, or leave it out.',
+    ],
+    [
+      secret === true && redact === true,
       '`redact` beside `secret`, which redacts already.',
       'Remove `redact`; remove `secret` instead when the value is not a key.',
-    )}
-  const valueType = isList && isPlainObject(items) ? items['type'] : type
-  // Whoever redacts logs looks for texts.
-  if (redact === true && valueType !== 'string')
-    {add('Only a string can be redacted.', 'Declare it as Type.String({ redact: true }).')}
-  if (secret === true) {
-    if (valueType !== 'string') add('Only a string can be a secret.', 'Declare it as Type.String({ secret: true }).')
-    if (schema['default'] !== undefined)
-      {add(
-        'A secret with a default is no secret: the default stands in the code.',
-        'Remove `default`; `generate: true` makes one outside production.',
-      )}
-  }
-  if (generate === true) {
-    if (secret !== true)
-      {add(
-        '`generate` without `secret`.',
-        'Write { secret: true, generate: true }, or a `default` for what is not secret.',
-      )}
-    if (isList) add('A list cannot be generated.', 'Remove `generate`.')
-  }
-  if (requiredIn !== undefined) {
-    if (requiredIn !== 'production') add('`requiredIn` knows one value.', "Write requiredIn: 'production'.")
-    else if (schema['default'] !== undefined)
-      {add('`requiredIn` with a default: it could never be missing.', 'Remove one of the two.')}
+    ],
+    // Redaction searches log lines for texts.
+    [redact === true && !isText, 'Only a string can be redacted.', 'Declare it as Type.String({ redact: true }).'],
+    [secret === true && !isText, 'Only a string can be a secret.', 'Declare it as Type.String({ secret: true }).'],
+    [
+      secret === true && hasDefault,
+      'A secret with a default: the default stands in the code, so it is not secret.',
+      'Remove `default`; `generate: true` makes one outside production.',
+    ],
+    [
+      generate === true && secret !== true,
+      '`generate` without `secret`.',
+      'Write { secret: true, generate: true }, or a `default` for what is not secret.',
+    ],
+    [generate === true && isList, 'A list cannot be generated.', 'Remove `generate`.'],
+    [
+      requiredIn !== undefined && !forProduction,
+      "`requiredIn` has one value: 'production'.",
+      "Write requiredIn: 'production'.",
+    ],
+    [
+      forProduction && hasDefault,
+      '`requiredIn` with a default: it could never be missing.',
+      'Remove one of the two.',
+    ],
     // Otherwise the type would promise a value that is not there outside production.
-    else if (required && generate !== true)
-      {add(
-        '`requiredIn` on a variable that is required everywhere.',
-        "Wrap it: Type.Optional(Type.String({ requiredIn: 'production' })).",
-      )}
-  }
-  if (isList !== (separator !== undefined)) {
-    if (isList) add('A list without `separator`.', 'Write Type.Array(Type.String(), { separator: \',\' }).')
-    else add('`separator` on what is not a list.', 'Declare it as Type.Array(Type.String(), { separator: \',\' }).')
-  } else if (isList && (typeof separator !== 'string' || separator === '')) {
-    add('`separator` is empty.', 'Write a character such as \',\'.')
-  }
+    [
+      forProduction && !hasDefault && required && generate !== true,
+      '`requiredIn` on a variable that is required everywhere.',
+      "Wrap it: Type.Optional(Type.String({ requiredIn: 'production' })).",
+    ],
+    [
+      isList && (typeof separator !== 'string' || separator === ''),
+      'A list without a `separator`.',
+      "Write Type.Array(Type.String(), { separator: ',' }).",
+    ],
+    [
+      !isList && separator !== undefined,
+      '`separator` on a variable that is not a list.',
+      "Declare it as Type.Array(Type.String(), { separator: ',' }).",
+    ],
+  ]
+  for (const [broken, message, fix] of rules) if (broken) problems.push({ path, message, fix })
 }

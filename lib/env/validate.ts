@@ -1,6 +1,5 @@
 import ajvFormats from 'ajv-formats'
-import type * as EnvSchema from 'env-schema'
-import { createRequire } from 'node:module'
+import { envSchema } from 'env-schema'
 import type { Problem } from '../response/errors.js'
 import { SECRET_FIX, secretProblems } from '../options/secret-strength.js'
 import type { EnvVariable } from './schema.js'
@@ -10,23 +9,9 @@ export type Texts = Readonly<Record<string, string | readonly string[]>>
 
 interface AjvFinding { readonly keyword: string, readonly instancePath: string, readonly message?: string }
 
-/**
- * At its first use, because services without the env plugin should not pay for loading it; `import()` would be
- * asynchronous.
- */
-const load = createRequire(import.meta.url)
-
-/** Coerces and checks by env-schema, on a copy of the caller's schema. Missing variables were reported before. */
-export function validate (
-  schema: unknown,
-  variables: readonly EnvVariable[],
-  data: Texts,
-  problems: Problem[],
-): Record<string, unknown> {
-  const properties = Object.fromEntries(
-    variables.map((variable) => [variable.name, structuredClone(withoutSymbols(variable.schema))]),
-  )
-  const { envSchema } = load('env-schema') as typeof EnvSchema
+/** Coerces and checks by env-schema, on copies of the schema and the data. Missing variables were reported before. */
+export function coerce (variables: readonly EnvVariable[], data: Texts, problems: Problem[]): Record<string, unknown> {
+  const properties = Object.fromEntries(variables.map(({ name, schema }) => [name, structuredClone(schema)]))
   try {
     return envSchema<Record<string, unknown>>({
       schema: { type: 'object', properties },
@@ -43,29 +28,28 @@ export function validate (
     })
   } catch (error) {
     const findings: unknown = error instanceof Error && 'errors' in error ? error.errors : null
-    if (Array.isArray(findings)) addFindings(findings as AjvFinding[], variables, problems)
-    else {problems.push({
+    if (Array.isArray(findings)) {
+      addFindings(findings as AjvFinding[], variables, problems)
+    } else {
+      problems.push({
         path: 'env',
         message: `The schema does not compile: ${error instanceof Error ? error.message : 'unknown error'}.`,
         fix: 'Correct the schema.',
-      })}
+      })
+    }
     return {}
   }
 }
 
 function addFindings (findings: readonly AjvFinding[], variables: readonly EnvVariable[], problems: Problem[]): void {
-  const seen = new Set<string>()
   for (const { name, description, message: declared, schema } of variables) {
     const own = findings.filter(({ instancePath }) => instancePath.split('/')[1] === name)
     // A choice reports each of its members first; what counts is that none fits.
-    const choice = own.find(({ keyword }) => keyword === 'anyOf' || keyword === 'enum')
-    for (const { keyword, message } of choice === undefined ? own : [choice]) {
-      const text = declared ??
-        (keyword === 'anyOf' || keyword === 'enum'
-          ? 'Not one of the allowed values.'
-          : `The value ${message ?? 'is not valid'}.`)
-      if (seen.has(`${name} ${text}`)) continue
-      seen.add(`${name} ${text}`)
+    const choice = own.some(({ keyword }) => keyword === 'anyOf' || keyword === 'enum')
+    const words = choice
+      ? ['Not one of the allowed values.']
+      : own.map(({ message }) => `The value ${message ?? 'is not valid'}.`)
+    for (const text of new Set(words.map((word) => declared ?? word))) {
       problems.push({
         path: `env.${name}`,
         message: text,
@@ -82,13 +66,11 @@ function allowed (schema: Readonly<Record<string, unknown>>): string | null {
     : Array.isArray(schema['anyOf'])
     ? schema['anyOf'].map((member: { const?: unknown }) => member.const)
     : []
-  const names = choices.filter((choice) =>
-    typeof choice === 'string' || typeof choice === 'number' || typeof choice === 'boolean'
-  )
+  const names = choices.filter((choice) => ['string', 'number', 'boolean'].includes(typeof choice))
   return names.length === 0 || names.length < choices.length ? null : `Write one of: ${names.join(', ')}.`
 }
 
-/** Judges what was read and not what was validated, so that one malformed variable hides no other problem. */
+/** Judges what was read and not what was coerced, so that one malformed variable hides no other problem. */
 export function checkSecrets (variables: readonly EnvVariable[], data: Texts, problems: Problem[]): void {
   const owners = new Map<string, string>()
   for (const { name, secret } of variables) {
@@ -99,27 +81,22 @@ export function checkSecrets (variables: readonly EnvVariable[], data: Texts, pr
         problems.push({
           path: `env.${name}`,
           message: owner === name ? 'The same secret twice.' : `The same secret as ${owner}.`,
-          fix: 'Give each its own value: who learns one of them must not have the other.',
+          fix: 'Give each its own value, so that a leak of one does not reveal the other.',
         })
       }
       owners.set(text, name)
       const reasons = isPrivateKey(text) ? [] : secretProblems(text)
-      if (reasons.length > 0)
-        {problems.push({ path: `env.${name}`, message: `Too weak for a secret. ${reasons.join(' ')}`, fix: SECRET_FIX })}
+      if (reasons.length > 0) {
+        problems.push({ path: `env.${name}`, message: `Too weak for a secret. ${reasons.join(' ')}`, fix: SECRET_FIX })
+      }
     }
   }
 }
 
 /**
- * Passes without an estimate: a private key has the strength of its algorithm, which is judged where it is used.
- * (The estimate refuses every PEM text, because as an HMAC secret it could be the public half.)
+ * A private key passes without an estimate: its strength is judged where it is used. (The estimate refuses every PEM
+ * text, because as an HMAC secret it could be the public half.)
  */
 function isPrivateKey (text: string): boolean {
   return /^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----/.test(text)
-}
-
-function withoutSymbols (value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutSymbols)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, withoutSymbols(member)]))
 }

@@ -4,7 +4,9 @@ import type { Problem } from '../response/errors.js'
 
 /**
  * Checks untrusted options against their TypeBox schema and adds one problem per finding, with the option's path and
- * its fix (`fix` in the schema, else its `description`). A misspelt key gets the nearest known one as a suggestion.
+ * its fix (`fix` in the schema, else its `description`). A misspelt key gets the nearest known one as a suggestion; a
+ * key of the object schema's annotation `renamed` (`{ oldName: 'newName' }`) gets the new name, one of `removed`
+ * (`{ name: fix }`) its fix.
  * Explicitly `undefined` keys count as absent: they never override a default.
  *
  * Returns a copy without the undefined keys, or `null` when something was wrong. Never changes `input`.
@@ -47,8 +49,14 @@ export function readableOptions (
 function problemOf (error: ValueError, path: string): Problem {
   const where = joinPath(path, error.path)
   if (error.type === ValueErrorType.ObjectAdditionalProperties) {
-    const known = knownKeys(error.schema)
     const name = error.path.slice(error.path.lastIndexOf('/') + 1)
+    const newName = annotation(error.schema, 'renamed', name)
+    if (newName !== null) {
+      return { path: where, message: `Renamed to \`${newName}\`.`, fix: `Write \`${newName}\` in its place.` }
+    }
+    const removed = annotation(error.schema, 'removed', name)
+    if (removed !== null) return { path: where, message: 'Not supported.', fix: removed }
+    const known = knownKeys(error.schema)
     const near = nearest(name, known)
     return {
       path: where,
@@ -63,7 +71,7 @@ function problemOf (error: ValueError, path: string): Problem {
   const message = error.type === ValueErrorType.Union
     ? 'Not an accepted value'
     : error.type === ValueErrorType.StringPattern
-    ? 'Not written as it should be'
+    ? 'Does not match the required pattern'
     : error.message
   return { path: where, message: `${message}.`, fix: fixOf(error.schema) }
 }
@@ -76,6 +84,12 @@ function fixOf (schema: TSchema): string {
 function knownKeys (schema: TSchema): string[] {
   const properties: unknown = schema['properties']
   return typeof properties === 'object' && properties !== null ? Object.keys(properties) : []
+}
+
+function annotation (schema: TSchema, key: 'renamed' | 'removed', name: string): string | null {
+  const texts: unknown = schema[key]
+  const text: unknown = isPlainObject(texts) && Object.hasOwn(texts, name) ? texts[name] : null
+  return typeof text === 'string' ? text : null
 }
 
 /** `('transport', '/proxies/0')` → `transport.proxies[0]` */

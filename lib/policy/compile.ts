@@ -1,8 +1,8 @@
 import type { Problem } from '../response/errors.js'
 import { nearest, isPlainObject } from '../options/check-options.js'
 import type { FinalStep } from '../response/finish.js'
-import { PIPELINE, type HookName, type PlacedFinalStep, type PlacedStep, type PolicySection, type RouteInfo,
-  type Step } from './section.js'
+import { PIPELINE, type HookName } from './pipeline.js'
+import type { PlacedFinalStep, PlacedStep, PolicySection, RouteInfo, Step } from './section.js'
 import type { ResolvedRouteSecurity } from './types.js'
 
 /** The ready form of a policy: for each hook, the steps to run, in the pipeline's order. */
@@ -72,9 +72,7 @@ export function compilePolicy (
   const final: PlacedFinalStep[] = []
   for (const [key, { section }] of sections) {
     const steps = section.compile((policy as Record<string, unknown>)[key], route, problems)
-    const lost = steps.find(({ hook }) =>
-      hook === 'preValidation' && section.hooks?.includes(hook) !== true
-    )
+    const lost = steps.find(({ hook }) => hook === 'preValidation' && section.hooks?.includes(hook) !== true)
     if (lost !== undefined) {
       throw new Error(
         `The section "${key}" has a step in ${lost.hook}, which is not among its hooks: it would never run.`,

@@ -1,12 +1,12 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isProduction } from '../env/is-production.js'
 import { assertNoProblems, type Problem } from '../response/errors.js'
-import { installHandlerTimeouts } from '../response/handler-timeouts.js'
+import { createHandlerTimeouts } from '../response/handler-timeouts.js'
 import { checkKeys, compilePolicy, resolveInto, resolveKey, resolvePolicy, type BoundSection } from './compile.js'
 import { declaredRoutes } from './declared-routes.js'
 import { checkForeignKeys, foreignKeysOf } from './foreign-keys.js'
+import { addOptionalHook, addPipelineHooks } from './hooks.js'
 import { isRootInstance, rootOf } from './instance.js'
-import { addOptionalHook, addPipelineHooks } from './pipeline.js'
 import type { PolicySection, RouteInfo } from './section.js'
 import { findScope, ownScope, SecurityScope, setScope, type RouteRecord, type SecurityRoot } from './scope.js'
 import type { ResolvedRouteSecurity, RouteSecurityOptions, SecurityApi } from './types.js'
@@ -138,7 +138,6 @@ function installRoot (top: FastifyInstance): SecurityRoot {
     hooks: new Set(),
     compiled: new WeakMap(),
     api,
-    handlerTimeouts: installHandlerTimeouts(top),
     settled: false,
     strict: false,
     production: isProduction(),
@@ -155,7 +154,7 @@ function installRoot (top: FastifyInstance): SecurityRoot {
       done(error as Error)
     }
   })
-  addPipelineHooks(top)
+  addPipelineHooks(top, createHandlerTimeouts(top))
   return root
 }
 

@@ -1,164 +1,35 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { SecurityError } from '../response/errors.js'
-import { finishWith } from '../response/response.js'
 import type { CompiledPolicy } from './compile.js'
-import { carryHeadersOnHijack } from './hijack.js'
-import { ANSWERED, type OptionalHook, type Step, type Verdict } from './section.js'
-import { findScope } from './scope.js'
 
-/** The compiled policy of the request, set by the first hook. */
+/** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
+export const PIPELINE = {
+  onRequest: [
+    'headers',
+    'transport',
+    'cors',
+    'limit-address',
+    'preflight',
+    'authenticate',
+    'authorize',
+    'csrf',
+    'limit-user',
+    'method',
+    'not-found',
+  ],
+  preValidation: ['limit-body', 'media-type'],
+  onSend: ['limit-settle'],
+  /** The final steps: after every hook and handler, of the app's too. */
+  writeHead: ['cors-vary', 'headers-final'],
+} as const
+
+export type HookName = keyof typeof PIPELINE
+export type StepHook = Exclude<HookName, 'writeHead'>
+export type OptionalHook = 'preValidation'
+export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
+
+/** The compiled policy of the request, set by the suite's first hook; null where no plugin of the suite holds. */
 export const kCompiled: unique symbol = Symbol('bulwark.compiled')
 
 declare module 'fastify' {
   /** Undefined on requests of child instances that are older than the decoration. */
   interface FastifyRequest { [kCompiled]: CompiledPolicy | null | undefined }
-}
-
-/**
- * Instance hooks that run each request's compiled steps. Instance hooks, because those also see what no route hook
- * sees:
- * 404s, and routes that were declared before the suite was loaded.
- */
-export function addPipelineHooks (app: FastifyInstance): void {
-  app.decorateRequest(kCompiled, null)
-  app.addHook('onRequest', bulwarkOnRequest)
-  app.addHook('onSend', bulwarkOnSend)
-  carryHeadersOnHijack(app, answerEarly)
-}
-
-/** Fastify gives a hook that is added later to the routes and scopes that exist already, too. */
-export function addOptionalHook (app: FastifyInstance, hook: OptionalHook): void {
-  app.addHook(hook, bulwarkPreValidation)
-}
-
-/** Null on instances where no plugin of the suite was registered: nothing of it holds there. */
-function lookup (server: FastifyInstance, request: FastifyRequest, reply: FastifyReply): CompiledPolicy | null {
-  const scope = findScope(server)
-  if (scope === null) return null
-  const { config, handlerTimeout, url } = request.routeOptions
-  // A route that names its own time is left to Fastify.
-  if (handlerTimeout === 0) scope.root.handlerTimeouts?.watch(reply)
-  if (request.is404) return scope.compiledBase
-  const compiled = config.security === undefined ? undefined : scope.root.compiled.get(config.security)
-  if (compiled !== undefined) return compiled
-  // The boot refuses such routes where it can tell whose they are. What the route wrote is not known, so it is not
-  // served.
-  throw new SecurityError('INTERNAL_ERROR', {
-    cause: new Error(`the route ${url ?? ''} was declared before the suite was loaded, so its policy is not known`),
-  })
-}
-
-function bulwarkOnRequest (
-  this: FastifyInstance,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  done: (error?: Error) => void,
-): void {
-  let compiled: CompiledPolicy | null
-  try {
-    compiled = request[kCompiled] = lookup(this, request, reply)
-  } catch (error) {
-    done(error as Error)
-    return
-  }
-  if (compiled === null) {
-    done()
-    return
-  }
-  finishWith(reply, compiled.writeHead)
-  runUntilRefused(compiled.onRequest, 0, request, reply, done)
-}
-
-function bulwarkPreValidation (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-  runUntilRefused(request[kCompiled]?.preValidation ?? NO_STEPS, 0, request, reply, done)
-}
-
-function bulwarkOnSend (
-  request: FastifyRequest,
-  reply: FastifyReply,
-  _payload: unknown,
-  done: () => void,
-): void {
-  answerEarly(reply)
-  runAll(request[kCompiled]?.onSend ?? NO_STEPS, 0, request, reply, done)
-}
-
-/** An app's hook that ran before the suite's may answer or hijack: that answer gets the headers of the scope. */
-function answerEarly (reply: FastifyReply): void {
-  const { request, server } = reply
-  if ((request[kCompiled] ?? null) !== null) return
-  const base = findScope(server)?.compiledBase
-  if (base === undefined) return
-  request[kCompiled] = base
-  finishWith(reply, base.writeHead)
-  for (const step of base.headers) void settled(step, request, reply)
-}
-
-const NO_STEPS: readonly Step[] = Object.freeze([])
-
-/** Runs the steps in order; the first refusal or answer ends it. Stays synchronous until a step returns a promise. */
-function runUntilRefused (
-  steps: readonly Step[],
-  from: number,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  done: (error?: Error) => void,
-): void {
-  for (let index = from; index < steps.length; index++) {
-    let verdict: Verdict | Promise<Verdict>
-    try {
-      verdict = (steps[index] as Step)(request, reply)
-    } catch (error) {
-      done(error as Error)
-      return
-    }
-    if (verdict === undefined) continue
-    if (verdict === ANSWERED) return
-    if (verdict instanceof Error) {
-      done(verdict)
-      return
-    }
-    verdict.then((late) => {
-      if (late === undefined) runUntilRefused(steps, index + 1, request, reply, done)
-      else if (late !== ANSWERED) done(late)
-    }, done)
-    return
-  }
-  done()
-}
-
-/** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
-function runAll (
-  steps: readonly Step[],
-  from: number,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  done: () => void,
-): void {
-  for (let index = from; index < steps.length; index++) {
-    const pending = settled(steps[index] as Step, request, reply)
-    if (pending !== undefined) {
-      void pending.then(() => { runAll(steps, index + 1, request, reply, done) })
-      return
-    }
-  }
-  done()
-}
-
-function settled (step: Step, request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
-  try {
-    const verdict = step(request, reply)
-    return verdict instanceof Promise
-      ? verdict.then(() => {}, (error: unknown) => {
-        logFailure(request, error)
-      })
-      : undefined
-  } catch (error) {
-    logFailure(request, error)
-    return undefined
-  }
-}
-
-function logFailure (request: FastifyRequest, error: unknown): void {
-  request.log.error({ err: error }, 'a security step failed after the answer was decided')
 }

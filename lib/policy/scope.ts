@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { SecurityEvent } from '../events/catalogue.js'
-import type { HandlerTimeouts } from '../response/handler-timeouts.js'
 import type { Problem } from '../response/errors.js'
 import { checkKeys, compilePolicy, resolvePolicy, type BoundSection, type CompiledPolicy } from './compile.js'
 import { parentOf } from './instance.js'
-import type { OptionalHook, PolicySection, RouteInfo } from './section.js'
+import type { OptionalHook } from './pipeline.js'
+import type { PolicySection, RouteInfo } from './section.js'
 import type { ResolvedRouteSecurity, SecurityApi } from './types.js'
 
 /** A route that `onRoute` has seen. */
@@ -39,8 +39,6 @@ export interface SecurityRoot {
   /** Keyed by the object in `route.config.security`, so that a look-alike in `config` is not taken for one. */
   readonly compiled: WeakMap<object, CompiledPolicy>
   readonly api: SecurityApi
-  /** Ends handlers that do not answer; null where the server has no time limit. */
-  readonly handlerTimeouts: HandlerTimeouts | null
   /** True once every plugin is loaded and every policy is resolved. */
   settled: boolean
   /** True under the umbrella. */

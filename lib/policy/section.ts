@@ -1,32 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Problem } from '../response/errors.js'
 import type { FinalStep } from '../response/finish.js'
-
-/** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
-export const PIPELINE = {
-  onRequest: [
-    'headers',
-    'transport',
-    'cors',
-    'limit-address',
-    'preflight',
-    'authenticate',
-    'authorize',
-    'csrf',
-    'limit-user',
-    'method',
-    'not-found',
-  ],
-  preValidation: ['limit-body'],
-  onSend: ['limit-settle'],
-  /** The final steps: after every hook and handler, of the app's too. */
-  writeHead: ['cors-vary', 'headers-final'],
-} as const
-
-export type HookName = keyof typeof PIPELINE
-export type StepHook = Exclude<HookName, 'writeHead'>
-export type OptionalHook = 'preValidation'
-export type Phase<H extends HookName = HookName> = typeof PIPELINE[H][number]
+import type { OptionalHook, Phase, StepHook } from './pipeline.js'
 
 /** A step returns this after it has sent the answer itself: no later step and no handler runs. */
 export const ANSWERED: unique symbol = Symbol('bulwark.answered')

@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import type { Redis } from 'ioredis'
-import { DURATION_PATTERN, type Duration } from '../options/duration.js'
+import type { Duration } from '../options/duration.js'
+import { durationOption, oneOf } from '../options/option-schema.js'
 import { assertNoProblems, type Problem } from '../response/errors.js'
 import { checkOptions, readableOptions } from '../options/check-options.js'
 import { Adapter, type AdapterContext, type RateLimitStore } from './adapter-store.js'
@@ -47,19 +48,10 @@ const RateLimitStoreOptionsSchema = Type.Object({
     }),
   ),
   deadline: Type.Optional(
-    Type.Unsafe<Duration>(
-      Type.String({
-        pattern: DURATION_PATTERN,
-        description: "How long a request waits for Redis, with a unit: '50ms' (default).",
-      }),
-    ),
+    durationOption("How long a request waits for Redis. Default: '50ms'."),
   ),
   onOutage: Type.Optional(
-    Type.Unsafe<OnOutage>(
-      Type.Union([Type.Literal('local'), Type.Literal('closed'), Type.Literal('open')], {
-        description: 'What decides while Redis cannot be asked. Write one of: local (default), closed, open.',
-      }),
-    ),
+    oneOf("What decides while Redis cannot be asked. Default: 'local'.", 'local', 'closed', 'open'),
   ),
   onTransition: Type.Optional(
     Type.Unsafe<(available: boolean) => void>(

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { isDuration, parseDuration, type Duration } from '../options/duration.js'
 import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
 import { checkOptions } from '../options/check-options.js'
 import { sourceOf, type Caller } from './caller-key.js'
@@ -157,9 +157,7 @@ export function roofOf ({ algorithm, limit, burst }: Quota): number {
 }
 
 function banMs (duration: unknown): number {
-  if (
-    typeof duration !== 'string' || !new RegExp(DURATION_PATTERN).test(duration) || parseDuration(duration) > MAX_BAN_MS
-  ) {
+  if (!isDuration(duration) || parseDuration(duration) > MAX_BAN_MS) {
     throw new TypeError("Write the ban as a duration with a unit, at most '366d': '15m'.")
   }
   return parseDuration(duration)

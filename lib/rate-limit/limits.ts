@@ -1,6 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { DURATION_PATTERN, parseDuration, type Duration } from '../options/duration.js'
+import { parseDuration, type Duration } from '../options/duration.js'
+import { durationOption, oneOf } from '../options/option-schema.js'
 import type { Problem } from '../response/errors.js'
 import { checkOptions, isPlainObject } from '../options/check-options.js'
 import { isBodyPart, resolveParts, type KeyPart } from './key-parts.js'
@@ -42,27 +43,14 @@ const MAX_WINDOW_MS = 366 * 86_400_000
 const MAX_PENALTY_AFTER = 1000
 const MAX_BANS = 16
 
-const oneOf = <const T extends readonly string[]>(
-  description: string,
-  ...names: T
-): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(names.map((name) => Type.Literal(name)), {
-      description: `${description} Write one of: ${names.join(', ')}.`,
-    }),
-  )
-
-const duration = (description: string): ReturnType<typeof Type.Unsafe<Duration>> =>
-  Type.Unsafe<Duration>(Type.String({ pattern: DURATION_PATTERN, description }))
-
 const PenaltySchema = Type.Object({
   after: Type.Integer({
     minimum: 1,
     maximum: MAX_PENALTY_AFTER,
     description: `Refusals that lead to a ban: a whole number from 1 to ${MAX_PENALTY_AFTER}.`,
   }),
-  within: duration("How long refusals and earlier bans are remembered: '10m'."),
-  bans: Type.Array(duration("Write each ban as a duration with a unit: '1m'."), {
+  within: durationOption("How long refusals and earlier bans are remembered: '10m'."),
+  bans: Type.Array(durationOption("Write each ban as a duration with a unit: '1m'."), {
     minItems: 1,
     maxItems: MAX_BANS,
     description: `The first ban, the second and so on, 1 to ${MAX_BANS}: ['1m', '10m', '1h'].`,
@@ -75,7 +63,7 @@ const LimitSchema = Type.Object({
     maximum: 1_000_000_000,
     description: 'Requests in any window: a whole number from 1.',
   }),
-  window: duration("Write the window as a duration with a unit: '30s', '15m', '1h'."),
+  window: durationOption("Write the window as a duration with a unit: '30s', '15m', '1h'."),
   by: Type.Unknown({
     description:
       "Say who is counted: 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these.",

@@ -5,9 +5,6 @@ import { layOver, positionOf, type HeadArgument, type HeaderList, type PreparedH
 
 const NOTHING: readonly string[] = []
 
-/** Whoever keeps something for each response until it is over. */
-export interface Places { release (place: number, response: ServerResponse): void }
-
 /**
  * A response that sends prepared headers beneath its own, and runs the final steps when its head is written. It
  * overrides public methods only; whatever asks for a header sees the prepared ones as if they had been set, and what is
@@ -18,22 +15,18 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   #prepared: readonly string[] = NOTHING
   #steps: readonly FinalStep[] = []
   #request: FastifyRequest | null = null
-  #places: Places | null = null
-  #place = 0
+  #whenOver: (() => void) | null = null
 
-  /**
-   * Releases the place when the response is over, sent or not: a listener more would have Node copy a list of two for
-   * every response.
-   */
-  holdPlace (places: Places, place: number): void {
-    this.#places = places
-    this.#place = place
+  /** Calls back when the response is sent or its connection is gone. */
+  whenOver (callback: () => void): void {
+    this.#whenOver = callback
   }
 
+  /** Avoids a listener for `whenOver`, which would make Node copy its listener array for every response. */
   override emit (event: string | symbol, ...values: unknown[]): boolean {
-    if (this.#places !== null && (event === 'finish' || event === 'close')) {
-      this.#places.release(this.#place, this)
-      this.#places = null
+    if (this.#whenOver !== null && (event === 'finish' || event === 'close')) {
+      this.#whenOver()
+      this.#whenOver = null
     }
     return super.emit(event, ...values)
   }
@@ -59,8 +52,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   override writeHead (statusCode: number, reason?: string | HeadArgument, headers?: HeadArgument): this {
     // Node throws where the head was written already.
     if (this.headersSent) return super.writeHead(statusCode)
-    const text = typeof reason === 'string' ? reason : undefined
-    const own = text === undefined ? headers ?? reason as HeadArgument : headers
+    const own = typeof reason === 'string' ? headers : headers ?? reason
     const prepared = this.#prepared
     const set = super.getHeaderNames().length === 0 ? null : super.getHeaders()
     const head = new Head(this, statusCode, prepared, set, own)
@@ -68,9 +60,9 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
     // Node may remove each header of the list before it sets it. If it refuses one, another answer follows.
     this.#prepared = NOTHING
     try {
-      return text === undefined
-        ? super.writeHead(statusCode, head.list)
-        : super.writeHead(statusCode, text, head.list)
+      return typeof reason === 'string'
+        ? super.writeHead(statusCode, reason, head.list)
+        : super.writeHead(statusCode, head.list)
     } finally {
       this.#prepared = prepared
     }
@@ -129,6 +121,12 @@ export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeader
   }
 }
 
+/** Calls back when the response is sent or its connection is gone. */
+export function whenOver (raw: ServerResponse, callback: () => void): void {
+  if (raw instanceof PreparedResponse) raw.whenOver(callback)
+  else raw.once('close', callback)
+}
+
 /**
  * Runs the steps when the head of the answer is written, by Fastify or by the app itself. A response of another class,
  * as in `app.inject` or on a server that was built without `serverOptions()`, gets a `writeHead` of its own for it.
@@ -140,12 +138,16 @@ export function finishWith (reply: FastifyReply, steps: readonly FinalStep[]): v
     return
   }
   if (steps.length === 0) return
-  const writeHead = raw.writeHead.bind(raw) as (...given: unknown[]) => ServerResponse
+  const writeHead = raw.writeHead.bind(raw)
   raw.writeHead = function writeFinalHead (statusCode: number, reason?: string | HeadArgument, headers?: HeadArgument) {
-    if (raw.headersSent) return writeHead(statusCode)
-    const own = typeof reason === 'string' ? headers : headers ?? reason
-    const head = new Head(raw, statusCode, NOTHING, raw.getHeaders(), own)
-    for (const step of steps) step(head, request)
-    return typeof reason === 'string' ? writeHead(statusCode, reason, head.list) : writeHead(statusCode, head.list)
-  } as typeof raw.writeHead
+    const given: unknown[] = [statusCode]
+    // Node throws where the head was written already.
+    if (!raw.headersSent) {
+      const own = typeof reason === 'string' ? headers : headers ?? reason
+      const head = new Head(raw, statusCode, NOTHING, raw.getHeaders(), own)
+      for (const step of steps) step(head, request)
+      given.push(...typeof reason === 'string' ? [reason, head.list] : [head.list])
+    }
+    return Reflect.apply(writeHead, undefined, given) as typeof raw
+  }
 }

@@ -1,16 +1,13 @@
-/**
- * What is wrong with a schema before any request: patterns and checks that a client could make slow, formats nobody
- * knows.
- */
+/** What is wrong with a schema before any request: what a client could make slow, and rules without effect. */
 import type { Problem } from '../response/errors.js'
+import { childrenOf, isSchema, type Child, type Schema } from './json-schema.js'
 import { growthOf } from './pattern.js'
-import { CONDITIONS, isSchema, MAPS_OF_PARTS, PARTS, VALUES, type Schema } from './json-schema.js'
 
-/** About what a pattern may cost in steps of the engine, a few milliseconds. */
+/** How many steps of the engine a pattern may cost: a few milliseconds. */
 const MAX_STEPS = 1_000_000
 
-/** What each keyword is about; of a value of another type it says nothing. */
-const ABOUT: readonly (readonly [types: readonly string[], keywords: readonly string[]])[] = [
+/** The types that each keyword applies to; it is ignored for a value of another type. */
+const APPLIES_TO: readonly (readonly [types: readonly string[], keywords: readonly string[]])[] = [
   [['string'], ['minLength', 'maxLength', 'pattern', 'trimmed', 'safeText', 'characters']],
   [['number', 'integer'], ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf']],
   [['array'], ['items', 'additionalItems', 'minItems', 'maxItems', 'uniqueItems', 'contains']],
@@ -25,6 +22,8 @@ const ABOUT: readonly (readonly [types: readonly string[], keywords: readonly st
   ]],
   [['string', 'array', 'object'], ['controls']],
 ]
+
+type Report = (message: string, fix: string) => void
 
 /** Each finding once, with the route and the field: `POST /users body.email`. */
 export function inspectSchema (
@@ -46,27 +45,18 @@ export function inspectSchema (
     }
     if (!isSchema(at) || followed.has(at)) return
     followed.add(at)
-    inspectPatterns(at, path, problems)
-    inspectTypes(at, path, problems)
-    const { format, $ref } = at
+    const report: Report = (message, fix) => { problems.push({ path, message, fix }) }
+    inspectPatterns(at, report)
+    inspectTypes(at, report)
+    inspectUniqueItems(at, report)
+    const { format, $id, $ref } = at
     if (typeof format === 'string' && !Object.hasOwn(formats, format)) {
-      problems.push({
-        path,
-        message: `Nobody knows the format "${format}".`,
-        fix: "Use one of docs/validation.md, or add it under ajv.customOptions.formats of the server's options.",
-      })
+      report(
+        `Unknown format "${format}".`,
+        "Use one of docs/validation.md, or add it under ajv.customOptions.formats of the server's options.",
+      )
     }
-    if (
-      at['uniqueItems'] === true && !hasScalarItems(at) &&
-      !(typeof at['maxItems'] === 'number' && at['maxItems'] ** 2 <= MAX_STEPS)
-    ) {
-      problems.push({
-        path,
-        message: 'uniqueItems compares each entry with every other one, and the list is not bounded.',
-        fix: 'Add maxItems of at most 1000, or give the items one scalar type.',
-      })
-    }
-    if (typeof at['$id'] === 'string') ids.add(at['$id'].replace(/#$/, ''))
+    if (typeof $id === 'string') ids.add($id.replace(/#$/, ''))
     if (typeof $ref === 'string') {
       const id = $ref.split('#', 1)[0] ?? ''
       // Ajv also resolves ids that are relative, or stand inside an added schema: then each of these may be meant.
@@ -75,92 +65,93 @@ export function inspectSchema (
         id === '' ? path : `${path} → ${id}`,
       )
     }
-    members(at['properties'], (name) => `${path}.${name}`)
-    members(at['patternProperties'], (name) => `${path}.{${name}}`)
-    for (const key of VALUES) visit(at[key], `${path}${key.endsWith('tems') ? '[]' : '.*'}`)
-    for (const key of [...PARTS, ...CONDITIONS]) visit(at[key], path)
-    for (const key of MAPS_OF_PARTS) members(at[key], () => path)
-    for (const key of ['definitions', '$defs']) members(at[key], (name) => `${path} → ${name}`)
-
-    function members (map: unknown, pathOf: (name: string) => string): void {
-      if (isSchema(map)) for (const [name, member] of Object.entries(map)) visit(member, pathOf(name))
-    }
+    for (const child of childrenOf(at)) visit(child.schema, `${path}${stepOf(child)}`)
   }
 }
 
-function inspectPatterns (schema: Schema, path: string, problems: Problem[]): void {
-  const { pattern, patternProperties, unsafePattern } = schema
+function stepOf ({ keyword, kind, name }: Child): string {
+  if (keyword === 'properties') return `.${name ?? ''}`
+  if (keyword === 'patternProperties') return `.{${name ?? ''}}`
+  if (kind === 'target') return ` → ${name ?? ''}`
+  if (kind === 'rest') return keyword.endsWith('tems') ? '[]' : '.*'
+  return ''
+}
+
+function inspectPatterns (schema: Schema, report: Report): void {
+  const { pattern, patternProperties, unsafePattern, maxLength } = schema
   if (unsafePattern !== undefined) {
-    if (typeof unsafePattern !== 'string' || unsafePattern.trim() === '')
-      {problems.push({
-        path,
-        message: 'unsafePattern says no reason.',
-        fix: 'Write why no text can make the pattern slow.',
-      })}
-    if (pattern === undefined && patternProperties === undefined)
-      {problems.push({
-        path,
-        message: 'unsafePattern stands beside no pattern.',
-        fix: 'Move it to the schema that holds pattern or patternProperties.',
-      })}
+    if (typeof unsafePattern !== 'string' || unsafePattern.trim() === '') {
+      report('unsafePattern must be a non-empty reason.', 'Write why no text can make the pattern slow.')
+    }
+    if (pattern === undefined && patternProperties === undefined) {
+      report(
+        'unsafePattern stands beside no pattern.',
+        'Move it to the schema that holds pattern or patternProperties.',
+      )
+    }
     return
   }
-  const maxLength = typeof schema['maxLength'] === 'number' ? schema['maxLength'] : Infinity
-  const patterns = [
-    ...typeof pattern === 'string' ? [{ source: pattern, maxLength }] : [],
-    ...Object.keys(isSchema(patternProperties) ? patternProperties : {}).map((source) => ({
-      source,
-      maxLength: Infinity,
-    })),
-  ]
-  for (const { source, maxLength: longest } of patterns) {
-    const growth = growthOf(source)
-    if (growth.kind === 'invalid') {
-      problems.push({
-        path,
-        message: `The pattern ${source} is no regular expression with the flag u.`,
-        fix: 'Escape what the flag asks for, and nothing else.',
-      })
-    } else if (growth.kind === 'exponential') {
-      problems.push({
-        path,
-        message: `A short text can keep the pattern ${source} busy for years: it can read one text in many ways.`,
-        fix: 'Leave one way to read each text, or say in unsafePattern why it is safe.',
-      })
-    } else if (growth.kind === 'not judged') {
-      problems.push({
-        path,
-        message: `Whether the pattern ${source} can be made slow cannot be told: it is too large, or refers back.`,
-        fix: 'Write it without back references, or say in unsafePattern why it is safe.',
-      })
-    } else if (growth.degree > 1 && longest ** growth.degree > MAX_STEPS) {
-      const bound = Math.floor(MAX_STEPS ** (1 / growth.degree) + 1e-6)
-      problems.push({
-        path,
-        message: `The time of the pattern ${source} grows with the text's length to the power of ${growth.degree}.`,
-        fix:
-          `Leave one way to read each text (and begin with ^), add maxLength of at most ${bound}, or say in unsafePattern why it is safe.`,
-      })
+  if (typeof pattern === 'string') judgePattern(pattern, typeof maxLength === 'number' ? maxLength : Infinity, report)
+  if (!isSchema(patternProperties)) return
+  for (const source of Object.keys(patternProperties)) judgePattern(source, Infinity, report)
+}
+
+function judgePattern (source: string, maxLength: number, report: Report): void {
+  const growth = growthOf(source)
+  switch (growth.kind) {
+    case 'invalid':
+      report(
+        `The pattern ${source} is no regular expression with the flag u.`,
+        'Escape what the flag u requires, and nothing else.',
+      )
+      return
+    case 'exponential':
+      report(
+        `The time of the pattern ${source} doubles with each character: it can match one text in many ways.`,
+        'Leave one way to match each text, or say in unsafePattern why it is safe.',
+      )
+      return
+    case 'not judged':
+      report(
+        `The pattern ${source} cannot be judged: it is too large, or has a back reference.`,
+        'Write it without back references, or say in unsafePattern why it is safe.',
+      )
+      return
+    case 'polynomial':
+      if (growth.degree === 1 || maxLength ** growth.degree <= MAX_STEPS) return
+      report(
+        `The time of the pattern ${source} grows with the text's length to the power of ${growth.degree}.`,
+        `Leave one way to match each text (and begin with ^), add maxLength of at most ${
+          Math.floor(MAX_STEPS ** (1 / growth.degree) + 1e-6)
+        }, or say in unsafePattern why it is safe.`,
+      )
+  }
+}
+
+/** A rule without effect, such as `minLength` of a number: the author believes that it holds. */
+function inspectTypes (schema: Schema, report: Report): void {
+  if (schema['type'] === undefined) return
+  const types = [schema['type']].flat().map(String)
+  for (const [applicable, keywords] of APPLIES_TO) {
+    if (applicable.some((type) => types.includes(type))) continue
+    const idle = keywords.filter((keyword) => schema[keyword] !== undefined)
+    if (idle.length > 0) {
+      report(
+        `${idle.join(', ')} never takes effect on type ${types.join(', ')}.`,
+        `Remove it, or write type: '${applicable[0] ?? ''}'.`,
+      )
     }
   }
 }
 
-/**
- * A rule that can never take effect is one that its author believes in: `minLength` of a number, `trimmed` of a list.
- */
-function inspectTypes (schema: Schema, path: string, problems: Problem[]): void {
-  if (schema['type'] === undefined) return
-  const types = [schema['type']].flat().map(String)
-  for (const [about, keywords] of ABOUT) {
-    if (about.some((type) => types.includes(type))) continue
-    const idle = keywords.filter((keyword) => schema[keyword] !== undefined)
-    if (idle.length > 0)
-      {problems.push({
-        path,
-        message: `${idle.join(', ')} never takes effect on type ${types.join(', ')}.`,
-        fix: `Remove it, or write type: '${about[0] ?? ''}'.`,
-      })}
-  }
+function inspectUniqueItems (schema: Schema, report: Report): void {
+  const { uniqueItems, maxItems } = schema
+  if (uniqueItems !== true || hasScalarItems(schema)) return
+  if (typeof maxItems === 'number' && maxItems ** 2 <= MAX_STEPS) return
+  report(
+    'uniqueItems compares each entry with every other one, and the list is not bounded.',
+    'Add maxItems of at most 1000, or give the items one scalar type.',
+  )
 }
 
 function hasScalarItems ({ items }: Schema): boolean {
@@ -168,8 +159,8 @@ function hasScalarItems ({ items }: Schema): boolean {
 }
 
 /**
- * For the pass that lists all findings, which goes on after `maxItems` failed: the same schema without comparisons of
- * each entry with every other. When only these fail, the first pass has said so.
+ * The same schema without comparisons of each entry with every other, for the pass that lists all findings: it goes on
+ * after `maxItems` failed. When only these fail, the first pass has reported it.
  */
 export function withoutQuadratic (schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withoutQuadratic)

@@ -7,8 +7,7 @@
  * Nothing below `not`, `if` and `contains` is changed: to close a condition would turn it into another one.
  */
 
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES,
-  type Schema } from './json-schema.js'
+import { isSchema, mapSchema, type Schema } from './json-schema.js'
 
 /** `closed`: the object at this place ends here. `open`: a part of a composed object, which is closed around it. */
 type Place = 'closed' | 'open'
@@ -40,18 +39,14 @@ function copy (schema: unknown, place: Place): unknown {
     // Others may refer to it by its id, as a part of something larger: it stays open, and is closed around.
     return { allOf: [copy(schema, 'open')], unevaluatedProperties: false }
   }
-  const result: Record<string, unknown> = { ...schema }
-  for (const key of VALUES) if (key in schema) result[key] = each(schema[key], (member) => copy(member, 'closed'))
-  for (const key of MAPS_OF_VALUES)
-    {if (key in schema)
-      {result[key] = eachMember(schema[key], (member) => copy(member, 'closed'))}}
-  for (const key of MAPS_OF_TARGETS) if (key in schema) result[key] = eachMember(schema[key], targetCopy)
-  for (const key of PARTS)
-    {if (key in schema)
-      {result[key] = each(schema[key], (part) => copy(part, form === 'union' ? 'closed' : 'open'))}}
-  for (const key of MAPS_OF_PARTS)
-    {if (key in schema)
-      {result[key] = eachMember(schema[key], (part) => copy(part, 'open'))}}
+  const result = mapSchema(schema, ({ schema: child, kind }) => {
+    switch (kind) {
+      case 'member': case 'rest': return copy(child, 'closed')
+      case 'part': return copy(child, form === 'union' ? 'closed' : 'open')
+      case 'target': return targetCopy(child)
+      case 'condition': return child
+    }
+  })
   if (form === 'plain') result['additionalProperties'] = false
   if (form === 'composed') result['unevaluatedProperties'] = false
   return result

@@ -5,13 +5,12 @@
  */
 import { PLAIN_FORMATS } from './formats.js'
 import type { Described } from './keywords.js'
-import { each, eachMember, isSchema, MAPS_OF_PARTS, MAPS_OF_TARGETS, MAPS_OF_VALUES, PARTS, VALUES,
-  type Schema } from './json-schema.js'
+import { isSchema, mapSchema, type Schema } from './json-schema.js'
 
 export interface Guarding {
   /** Whether keys and list entries that no schema describes are looked at too. */
   readonly rest: boolean
-  /** Whether the formats are ours, so that texts of one need not be looked at. */
+  /** Whether `PLAIN_FORMATS` are the suite's own, and not replaced by the server's `ajv` option. */
   readonly ownFormats: boolean
   /** Whether numbers come as text: Ajv makes `Infinity` of `1e400`, and then skips every rule for numbers. */
   readonly coerced: boolean
@@ -21,15 +20,11 @@ export interface Guarding {
 export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole' | 'part' = 'whole'): unknown {
   if (schema === true && place === 'whole' && guarding.rest) return guardedCopy({}, guarding, place)
   if (!isSchema(schema)) return schema
-  const whole = (member: unknown): unknown => guardedCopy(member, guarding, 'whole')
-  const part = (member: unknown): unknown => guardedCopy(member, guarding, 'part')
-  const result: Record<string, unknown> = { ...schema }
-  // `true` says that more may come, which `bulwark:rest` looks at in one walk.
-  for (const key of VALUES) if (key in schema && schema[key] !== true) result[key] = each(schema[key], whole)
-  for (const key of MAPS_OF_VALUES) if (key in schema) result[key] = eachMember(schema[key], whole)
-  for (const key of MAPS_OF_TARGETS) if (key in schema) result[key] = eachMember(schema[key], part)
-  for (const key of PARTS) if (key in schema) result[key] = each(schema[key], part)
-  for (const key of MAPS_OF_PARTS) if (key in schema) result[key] = eachMember(schema[key], part)
+  const result = mapSchema(schema, ({ schema: child, kind, keyword }) => {
+    // `true` says that more may come, which `bulwark:rest` looks at in one walk.
+    if (kind === 'condition' || (kind === 'rest' && schema[keyword] === true)) return child
+    return guardedCopy(child, guarding, kind === 'member' || kind === 'rest' ? 'whole' : 'part')
+  })
   guardNumber(schema, result)
   if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined)
     {result['bulwark:finite'] = true}

@@ -1,35 +1,59 @@
-/** Where JSON schemas stand inside a JSON schema, for what copies or inspects them. */
+/** Where JSON schemas stand inside a JSON schema. */
 export type Schema = Readonly<Record<string, unknown>>
 
-/** Each holds, under every key, the schema of a member. */
-export const MAPS_OF_VALUES = ['properties', 'patternProperties'] as const
-/** Each is the schema (or the list of schemas) of members. */
-export const VALUES = [
-  'items',
-  'additionalItems',
-  'additionalProperties',
-  'unevaluatedItems',
-  'unevaluatedProperties',
-] as const
-/** Each holds schemas that others refer to. */
-export const MAPS_OF_TARGETS = ['definitions', '$defs'] as const
-/** Each is a schema (or a list) of the same value. */
-export const PARTS = ['allOf', 'anyOf', 'oneOf', 'then', 'else'] as const
-/** Each holds schemas of the same value. */
-export const MAPS_OF_PARTS = ['dependentSchemas', 'dependencies'] as const
-/** Each is a condition: it describes nothing. */
-export const CONDITIONS = ['not', 'if', 'contains', 'propertyNames'] as const
+/**
+ * `member`: of a named property. `rest`: of other properties, or of list entries. `part`: of the same value.
+ * `condition`: of the same value, but it describes nothing. `target`: of what refers to it.
+ */
+export type Kind = 'member' | 'rest' | 'part' | 'condition' | 'target'
+
+/** Each keyword that holds schemas: one, a list, or (in `MAPS`) an object of them. */
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ['properties', 'member'],
+  ['patternProperties', 'member'],
+  ...['items', 'prefixItems', 'additionalItems', 'unevaluatedItems', 'additionalProperties', 'unevaluatedProperties']
+    .map((keyword) => [keyword, 'rest'] as const),
+  ...['allOf', 'anyOf', 'oneOf', 'then', 'else', 'dependentSchemas', 'dependencies']
+    .map((keyword) => [keyword, 'part'] as const),
+  ...['not', 'if', 'contains', 'propertyNames'].map((keyword) => [keyword, 'condition'] as const),
+  ['definitions', 'target'],
+  ['$defs', 'target'],
+])
+const MAPS: ReadonlySet<string> = new Set([
+  'properties', 'patternProperties', 'dependentSchemas', 'dependencies', 'definitions', '$defs',
+])
+
+export interface Child {
+  readonly schema: unknown
+  readonly keyword: string
+  readonly kind: Kind
+  /** The key in a map, for example the property's name; else null. */
+  readonly name: string | null
+}
 
 export function isSchema (value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-export function each (value: unknown, change: (member: unknown) => unknown): unknown {
-  return Array.isArray(value) ? value.map(change) : change(value)
+/** The schemas that stand directly inside a schema. */
+export function childrenOf (schema: Schema): Child[] {
+  const children: Child[] = []
+  mapSchema(schema, (child) => children.push(child))
+  return children
 }
 
-export function eachMember (map: unknown, change: (member: unknown) => unknown): unknown {
-  if (!isSchema(map)) return map
-  // fromEntries defines its keys, so a property named __proto__ stays a property.
-  return Object.fromEntries(Object.entries(map).map(([key, member]) => [key, change(member)]))
+/** A copy of a schema in which `change` replaced each schema that stands directly inside. */
+export function mapSchema (schema: Schema, change: (child: Child) => unknown): Record<string, unknown> {
+  const copy: Record<string, unknown> = { ...schema }
+  for (const [keyword, kind] of KINDS) {
+    const value = schema[keyword]
+    if (value === undefined) continue
+    const replace = (member: unknown, name: string | null = null): unknown =>
+      change({ schema: member, keyword, kind, name })
+    if (Array.isArray(value)) copy[keyword] = value.map((member) => replace(member))
+    else if (!MAPS.has(keyword)) copy[keyword] = replace(value)
+    // fromEntries defines its keys, so a property named __proto__ stays a property.
+    else if (isSchema(value)) copy[keyword] = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, replace(member, name)]))
+  }
+  return copy
 }

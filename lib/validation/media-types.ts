@@ -1,9 +1,9 @@
-import type { FastifySchema } from 'fastify'
-import type { Problem } from '../response/errors.js'
-import { MEDIA_TYPE, type ResolvedValidationPolicy } from './policy.js'
+import type { RouteInfo, Step } from '../policy/section.js'
+import { refusal, type Problem } from '../response/errors.js'
 import { isSchema } from './json-schema.js'
+import { MEDIA_TYPE, type ResolvedValidationPolicy } from './policy.js'
 
-interface BodyRoute { readonly method: string | readonly string[], readonly schema?: FastifySchema | undefined }
+type BodyRoute = Pick<RouteInfo, 'method' | 'schema'>
 
 const JSON_ONLY: ReadonlySet<string> = new Set(['application/json'])
 const NONE: ReadonlySet<string> = new Set()
@@ -17,8 +17,8 @@ export function bodyCheckOf (
   { method, schema }: BodyRoute,
   policy: ResolvedValidationPolicy | undefined,
 ): 'schema' | 'unchecked' | 'none' {
-  if ((typeof method === 'string' ? method.split('|') : method).every((name) => BODYLESS.has(name))) return 'none'
-  if (schema?.body !== undefined && schema.body !== null) return 'schema'
+  if (takesNoBody(method)) return 'none'
+  if (schema['body'] !== undefined && schema['body'] !== null) return 'schema'
   return policy?.contentTypes === null || policy?.contentTypes.length === 0 ? 'none' : 'unchecked'
 }
 
@@ -35,46 +35,39 @@ export function mediaTypesOf (
   const declared = policy.contentTypes === null ? null : new Set(policy.contentTypes)
   const check = bodyCheckOf(route, policy)
   if (check === 'schema') {
-    const named = contentOf(route.schema?.body)
-    // A type without a schema would not be validated, whatever the route names.
+    const named = contentOf(route.schema['body'])
+    // A type without a schema would not be validated, even if the route names it.
     return named === null
       ? declared ?? JSON_ONLY
       : new Set(Object.keys(named).filter((type) => declared?.has(type) ?? true))
   }
   if (check === 'unchecked') return declared
-  const takesBody = ![route.method].flat().every((method) => BODYLESS.has(method))
-  return takesBody && (isStrict || declared !== null) ? NONE : null
+  return !takesNoBody(route.method) && (isStrict || declared !== null) ? NONE : null
 }
 
-/** What a route says of media types that could never take effect. `own`: what it wrote itself, and did not inherit. */
-export function mediaTypeProblems (
-  route: BodyRoute & { readonly url: string },
-  own: readonly string[] | undefined,
-): Problem[] {
+function takesNoBody (method: string): boolean {
+  return method.split('|').every((name) => BODYLESS.has(name))
+}
+
+/** The media types of a route that could never take effect. `own`: what the route itself wrote as `contentTypes`. */
+export function mediaTypeProblems ({ method, label, schema }: RouteInfo, own: unknown): Problem[] {
   const problems: Problem[] = []
-  const methods = [route.method].flat()
-  // The automatic HEAD route repeats what its GET said.
-  if (methods.join() === 'HEAD') return problems
-  const label = `${methods.join('|')} ${route.url}`
-  const named = Object.keys(contentOf(route.schema?.body) ?? {})
+  const named = Object.keys(contentOf(schema['body']) ?? {})
   for (const type of named) {
-    if (!MEDIA_TYPE.test(type))
-      {problems.push({
-        path: `${label} body.content`,
-        message: `"${type.slice(0, 100)}" is no media type that a request is known by.`,
-        fix: 'Write type and subtype in lower case, without parameters or wildcards: application/json.',
-      })}
-  }
-  if (own === undefined || own.length === 0) return problems
-  if (methods.every((method) => BODYLESS.has(method))) {
+    if (MEDIA_TYPE.test(type)) continue
     problems.push({
-      path: `${label} security.validation.contentTypes`,
-      message: 'This method has no body.',
-      fix: 'Remove contentTypes.',
+      path: `${label} body.content`,
+      message: `"${type.slice(0, 100)}" is no media type that a request is known by.`,
+      fix: 'Write type and subtype in lower case, without parameters or wildcards: application/json.',
     })
+  }
+  if (!Array.isArray(own) || own.length === 0) return problems
+  const path = `${label} security.validation.contentTypes`
+  if (takesNoBody(method)) {
+    problems.push({ path, message: 'This method has no body.', fix: 'Remove contentTypes.' })
   } else if (named.length > 0 && !named.some((type) => own.includes(type))) {
     problems.push({
-      path: `${label} security.validation.contentTypes`,
+      path,
       message: 'None of these types has a schema, so every body would be refused.',
       fix: `Name some of body.content: ${named.join(', ').slice(0, 200)}; or leave contentTypes out.`,
     })
@@ -82,44 +75,23 @@ export function mediaTypeProblems (
   return problems
 }
 
-/** Shallow copies of the schemas that Fastify hands to the validator, so that each is known as its route's own. */
-export function markSchemas (schema: FastifySchema, mark: (copy: object) => void): FastifySchema {
-  const copies: FastifySchema = { ...schema }
-  for (const part of ['body', 'querystring', 'query'] as const) {
-    const own = (schema as Readonly<Record<string, unknown>>)[part]
-    if (!isSchema(own)) continue
-    const content = part === 'body' ? contentOf(own) : null
-    const copy = content === null
-      ? { ...own }
-      : {
-        ...own,
-        content: Object.fromEntries(
-          Object.entries(content).map((
-            [type, entry],
-          ) => [
-            type,
-            isSchema(entry) && isSchema(entry['schema']) ? { ...entry, schema: marked(entry['schema']) } : entry,
-          ]),
-        ),
-      }
-    mark(copy)
-    Object.assign(copies, { [part]: copy })
-  }
-  return copies
-
-  function marked (own: object): object {
-    const copy = { ...own }
-    mark(copy)
-    return copy
+/**
+ * The step that refuses a body of another media type, or null where any may come. Fastify validates nothing when the
+ * type is not among those of the schema, and everything that it can parse when there is one schema for all types.
+ */
+export function refuseOtherTypes (route: RouteInfo, policy: ResolvedValidationPolicy, isStrict: boolean): Step | null {
+  const types = mediaTypesOf(route, policy, isStrict)
+  if (types === null) return null
+  // Without a body there is no type. One schema for all types judges that itself; one by type would not be found.
+  const mayBeMissing = contentOf(route.schema['body']) === null
+  return function refuseOtherType ({ body, headers, mediaType }) {
+    const isMissing = mayBeMissing && body === undefined && headers['content-type'] === undefined
+    return isMissing || types.has(mediaType ?? '') ? undefined : refusal('MEDIA_TYPE_NOT_SUPPORTED')
   }
 }
 
-/** Whether the schema is found by the media type, so that a body without one is not validated. */
-export function hasSchemaByType (schema: FastifySchema | undefined): boolean {
-  return contentOf(schema?.body) !== null
-}
-
-function contentOf (body: unknown): Readonly<Record<string, unknown>> | null {
+/** The schemas of a body by media type; null for one schema for all. */
+export function contentOf (body: unknown): Readonly<Record<string, unknown>> | null {
   const content = isSchema(body) ? body['content'] : undefined
   return isSchema(content) ? content : null
 }

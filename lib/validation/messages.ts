@@ -114,7 +114,7 @@ function branchesOf (choice: Finding, findings: readonly Finding[]): Map<string,
   return branches
 }
 
-/** A choice of literals is a list of values to whoever fills in the form. */
+/** To a person who fills in a form, a choice of literals is a list of values. */
 function summary (choice: Finding, within: ReadonlySet<Finding>): Finding {
   const isValues = within.size > 0 &&
     [...within].every(({ keyword, instancePath }) =>
@@ -157,69 +157,55 @@ function cut (text: string, length: number): string {
 }
 
 function messageOf ({ keyword, params }: Finding): string {
-  const limit = typeof params['limit'] === 'number' ? params['limit'] : 0
-  switch (keyword) {
-    case 'required':
-    case 'dependentRequired':
-    case 'dependencies':
-      return 'Required.'
-    case 'additionalProperties':
-    case 'unevaluatedProperties':
-    case 'propertyNames':
-    case 'false schema':
-      return 'Unknown field.'
-    case 'type':
-      return `Must be ${typeName(params['type'])}.`
-    case 'format':
-      return `Must be ${FORMAT_NAMES.get(params['format']) ?? 'of another format'}.`
-    case 'pattern':
-      return 'Has the wrong format.'
-    case 'enum':
-    case 'const':
-      return 'Must be one of the allowed values.'
-    case 'minLength':
-      return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} characters.`
-    case 'maxLength':
-      return `Must have at most ${limit} characters.`
-    case 'minItems':
-      return limit === 1 ? 'Must not be empty.' : `Must have at least ${limit} entries.`
-    case 'maxItems':
-      return `Must have at most ${limit} entries.`
-    case 'uniqueItems':
-      return 'Must not repeat an entry.'
-    case 'minProperties':
-      return `Must have at least ${limit} fields.`
-    case 'maxProperties':
-      return `Must have at most ${limit} fields.`
-    case 'minimum':
-      return `Must be at least ${limit}.`
-    case 'maximum':
-      return `Must be at most ${limit}.`
-    case 'exclusiveMinimum':
-      return `Must be more than ${limit}.`
-    case 'exclusiveMaximum':
-      return `Must be less than ${limit}.`
-    case 'multipleOf':
-      return `Must be a multiple of ${Number(params['multipleOf'])}.`
-    case 'bulwark:text':
-    case 'bulwark:keys':
-    case 'bulwark:rest':
-    case 'safeText':
-      return 'Contains characters that are not allowed.'
-    case 'bulwark:finite':
-      return 'Must be a number.'
-    case 'trimmed':
-      return 'Must not begin or end with a space.'
-    case 'characters':
-      return `Must contain ${missingNames(params['missing'])}.`
-    case 'depth':
-      return 'Nested too deeply.'
-    case 'anyOf':
-    case 'oneOf':
-      return 'Must be one of the allowed forms.'
-    default:
-      return 'Is not valid.'
-  }
+  // The server's own Ajv plugins may bring keywords of any name.
+  const message = Object.hasOwn(MESSAGES, keyword) ? MESSAGES[keyword] : undefined
+  return typeof message === 'function' ? message(params) : message ?? 'Is not valid.'
+}
+
+type Params = Finding['params']
+
+/** `atLeast('entries')({ limit: 2 })`: Must have at least 2 entries. */
+const atLeast = (things: string) => ({ limit }: Params): string =>
+  limit === 1 ? 'Must not be empty.' : `Must have at least ${Number(limit)} ${things}.`
+const atMost = (things: string) => ({ limit }: Params): string => `Must have at most ${Number(limit)} ${things}.`
+
+const NOT_ALLOWED = 'Contains characters that are not allowed.'
+
+const MESSAGES: Readonly<Record<string, string | ((params: Params) => string)>> = {
+  required: 'Required.',
+  dependentRequired: 'Required.',
+  dependencies: 'Required.',
+  additionalProperties: 'Unknown field.',
+  unevaluatedProperties: 'Unknown field.',
+  propertyNames: 'Unknown field.',
+  'false schema': 'Unknown field.',
+  type: ({ type }) => `Must be ${typeName(type)}.`,
+  format: ({ format }) => `Must be ${FORMAT_NAMES.get(format) ?? 'of another format'}.`,
+  pattern: 'Has the wrong format.',
+  enum: 'Must be one of the allowed values.',
+  const: 'Must be one of the allowed values.',
+  minLength: atLeast('characters'),
+  maxLength: atMost('characters'),
+  minItems: atLeast('entries'),
+  maxItems: atMost('entries'),
+  uniqueItems: 'Must not repeat an entry.',
+  minProperties: ({ limit }) => `Must have at least ${Number(limit)} fields.`,
+  maxProperties: atMost('fields'),
+  minimum: ({ limit }) => `Must be at least ${Number(limit)}.`,
+  maximum: ({ limit }) => `Must be at most ${Number(limit)}.`,
+  exclusiveMinimum: ({ limit }) => `Must be more than ${Number(limit)}.`,
+  exclusiveMaximum: ({ limit }) => `Must be less than ${Number(limit)}.`,
+  multipleOf: ({ multipleOf }) => `Must be a multiple of ${Number(multipleOf)}.`,
+  'bulwark:text': NOT_ALLOWED,
+  'bulwark:keys': NOT_ALLOWED,
+  'bulwark:rest': NOT_ALLOWED,
+  safeText: NOT_ALLOWED,
+  'bulwark:finite': 'Must be a number.',
+  trimmed: 'Must not begin or end with a space.',
+  characters: ({ missing }) => `Must contain ${missingNames(missing)}.`,
+  depth: 'Nested too deeply.',
+  anyOf: 'Must be one of the allowed forms.',
+  oneOf: 'Must be one of the allowed forms.',
 }
 
 function missingNames (missing: unknown): string {

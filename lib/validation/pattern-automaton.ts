@@ -16,7 +16,7 @@ export interface Automaton {
   readonly edges: readonly ReadonlyMap<number, number>[]
   /** The same without loops of few rounds. */
   readonly longEdges: readonly ReadonlyMap<number, number>[]
-  /** Where a match may end at once, whatever follows. */
+  /** Where a match may end at once, with any text after it. */
   readonly accepting: ReadonlySet<number>
 }
 

@@ -1,11 +1,14 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
-import { checkOptions, readableOptions } from '../options/check-options.js'
+import { checkOptions, isPlainObject, readableOptions } from '../options/check-options.js'
+import { oneOf } from '../options/option-schema.js'
 import { replaceLeaves } from '../policy/merge.js'
 
-export const UnknownSchema = Type.Union([Type.Literal('reject'), Type.Literal('strip')], {
-  description: "What happens to keys that a schema does not name: write 'reject' or 'strip'. Default: reject.",
-})
+export const UnknownSchema = oneOf(
+  "What happens to keys that a schema does not name. Default: 'reject'.",
+  'reject',
+  'strip',
+)
 
 export const ValidationRouteOptionsSchema = Type.Object({
   unknown: Type.Optional(UnknownSchema),
@@ -32,18 +35,11 @@ const TOKEN = '[a-z0-9!#$%&\'+.^_`|~-]+'
 /** As Fastify hands it out: lower case, without parameters. */
 export const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`)
 
-/**
- * What a route that is validated by a compiler of its own says in vain. `own`: what it wrote itself, and did not
- * inherit.
- */
-export function compilerProblems (
-  { method, url }: { readonly method: string | readonly string[], readonly url: string },
-  own: ValidationRouteOptions | undefined,
-): Problem[] {
-  // The automatic HEAD route repeats what its GET said.
-  if (own?.unknown === undefined || [method].flat().join() === 'HEAD') return []
+/** What a route that is validated by a compiler of its own says in vain. `own`: what the route itself wrote. */
+export function compilerProblems (label: string, own: unknown): Problem[] {
+  if (!isPlainObject(own) || own['unknown'] === undefined) return []
   return [{
-    path: `${[method].flat().join('|')} ${url} security.validation.unknown`,
+    path: `${label} security.validation.unknown`,
     message: 'The route has a validatorCompiler of its own, which alone decides what happens to unknown keys.',
     fix: 'Remove `unknown`, or the compiler.',
   }]

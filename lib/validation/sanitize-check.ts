@@ -1,11 +1,8 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { Problem } from '../response/errors.js'
 import { isPlainObject } from '../options/check-options.js'
-import { routeInfo, securityOf } from '../policy/install.js'
+import { childrenOf, isSchema, type Schema } from './json-schema.js'
 import { loadClean } from './sanitize.js'
 import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
-
-type Schema = Readonly<Record<string, unknown>>
 
 /** A use of the keyword: where, and what is wrong with it. */
 export interface SanitizeUse {
@@ -39,21 +36,6 @@ const PARTS: readonly [key: string, name: string, fault: Fault | null][] = [
   ['headers', 'headers', HEADER],
   ['response', 'response', RESPONSE],
 ]
-
-/** From here on, each route of this instance is checked before the server listens. */
-export function checkSanitizedRoutes (app: FastifyInstance): void {
-  const checks: ((problems: Problem[]) => void)[] = []
-  const seen = new Set<string>()
-  app.addHook('onRoute', function rememberSchemas (route: RouteOptions) {
-    const { label, method, url, schema } = routeInfo(route)
-    // Fastify declares HEAD by itself beside GET: the same schemas, and the same problems.
-    if (method === 'HEAD' && seen.has(url)) return
-    if (method === 'GET') seen.add(url)
-    // Not before all is declared: schemas may be added after the routes that refer to them.
-    checks.push((problems) => { checkRoute(label, schema, this.getSchemas(), problems) })
-  })
-  securityOf(app).root.readyChecks.push((problems) => { for (const check of checks) check(problems) })
-}
 
 /**
  * Reports what is wrong with the keyword in the schemas of one route, and that sanitize-html is missing where it is
@@ -119,13 +101,15 @@ export function usesOf (part: string, schema: unknown, added: Schema): SanitizeU
     const root = typeof node['$id'] === 'string' ? node : at.root
     for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef'])
       {if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })}
-    for (const [child, name, isCondition] of childrenOf(node)) {
-      visit(child, {
-        root,
-        isCondition: at.isCondition || isCondition,
-        name: name ?? at.name,
-        path: name === null ? at.path : `${at.path}.${name}`,
-      })
+    for (const { schema: child, keyword, kind, name } of childrenOf(node)) {
+      if (kind === 'target') continue
+      const isCondition = at.isCondition || kind === 'condition'
+      if (kind === 'member' || kind === 'rest') {
+        const field = keyword === 'properties' ? name : '*'
+        visit(child, { root, isCondition, name: field, path: `${at.path}.${field ?? ''}` })
+      } else {
+        visit(child, { ...at, root, isCondition })
+      }
     }
   }
 
@@ -138,29 +122,6 @@ export function usesOf (part: string, schema: unknown, added: Schema): SanitizeU
     followed.set(target, known.add(key))
     visit(target, { ...at, root })
   }
-}
-
-/** The schemas inside a schema, with the name of the field each is for; null where it is for the same value. */
-function * childrenOf (node: Schema): Generator<[child: unknown, name: string | null, isCondition: boolean]> {
-  for (const [key, child] of entriesOf(node['properties'])) yield [child, key, false]
-  for (const key of ['patternProperties', 'dependentSchemas', 'dependencies']) {
-    for (const [, child] of entriesOf(node[key])) yield [child, key === 'patternProperties' ? '*' : null, false]
-  }
-  for (
-    const key of [
-      'items',
-      'prefixItems',
-      'additionalItems',
-      'unevaluatedItems',
-      'additionalProperties',
-      'unevaluatedProperties',
-    ]
-  ) {
-    for (const child of listOf(node[key])) yield [child, '*', false]
-  }
-  for (const key of ['allOf', 'anyOf', 'oneOf', 'then', 'else'])
-    {for (const child of listOf(node[key])) yield [child, null, false]}
-  for (const key of ['not', 'if', 'contains', 'propertyNames']) yield [node[key], null, true]
 }
 
 /** `[schema, the schema that its own references start from]` */
@@ -185,16 +146,4 @@ function collectIds (node: unknown, ids: Map<string, unknown>): void {
   if (typeof node['$id'] === 'string') ids.set(node['$id'], node)
   if (typeof node['$anchor'] === 'string') ids.set(`#${node['$anchor']}`, node)
   for (const member of Object.values(node)) collectIds(member, ids)
-}
-
-function entriesOf (value: unknown): [string, unknown][] {
-  return isSchema(value) ? Object.entries(value) : []
-}
-
-function listOf (value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [value]
-}
-
-function isSchema (value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,8 +1,7 @@
 /**
- * Removes the keys that a schema does not know (`unknown: 'strip'`), from a value that fits the schema apart from
- * these.
- * Of a choice only the branches that fit count, and all of them do: a key stays when any of them knows it. Whoever
- * calls this validates the result again, closed, so that an ambiguous choice refuses instead of guessing.
+ * Removes the keys that a schema does not name (`unknown: 'strip'`) from a value that fits the schema apart from these.
+ * In a choice all branches that fit count: a key stays when one of them names it. The caller validates the result again,
+ * closed, so that an ambiguous choice is refused and not guessed.
  */
 import type { Ajv } from 'ajv'
 import { isSchema, type Schema } from './json-schema.js'
@@ -173,7 +172,7 @@ function child (ref: string, ...steps: string[]): string {
   )
 }
 
-/** Every schema below, whatever it stands under. */
+/** Every schema below, under any keyword. */
 function * inner (schema: Schema, ref: string): Generator<{ node: Node }> {
   for (const [key, value] of Object.entries(schema)) {
     if (['const', 'enum', 'default', 'examples'].includes(key) || typeof value !== 'object' || value === null) continue

@@ -5,7 +5,6 @@
 import { Type as TypeBox, type StringOptions, type TInteger, type TObject, type TOptional, type TString,
   type TUnsafe } from '@sinclair/typebox'
 import type { CharacterKind } from './keywords.js'
-import { Html, PlainText } from './sanitize-types.js'
 
 type Options = Pick<StringOptions, 'description' | 'title' | 'default' | 'examples'>
 
@@ -19,6 +18,8 @@ export interface SafeTextOptions extends BoundedOptions {
 export interface PasswordOptions extends BoundedOptions {
   readonly characters?: readonly CharacterKind[]
 }
+/** A sanitized string must say how long it may be, at most 100,000 characters. */
+export type SanitizedOptions = StringOptions & { readonly maxLength: number }
 export interface UrlOptions extends Options {
   readonly protocols?: readonly ['https'] | readonly ['http', 'https']
   readonly maxLength?: number
@@ -38,7 +39,7 @@ function limitOf (helper: string, { defaultLimit, maxLimit = 100 }: PageOptions)
   return TypeBox.Integer({ minimum: 1, maximum: maxLimit, default: defaultLimit ?? Math.min(20, maxLimit) })
 }
 
-/** The two choices there are; what an untyped caller writes beside them must not mean one of them in silence. */
+/** The two choices that exist; any other value of an untyped caller is refused. */
 function httpsOnly (protocols: readonly string[]): boolean {
   const written = protocols.join()
   if (written === 'https') return true
@@ -70,10 +71,10 @@ const helpers = {
    */
   SafeText: ({ multiline = false, minLength = 1, maxLength = 1000, ...options }: SafeTextOptions = {}): TString =>
     TypeBox.String({ ...options, minLength, maxLength, safeText: multiline ? 'lines' : 'line', trimmed: true }),
-  /** Text from which all markup is removed before the handler sees it; `maxLength` must be stated. */
-  PlainText,
-  /** HTML of which a short allow-list stays; `maxLength` must be stated. */
-  Html,
+  /** Text from which all markup is removed before the handler sees it. The result is plain text, not HTML. */
+  PlainText: (options: SanitizedOptions): TString => TypeBox.String({ ...options, sanitize: 'text' }),
+  /** HTML of which only paragraphs, lists, simple formatting, code and links are left before the handler sees it. */
+  Html: (options: SanitizedOptions): TString => TypeBox.String({ ...options, sanitize: 'basic' }),
   /** Text without white space around it (1 to 1000 characters by default). It is refused, not changed. */
   Trimmed: ({ minLength = 1, maxLength = 1000, ...options }: BoundedOptions = {}): TString =>
     TypeBox.String({ ...options, minLength, maxLength, trimmed: true }),

@@ -13,7 +13,7 @@ const promise = browserTests({
     const [spa, evil] = [pages.at(SPA), pages.at(EVIL)]
     const app = await createServer(defineSecurity({
       ...ACCOUNTS,
-      cors: { origins: [spa], credentials: true, exposedHeaders: ['X-Request-Id', 'X-Shown'] },
+      cors: { origin: [spa], credentials: true, exposedHeaders: ['X-Request-Id', 'X-Shown'] },
     }), { logger: false, https: { key: https.key, cert: https.cert } })
     app.get('/me', async (request) => request.user)
     app.get(
@@ -22,11 +22,11 @@ const promise = browserTests({
       async (_request, reply) => reply.headers({ 'x-shown': '1', 'x-hidden': '1' }).send({ data: true }),
     )
     app.delete('/data', { security: { auth: open } }, async () => ({ deleted: true }))
-    app.get('/anyone', { security: { auth: open, cors: { origins: '*' } } }, async () => ({ data: true }))
+    app.get('/anyone', { security: { auth: open, cors: { origin: '*' } } }, async () => ({ data: true }))
     app.route({
       method: ['GET', 'DELETE'],
       url: '/careless',
-      security: { auth: open, csrf: { isolation: false }, cors: { origins: [evil], credentials: true } },
+      security: { auth: open, csrf: { isolation: false }, cors: { origin: [evil], credentials: true } },
       handler: async () => ({ data: true }),
     })
     const { at, exchanges } = await listen(app)

@@ -144,7 +144,7 @@ test('in production', SLOW, async (t) => {
       ALLOWED_ORIGINS: '*',
     })
     const error = await t.rejects(buildApp(wrong, database, { logger: false }), { code: 'BULWARK_CONFIG' })
-    for (const path of ['transport.proxies[0]', 'transport.hosts[0]', 'transport.publicOrigin', 'cors.origins[0]'])
+    for (const path of ['transport.proxies[0]', 'transport.hosts[0]', 'transport.publicOrigin', 'cors.origin[0]'])
       {t.match(String(error), path)}
   })
 

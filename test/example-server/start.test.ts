@@ -29,7 +29,7 @@ test('a production start with ten things wrong prints ten lines, exits with 1, a
   const lines = server.stderr.trimEnd().split('\n')
   t.match(lines[0], /10 problems/)
   t.same(lines.slice(1).map((line) => /^ {2}- ([\w.]+)/.exec(line)?.[1]).sort(), [
-    'cors.origins',
+    'cors.origin',
     'env.DATABASE_URL',
     'env.JWT_ACCESS_SECRET',
     'env.JWT_REFRESH_SECRET',

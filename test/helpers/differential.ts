@@ -9,7 +9,7 @@ import type { HeadersOptions } from '../../plugins/headers.js'
  * An official plugin, to be compared with. Not imported: its types declare members on Fastify's interfaces that every
  * other file of this program would then have to live with (`reply.cspNonce` as an object).
  */
-export function official (name: '@fastify/helmet' | '@fastify/cors'): FastifyPluginAsync<object> {
+export function official (name: '@fastify/helmet' | '@fastify/cors' | '@fastify/env'): FastifyPluginAsync<object> {
   return createRequire(import.meta.url)(name) as FastifyPluginAsync<object>
 }
 

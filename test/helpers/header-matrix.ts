@@ -293,7 +293,7 @@ export async function build (t: Test, profile: Profile): Promise<{ app: FastifyI
       source: {},
     },
     transport: { hosts: [HOST], proxies: ['127.0.0.1'], https: 'off' },
-    cors: { origins: [APP] },
+    cors: { origin: [APP] },
     rateLimit: {
       policies: { once: { limit: 1, window: '1h', by: 'ip' }, global: { limit: 1_000_000, window: '1h', by: 'ip' } },
     },

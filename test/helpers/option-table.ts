@@ -92,7 +92,12 @@ export async function checkRefusals (t: Test, door: Door, rows: Readonly<Record<
 }
 
 /** A misspelt name is refused with the right one, or, inside an option, with a fix that lists the names. */
-export async function checkMisspelt (t: Test, door: Door, rows: Readonly<Record<string, Row>>): Promise<void> {
+export async function checkMisspelt (
+  t: Test,
+  door: Door,
+  rows: Readonly<Record<string, Row>>,
+  oldNames: readonly string[] = [],
+): Promise<void> {
   for (const [path, { good: [value], beside }] of Object.entries(rows)) {
     const name = path.split('.').at(-1) ?? ''
     for (
@@ -100,7 +105,7 @@ export async function checkMisspelt (t: Test, door: Door, rows: Readonly<Record<
         `${name}s`,
         name.slice(0, -1),
         `${name.slice(0, 1)}${name.slice(2, 3)}${name.slice(1, 2)}${name.slice(3)}`,
-      ].filter((text) => !(text in rows)).slice(0, door.thorough === true ? 3 : 1)
+      ].filter((text) => !(text in rows) && !oldNames.includes(text)).slice(0, door.thorough === true ? 3 : 1)
     ) {
       const isTop = !path.includes('.')
       const [problem] = await problemsOf(

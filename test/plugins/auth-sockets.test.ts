@@ -4,7 +4,7 @@ import { ServerResponse, type IncomingMessage } from 'node:http'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
-import { createSocketGuard, isUpgrade, type SocketGuard } from '../../lib/auth/sockets.js'
+import { createSocketGuard, type SocketGuard } from '../../lib/auth/sockets.js'
 import type { Liveness } from '../../lib/auth/session-store.js'
 import { SecurityError } from '../../lib/response/errors.js'
 import csrf from '../../plugins/csrf.js'
@@ -444,21 +444,4 @@ test('the guard forgets a socket that closed, was answered as HTTP, or is watche
   watch(guard, server, { expiresAt })
   t.equal(guard.size, 0, 'a dead socket is not watched')
   push(['s'])
-})
-
-test('only a request for a WebSocket is one', (t) => {
-  const table: [Record<string, string>, boolean][] = [
-    [{ upgrade: 'websocket', connection: 'Upgrade' }, true],
-    [{ upgrade: 'WebSocket', connection: 'keep-alive, upgrade' }, true],
-    [{ upgrade: 'h2c, websocket/13', connection: 'upgrade' }, true],
-    [{ upgrade: 'h2c', connection: 'Upgrade' }, false],
-    [{ upgrade: 'websocket' }, false],
-    [{ connection: 'upgrade' }, false],
-    [{ upgrade: 'notwebsocket', connection: 'upgrade' }, false],
-    [{ upgrade: 'websocket', connection: 'close' }, false],
-    [{}, false],
-  ]
-  for (const [headers, expected] of table)
-    {t.equal(isUpgrade({ headers } as Parameters<typeof isUpgrade>[0]), expected, JSON.stringify(headers))}
-  t.end()
 })

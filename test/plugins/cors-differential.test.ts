@@ -29,21 +29,22 @@ const ASKING = [
 ] as const
 
 interface Source {
-  readonly ours: NonNullable<CorsOptions['origins']>
+  readonly ours: NonNullable<CorsOptions['origin']>
   readonly theirs: unknown
   readonly allows: readonly string[] | '*'
 }
 
-const PATTERN = /^https:\/\/(?:app|admin)\.example\.com$/
+const LABEL = /^https:\/\/[a-z0-9-]+\.example\.com$/
 
 const SOURCES: readonly Source[] = [
+  { ours: false, theirs: false, allows: [] },
   { ours: [], theirs: false, allows: [] },
   { ours: [APP], theirs: [APP], allows: [APP] },
   { ours: [APP, ADMIN], theirs: [APP, ADMIN], allows: [APP, ADMIN] },
-  { ours: [PATTERN], theirs: PATTERN, allows: [APP, ADMIN] },
+  { ours: ['https://*.example.com'], theirs: LABEL, allows: [APP, ADMIN, 'https://xapp.example.com'] },
   {
-    ours: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/],
-    theirs: [ADMIN, /^https:\/\/app\.example\.com:\d{4}$/],
+    ours: [ADMIN, 'https://*.example.com:8443'],
+    theirs: [ADMIN, /^https:\/\/[a-z0-9-]+\.example\.com:8443$/],
     allows: [ADMIN, `${APP}:8443`],
   },
   {
@@ -66,23 +67,11 @@ function grid (): Pair[] {
         // These take turns over the product of the others, each with a period of its own.
         const exposed = [[], ['X-Total', 'ETag'], ['X-Total'], [], ['ETag']][pairs.length % 5] ?? []
         const maxAge = [0, 600, 86_400][pairs.length % 3] ?? 0
+        const both = { credentials, allowedHeaders: allowed, maxAge, methods: ['GET', 'HEAD', 'POST', 'DELETE'] }
         pairs.push({
           source,
-          ours: {
-            origins: source.ours,
-            credentials,
-            exposedHeaders: exposed,
-            allowedHeaders: allowed,
-            maxAgeSeconds: maxAge,
-          },
-          theirs: {
-            origin: source.theirs,
-            credentials,
-            exposedHeaders: exposed.length === 0 ? null : exposed,
-            allowedHeaders: allowed,
-            maxAge,
-            methods: ['GET', 'HEAD', 'POST', 'DELETE'],
-          },
+          ours: { ...both, origin: source.ours, exposedHeaders: exposed },
+          theirs: { ...both, origin: source.theirs, exposedHeaders: exposed.length === 0 ? null : exposed },
         })
       }
     }

@@ -1,11 +1,12 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
+import { createServer, defineSecurity } from '../../index.js'
 import { cors, type CorsOptions } from '../../plugins/cors.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { assertHeaders } from '../helpers/headers.js'
 import { captureLogs, type LogLine } from '../helpers/logs.js'
 
-const TENANTS = /^https:\/\/[a-z0-9-]+\.example\.com$/
+const TENANTS = 'https://*.example.com'
 const NOTHING = {
   'access-control-allow-origin': null,
   'access-control-allow-credentials': null,
@@ -32,8 +33,8 @@ function preflight (
   return { method: 'OPTIONS', url: '/', headers: { origin, 'access-control-request-method': 'GET', ...headers } }
 }
 
-test('a pattern grants its origins by name, beside exact ones, and varies', async (t) => {
-  const { app } = await build(t, { origins: ['https://partner.example', TENANTS], credentials: true })
+test('a wildcard grants its origins by name, beside exact ones, and varies', async (t) => {
+  const { app } = await build(t, { origin: ['https://partner.example', TENANTS], credentials: true })
   for (
     const origin of [
       'https://a.example.com',
@@ -58,6 +59,9 @@ test('a pattern grants its origins by name, beside exact ones, and varies', asyn
       'null',
       'http://a.example.com',
       'https://a.example.com:444',
+      'https://example.com',
+      'https://a.b.example.com',
+      'https://*.example.com',
       'https://a.example.com, https://evil.example',
       `https://${'a'.repeat(250)}.example.com`,
     ]
@@ -68,8 +72,8 @@ test('a pattern grants its origins by name, beside exact ones, and varies', asyn
   assertHeaders(t, (await app.inject('/')).headers, NOTHING)
 })
 
-test('a thousand origins of one pattern each get their own name, also when asked again', async (t) => {
-  const { app } = await build(t, { origins: [TENANTS] })
+test('a thousand origins of one wildcard each get their own name, also when asked again', async (t) => {
+  const { app } = await build(t, { origin: [TENANTS] })
   for (let round = 0; round < 2; round++) {
     for (let number = 0; number < 1000; number++) {
       const origin = `https://t${number}.example.com`
@@ -83,7 +87,7 @@ test('a thousand origins of one pattern each get their own name, also when asked
 test('a function decides by origin and request, and is never asked for null or nonsense', async (t) => {
   const asked: string[] = []
   const { app } = await build(t, {
-    origins: (origin, request) => {
+    origin: (origin, request) => {
       if (request !== null) asked.push(origin)
       return origin === 'https://a.example.com' && request?.headers['x-deny'] === undefined
     },
@@ -131,7 +135,7 @@ test('a function that throws or answers no boolean has refused, which the log sa
   ]
   for (const [name, answer, message] of table) {
     const { app, lines } = await build(t, {
-      origins: ((_origin: string, request: unknown) => request === null ? false : answer()) as unknown as () => boolean,
+      origin: ((_origin: string, request: unknown) => request === null ? false : answer()) as unknown as () => boolean,
       credentials: true,
     })
     const res = await app.inject({ url: '/', headers: { origin: 'https://a.example.com' } })
@@ -142,11 +146,11 @@ test('a function that throws or answers no boolean has refused, which the log sa
 })
 
 test('a function that allows everybody stops the boot with credentials, and works without', async (t) => {
-  await t.rejects(async () => Fastify().register(cors, { origins: () => true, credentials: true }), {
+  await t.rejects(async () => Fastify().register(cors, { origin: () => true, credentials: true }), {
     code: 'BULWARK_CONFIG',
     problems: [{ path: 'cors.credentials' }],
   })
-  const { app } = await build(t, { origins: () => true })
+  const { app } = await build(t, { origin: () => true })
   assertHeaders(t, (await app.inject({ url: '/', headers: { origin: 'https://any.example' } })).headers, {
     'access-control-allow-origin': 'https://any.example',
     'access-control-allow-credentials': null,
@@ -159,36 +163,51 @@ test('a function that allows everybody stops the boot with credentials, and work
       throw new Error('x')
     }], ['silent', () => {}]] as const
   ) {
-    await t.rejects(async () => Fastify().register(cors, { origins: origins as unknown as () => boolean }), {
+    await t.rejects(async () => Fastify().register(cors, { origin: origins as unknown as () => boolean }), {
       code: 'BULWARK_CONFIG',
-      problems: [{ path: 'cors.origins' }],
+      problems: [{ path: 'cors.origin' }],
     }, name)
   }
 })
 
-test('a hostile pattern stops the boot wherever it is written', async (t) => {
-  await t.rejects(async () => Fastify().register(cors, { origins: ['https://a.example.com', /example\.com/] }), {
+test('a regular expression stops the boot wherever it is written', async (t) => {
+  const fix = /https:\/\/\*\.example\.com as text/
+  await t.rejects(async () => Fastify().register(cors, { origin: ['https://a.example.com', /example\.com/ as never] }), {
     code: 'BULWARK_CONFIG',
-    problems: [{ path: 'cors.origins[1]' }],
+    problems: [{ path: 'cors.origin[1]', fix }],
   })
   const { app } = await build(t, {})
-  app.get('/x', { security: { cors: { origins: [/^https:\/\/.*$/] } } }, async () => 1)
-  app.get('/y', { security: { cors: { origins: () => true, credentials: true } } }, async () => 1)
+  app.get('/x', { security: { cors: { origin: [/^https:\/\/.*$/ as never] } } }, async () => 1)
+  app.get('/y', { security: { cors: { origin: () => true, credentials: true } } }, async () => 1)
   await t.rejects(async () => app.ready(), {
     code: 'BULWARK_CONFIG',
-    problems: [{ path: 'GET /x security.cors.origins[0]' }, { path: 'GET /y security.cors.credentials' }],
+    problems: [{ path: 'GET /x security.cors.origin[0]', fix }, { path: 'GET /y security.cors.credentials' }],
   })
+})
+
+test('a function is asked once at boot, however many routes and scopes share it', async (t) => {
+  let asked = 0
+  const origin = (_origin: string, request: unknown): boolean => {
+    if (request === null) asked++
+    return false
+  }
+  const app = await createServer(defineSecurity({ cors: { origin } }), { logger: false })
+  t.teardown(() => app.close())
+  app.get('/', async () => 1)
+  app.get('/own', { security: { cors: { origin } } }, async () => 1)
+  await app.ready()
+  t.equal(asked, 1)
 })
 
 test('a preflight from the public internet into a private network needs a yes of its own', async (t) => {
   const asks = { 'access-control-request-private-network': 'true' }
   const allowed = 'access-control-allow-private-network'
   const table: [string, CorsOptions, number, string | undefined][] = [
-    ['absent', { origins: [TENANTS] }, 403, undefined],
-    ['undefined', { origins: [TENANTS], privateNetwork: undefined } as unknown as CorsOptions, 403, undefined],
-    ['false', { origins: [TENANTS], privateNetwork: false }, 403, undefined],
-    ['true', { origins: [TENANTS], privateNetwork: true }, 204, 'true'],
-    ['true, other origin', { origins: ['https://other.example'], privateNetwork: true }, 403, undefined],
+    ['absent', { origin: [TENANTS] }, 403, undefined],
+    ['undefined', { origin: [TENANTS], privateNetwork: undefined } as unknown as CorsOptions, 403, undefined],
+    ['false', { origin: [TENANTS], privateNetwork: false }, 403, undefined],
+    ['true', { origin: [TENANTS], privateNetwork: true }, 204, 'true'],
+    ['true, other origin', { origin: ['https://other.example'], privateNetwork: true }, 403, undefined],
   ]
   for (const [name, options, status, header] of table) {
     const { app } = await build(t, options)
@@ -200,9 +219,9 @@ test('a preflight from the public internet into a private network needs a yes of
     if (status === 403) t.same(reasons, [name.includes('other') ? 'origin' : 'private-network'], name)
     else assertHeaders(t, res.headers, { vary: /(^|, )Access-Control-Request-Private-Network(,|$)/ })
   }
-  const { app } = await build(t, { origins: [TENANTS], privateNetwork: true })
+  const { app } = await build(t, { origin: [TENANTS], privateNetwork: true })
   t.equal((await app.inject(preflight('https://a.example.com'))).headers[allowed], undefined, 'not asked, not said')
-  const { app: closed } = await build(t, { origins: [TENANTS] })
+  const { app: closed } = await build(t, { origin: [TENANTS] })
   t.equal(
     (await closed.inject(preflight('https://a.example.com', { 'access-control-request-private-network': '1' })))
       .statusCode,

@@ -1,12 +1,13 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import { cors, type CorsOptions } from '../../plugins/cors.js'
+import { securityOf } from '../../lib/policy/install.js'
 import { assertHeaders } from '../helpers/headers.js'
 
 const APP = 'https://app.example.com'
 const EVIL = 'https://evil.example'
 
-async function build (t: Test, options: CorsOptions = { origins: [APP], credentials: true }): Promise<FastifyInstance> {
+async function build (t: Test, options: CorsOptions = { origin: [APP], credentials: true }): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(cors, options)
@@ -52,7 +53,7 @@ test('without an origin listed nothing is sent and no preflight is granted', asy
 })
 
 test('a wildcard grants every origin without credentials and without varying', async (t) => {
-  const app = await build(t, { origins: '*' })
+  const app = await build(t, { origin: '*' })
   app.get('/', async () => 1)
   assertHeaders(t, (await app.inject({ url: '/', headers: { origin: EVIL } })).headers, {
     'access-control-allow-origin': '*',
@@ -123,7 +124,7 @@ test('a preflight is answered for the route that the asked method reaches, not f
   const app = await build(t)
   app.get('/users/:id', async () => 1)
   app.post('/users/search', { security: { cors: false } }, async () => 1)
-  app.delete('/users/:id', { security: { cors: { origins: [EVIL] } } }, async () => 1)
+  app.delete('/users/:id', { security: { cors: { origin: [EVIL] } } }, async () => 1)
   t.equal((await app.inject(preflight('/users/search', 'GET'))).statusCode, 204)
   t.equal((await app.inject(preflight('/users/search', 'POST'))).statusCode, 403)
   t.equal((await app.inject(preflight('/users/1', 'DELETE'))).statusCode, 403)
@@ -158,11 +159,11 @@ test("an app's own OPTIONS route answers everything but preflights", async (t) =
 test('a child scope replaces the policy as a whole, in prefixed and unprefixed scopes', async (t) => {
   const app = await build(t)
   await app.register(async (scope) => {
-    await scope.register(cors, { origins: '*' })
+    await scope.register(cors, { origin: '*' })
     scope.get('/open', async () => 1)
   })
   await app.register(async (scope) => {
-    await scope.register(cors, { origins: [EVIL] })
+    await scope.register(cors, { origin: [EVIL] })
     scope.get('/x', async () => 1)
   }, { prefix: '/partner' })
   app.get('/own', async () => 1)
@@ -189,7 +190,7 @@ test('a route declared before the plugin gets the base policy, by request and by
   const { headers } = await import('../../plugins/headers.js')
   await app.register(headers)
   app.get('/early', async () => 1)
-  await app.register(cors, { origins: [APP] })
+  await app.register(cors, { origin: [APP] })
   assertHeaders(t, (await app.inject({ url: '/early', headers: { origin: APP } })).headers, {
     'access-control-allow-origin': APP,
   })
@@ -198,41 +199,49 @@ test('a route declared before the plugin gets the base policy, by request and by
 
 test('dangerous and misspelt options stop the boot and name the option', async (t) => {
   const table: [unknown, string][] = [
-    [{ origins: '*', credentials: true }, 'cors.credentials'],
-    [{ origins: ['null'] }, 'cors.origins[0]'],
-    [{ origins: [APP, `${APP}/`] }, 'cors.origins[1]'],
-    [{ origins: ['https://*.example.com'] }, 'cors.origins[0]'],
-    [{ origins: ['app.example.com'] }, 'cors.origins[0]'],
-    [{ origins: ['*'] }, 'cors.origins[0]'],
-    [{ origins: ['https://APP.example.com'] }, 'cors.origins[0]'],
-    [{ origins: ['https://app.example.com:443'] }, 'cors.origins[0]'],
-    [{ origins: ['file:///x'] }, 'cors.origins[0]'],
-    [{ origins: true }, 'cors.origins'],
-    [{ origins: [APP, 5] }, 'cors.origins[1]'],
-    [{ origins: null }, 'cors.origins'],
-    [{ origins: 5 }, 'cors.origins'],
-    [{ origins: {} }, 'cors.origins'],
-    [{ origins: /^https:\/\/app\.example\.com$/ }, 'cors.origins'],
-    [{ origin: [APP] }, 'cors.origin'],
-    [{ origins: [APP], privateNetwork: 'yes' }, 'cors.privateNetwork'],
-    [{ origins: [APP], privateNetworks: true }, 'cors.privateNetworks'],
-    [{ origins: [APP], maxAgeSeconds: -1 }, 'cors.maxAgeSeconds'],
-    [{ origins: [APP], maxAgeSeconds: 86401 }, 'cors.maxAgeSeconds'],
-    [{ origins: [APP], maxAgeSeconds: '600' }, 'cors.maxAgeSeconds'],
-    [{ origins: [APP], allowedHeaders: ['bad name'] }, 'cors.allowedHeaders[0]'],
-    [{ origins: [APP], exposedHeaders: 'X-A' }, 'cors.exposedHeaders'],
-    [{ origins: [APP], allowedHeaders: [''] }, 'cors.allowedHeaders[0]'],
-    [{ origins: [APP], allowedHeaders: null }, 'cors.allowedHeaders'],
-    [{ origins: [APP], exposedHeaders: ['X-A', 'X:B'] }, 'cors.exposedHeaders[1]'],
-    [{ origins: [APP], maxAgeSeconds: 1.5 }, 'cors.maxAgeSeconds'],
-    [{ origins: [APP], maxAgeSeconds: null }, 'cors.maxAgeSeconds'],
-    [{ origins: [APP], credentials: 'yes' }, 'cors.credentials'],
-    [{ origins: [APP], credentials: 1 }, 'cors.credentials'],
-    [{ origins: [APP], privateNetwork: null }, 'cors.privateNetwork'],
-    [{ origins: [APP], credential: true }, 'cors.credential'],
-    [{ origins: [APP], allowedHeader: [] }, 'cors.allowedHeader'],
-    [{ origins: [APP], exposeHeaders: [] }, 'cors.exposeHeaders'],
-    [{ origins: [APP], maxAge: 600 }, 'cors.maxAge'],
+    [{ origin: '*', credentials: true }, 'cors.credentials'],
+    [{ origin: ['null'] }, 'cors.origin[0]'],
+    [{ origin: [APP, `${APP}/`] }, 'cors.origin[1]'],
+    [{ origin: ['https://*.com'] }, 'cors.origin[0]'],
+    [{ origin: 'https://*.com' }, 'cors.origin'],
+    [{ origin: `${APP}/` }, 'cors.origin'],
+    [{ origin: 'null' }, 'cors.origin'],
+    [{ origin: '' }, 'cors.origin'],
+    [{ origin: [/^https:\/\/app\.example\.com$/] }, 'cors.origin[0]'],
+    [{ origin: ['app.example.com'] }, 'cors.origin[0]'],
+    [{ origin: ['*'] }, 'cors.origin[0]'],
+    [{ origin: ['https://APP.example.com'] }, 'cors.origin[0]'],
+    [{ origin: ['https://app.example.com:443'] }, 'cors.origin[0]'],
+    [{ origin: ['file:///x'] }, 'cors.origin[0]'],
+    [{ origin: true }, 'cors.origin'],
+    [{ origin: [APP, 5] }, 'cors.origin[1]'],
+    [{ origin: null }, 'cors.origin'],
+    [{ origin: 5 }, 'cors.origin'],
+    [{ origin: {} }, 'cors.origin'],
+    [{ origin: /^https:\/\/app\.example\.com$/ }, 'cors.origin'],
+    [{ origins: [APP] }, 'cors.origins'],
+    [{ origin: [APP], privateNetwork: 'yes' }, 'cors.privateNetwork'],
+    [{ origin: [APP], privateNetworks: true }, 'cors.privateNetworks'],
+    [{ origin: [APP], maxAge: -1 }, 'cors.maxAge'],
+    [{ origin: [APP], maxAge: 86401 }, 'cors.maxAge'],
+    [{ origin: [APP], maxAge: '600' }, 'cors.maxAge'],
+    [{ origin: [APP], allowedHeaders: ['bad name'] }, 'cors.allowedHeaders[0]'],
+    [{ origin: [APP], exposedHeaders: 'X-A' }, 'cors.exposedHeaders'],
+    [{ origin: [APP], allowedHeaders: [''] }, 'cors.allowedHeaders[0]'],
+    [{ origin: [APP], allowedHeaders: null }, 'cors.allowedHeaders'],
+    [{ origin: [APP], exposedHeaders: ['X-A', 'X:B'] }, 'cors.exposedHeaders[1]'],
+    [{ origin: [APP], maxAge: 1.5 }, 'cors.maxAge'],
+    [{ origin: [APP], maxAge: null }, 'cors.maxAge'],
+    [{ origin: [APP], credentials: 'yes' }, 'cors.credentials'],
+    [{ origin: [APP], credentials: 1 }, 'cors.credentials'],
+    [{ origin: [APP], privateNetwork: null }, 'cors.privateNetwork'],
+    [{ origin: [APP], credential: true }, 'cors.credential'],
+    [{ origin: [APP], allowedHeader: [] }, 'cors.allowedHeader'],
+    [{ origin: [APP], exposeHeaders: [] }, 'cors.exposeHeaders'],
+    [{ origin: [APP], maxAgeSeconds: 600 }, 'cors.maxAgeSeconds'],
+    [{ origin: [APP], methods: ['get'] }, 'cors.methods[0]'],
+    [{ origin: [APP], methods: 'GET,POST' }, 'cors.methods'],
+    [{ origin: [APP], methods: [''] }, 'cors.methods[0]'],
   ]
   for (const [options, path] of table) {
     await t.rejects(async () => Fastify().register(cors, options as CorsOptions), {
@@ -242,9 +251,62 @@ test('dangerous and misspelt options stop the boot and name the option', async (
   }
 })
 
+test('options of @fastify/cors that do not exist here are refused, with what to write instead', async (t) => {
+  const table: [Record<string, unknown>, RegExp][] = [
+    [{ origins: [APP] }, /`origin`/],
+    [{ maxAgeSeconds: 600 }, /`maxAge`/],
+    [{ preflight: false }, /`cors: false` on a route/],
+    [{ strictPreflight: true }, /Remove it/],
+    [{ preflightContinue: true }, /OPTIONS route of your own/],
+    [{ optionsSuccessStatus: 200 }, /Remove it/],
+    [{ hideOptionsRoute: true }, /Remove it/],
+    [{ logLevel: 'silent' }, /Remove it/],
+    [{ hook: 'preHandler' }, /Remove it/],
+    [{ cacheControl: 600 }, /`maxAge`/],
+    [{ delegator: () => ({}) }, /a function in `origin`/],
+    [{ origin: /^https:\/\/app\.example\.com$/ }, /https:\/\/\*\.example\.com as text.*a function/],
+    [{ origin: true }, /a list of exact origins/],
+  ]
+  for (const [options, fix] of table) {
+    await t.rejects(async () => Fastify().register(cors, options as CorsOptions), {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: `cors.${Object.keys(options)[0] ?? ''}`, fix }],
+    }, JSON.stringify(options))
+  }
+})
+
+test('a single origin is a list of one, and false allows no origin', async (t) => {
+  const app = await build(t, { origin: APP })
+  app.get('/', async () => 1)
+  app.get('/off', { security: { cors: { origin: false } } }, async () => 1)
+  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: APP } })).headers, {
+    'access-control-allow-origin': APP,
+    vary: 'Origin',
+  })
+  assertHeaders(t, (await app.inject({ url: '/', headers: { origin: EVIL } })).headers, { ...NO_CORS, vary: 'Origin' })
+  assertHeaders(t, (await app.inject({ url: '/off', headers: { origin: APP } })).headers, { ...NO_CORS, vary: null })
+})
+
+test('a list of methods refuses the preflight of a method that it does not have', async (t) => {
+  const app = await build(t, { origin: [APP], methods: ['GET', 'DELETE'] })
+  app.route({ method: ['GET', 'POST', 'DELETE'], url: '/', handler: async () => 1 })
+  app.post('/own', { security: { cors: { origin: [APP] } } }, async () => 1)
+  const reasons: string[] = []
+  securityOf(app).root.emit = (event) => { if (event.name === 'malicious_cors') reasons.push(event.reason) }
+  const granted = await app.inject(preflight('/', 'DELETE'))
+  t.equal(granted.statusCode, 204)
+  assertHeaders(t, granted.headers, { 'access-control-allow-methods': 'DELETE' })
+  const refused = await app.inject(preflight('/', 'POST'))
+  t.equal(refused.statusCode, 403)
+  assertHeaders(t, refused.headers, NO_CORS)
+  t.same(reasons, ['method'])
+  t.equal((await app.inject(preflight('/', 'PUT'))).statusCode, 405, 'the path has no such method')
+  t.equal((await app.inject(preflight('/own', 'POST'))).statusCode, 204, 'a policy of its own has its own list')
+})
+
 test('a dangerous route policy stops the boot and names the route', async (t) => {
   const app = await build(t)
-  app.get('/x', { security: { cors: { origins: '*', credentials: true } } }, async () => 1)
+  app.get('/x', { security: { cors: { origin: '*', credentials: true } } }, async () => 1)
   await t.rejects(async () => app.ready(), {
     code: 'BULWARK_CONFIG',
     problems: [{ path: 'GET /x security.cors.credentials' }],
@@ -252,11 +314,19 @@ test('a dangerous route policy stops the boot and names the route', async (t) =>
 })
 
 test('every option set to undefined is as good as absent', async (t) => {
-  const names = ['origins', 'credentials', 'allowedHeaders', 'exposedHeaders', 'maxAgeSeconds', 'privateNetwork']
+  const names = [
+    'origin',
+    'methods',
+    'credentials',
+    'allowedHeaders',
+    'exposedHeaders',
+    'maxAge',
+    'privateNetwork',
+  ]
   for (const name of names) {
-    const given = { origins: [APP], [name]: undefined }
-    const { origins, ...rest } = given
-    const [absent, present] = [await build(t, name === 'origins' ? rest : { origins }), await build(t, given)]
+    const given = { origin: [APP], [name]: undefined }
+    const { origin, ...rest } = given
+    const [absent, present] = [await build(t, name === 'origin' ? rest : { origin }), await build(t, given)]
     const answers: unknown[] = []
     for (const app of [absent, present]) {
       app.get('/', async () => 1)
@@ -276,7 +346,7 @@ test('every option set to undefined is as good as absent', async (t) => {
 })
 
 test('the longest preflight cache is a day', async (t) => {
-  const app = await build(t, { origins: [APP], maxAgeSeconds: 86400 })
+  const app = await build(t, { origin: [APP], maxAge: 86400 })
   app.get('/', async () => 1)
   assertHeaders(t, (await app.inject(preflight('/', 'GET'))).headers, { 'access-control-max-age': '86400' })
 })
@@ -285,8 +355,8 @@ test('options at their bounds work, and undefined counts as absent', async (t) =
   const app = await build(
     t,
     {
-      origins: [APP],
-      maxAgeSeconds: 0,
+      origin: [APP],
+      maxAge: 0,
       allowedHeaders: [],
       exposedHeaders: [],
       credentials: undefined,

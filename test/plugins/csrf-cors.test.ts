@@ -10,7 +10,7 @@ const OTHER = 'https://other.example'
 
 const cookie = { cookie: 'a=b' }
 const fetching = { ...cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }
-const GRANTED: CorsOptions = { origins: [PARTNER], credentials: true }
+const GRANTED: CorsOptions = { origin: [PARTNER], credentials: true }
 
 /** Statuses of the preflight of a POST, the POST of a browser with and without Fetch Metadata, and a GET. */
 async function statuses (app: FastifyInstance, url: string, origin: string): Promise<number[]> {
@@ -42,12 +42,12 @@ test('what a preflight grants with credentials, the CSRF check lets through; wha
   t.teardown(() => app.close())
   declare(app, '/inherited')
   declare(app, '/off', false)
-  declare(app, '/other', { origins: [OTHER], credentials: true })
-  declare(app, '/uncredentialed', { origins: [PARTNER] })
-  declare(app, '/open', { origins: '*' })
-  declare(app, '/function', { origins: (origin) => origin === OTHER, credentials: true })
-  declare(app, '/pattern', { origins: [/^https:\/\/[a-z]+\.other\.example$/], credentials: true })
-  await app.secureScope({ prefix: '/scope', cors: { origins: [OTHER], credentials: true } }, async (scope) => {
+  declare(app, '/other', { origin: [OTHER], credentials: true })
+  declare(app, '/uncredentialed', { origin: [PARTNER] })
+  declare(app, '/open', { origin: '*' })
+  declare(app, '/function', { origin: (origin) => origin === OTHER, credentials: true })
+  declare(app, '/wildcard', { origin: ['https://*.other.example'], credentials: true })
+  await app.secureScope({ prefix: '/scope', cors: { origin: [OTHER], credentials: true } }, async (scope) => {
     declare(scope, '/inherited')
     declare(scope, '/off', false)
   })
@@ -63,9 +63,9 @@ test('what a preflight grants with credentials, the CSRF check lets through; wha
     ['/open', 'null', [204, 403, 403, 403]],
     ['/function', OTHER, PASSES],
     ['/function', PARTNER, REFUSED],
-    ['/pattern', 'https://a.other.example', PASSES],
-    ['/pattern', 'https://a.other.example.evil.example', REFUSED],
-    ['/pattern', `https://a.other.example, ${PARTNER}`, REFUSED],
+    ['/wildcard', 'https://a.other.example', PASSES],
+    ['/wildcard', 'https://a.other.example.evil.example', REFUSED],
+    ['/wildcard', `https://a.other.example, ${PARTNER}`, REFUSED],
     ['/scope/inherited', OTHER, PASSES],
     ['/scope/inherited', PARTNER, REFUSED],
     ['/scope/off', OTHER, REFUSED],
@@ -81,7 +81,7 @@ test('the order of registration does not matter, and a child scope has its own p
     await app.register(csrf, { publicOrigin: OWN })
     if (first === 'csrf') await app.register(cors, GRANTED)
     await app.register(async (scope) => {
-      await scope.register(cors, { origins: [OTHER], credentials: true })
+      await scope.register(cors, { origin: [OTHER], credentials: true })
       declare(scope, '/child')
     })
     declare(app, '/x')
@@ -100,21 +100,21 @@ test('without the cors plugin nobody else is trusted', async (t) => {
   t.equal((await app.inject({ method: 'POST', url: '/x', headers: { ...fetching, origin: PARTNER } })).statusCode, 403)
 })
 
-test('a function is asked by the check with well-formed origins only, for what would be refused, and fails closed', async (t) => {
+test('a function is asked once per request, with well-formed origins only, and fails closed for the check too', async (t) => {
   const asked: string[] = []
   let answer: () => unknown = () => true
-  const origins = (origin: string, request: unknown): boolean => {
+  const ask = (origin: string, request: unknown): boolean => {
     if (request === null) return false
     asked.push(origin)
     return answer() as boolean
   }
-  const app = await build(t, { origins, credentials: true })
+  const app = await build(t, { origin: ask, credentials: true })
   const post = async (headers: Record<string, string>): Promise<number> =>
     (await app.inject({ method: 'POST', url: '/x', headers: { ...cookie, ...headers } })).statusCode
   t.equal(await post({ origin: OTHER, 'sec-fetch-site': 'cross-site' }), 200)
-  t.same(asked.splice(0), [OTHER, OTHER], 'once for the headers of the answer, once by the check')
+  t.same(asked.splice(0), [OTHER], 'the check goes by the decision for the headers of the answer')
   t.equal(await post({ origin: OWN, 'sec-fetch-site': 'same-origin' }), 200)
-  t.same(asked.splice(0), [OWN], 'the check had no reason to ask')
+  t.same(asked.splice(0), [OWN])
   for (
     const origin of [
       'null',

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test } from 'tap'
 import { createServer, defineSecurity, type RouteSecurityOptions } from '../../index.js'
-import { CsrfRouteOptionsSchema } from '../../lib/csrf/policy.js'
+import { CsrfRouteOptionsSchema } from '../../lib/csrf/options.js'
 import { csrf, CsrfOptionsSchema, type CsrfOptions, type CsrfRouteOptions } from '../../plugins/csrf.js'
 import { answersTo, checkHarmless, checkMisspelt, checkRefusals, checkRows, type Door,
   type Row } from '../helpers/option-table.js'
@@ -24,9 +24,9 @@ const ROWS: Readonly<Record<string, Row>> = {
     ],
   },
   trustedOrigins: {
-    good: [[APP], [], [/^https:\/\/[a-z0-9-]+\.example\.com$/]],
+    good: [[APP], [], ['https://*.example.com']],
     fine: ['list'],
-    bad: [APP, ['*'], ['null'], [''], [`${APP}/`], [5], [null], [/example/]],
+    bad: [APP, ['*'], ['null'], [''], [`${APP}/`], [5], [null], [/example/], ['https://*.com'], ['https://a.*.example.com']],
   },
   isolation: { good: [false, true], fine: ['true', 'false'] },
 }

@@ -4,7 +4,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { Problem } from '../../lib/response/errors.js'
 import { securityOf } from '../../lib/policy/install.js'
-import { checkEnv, env, generatedSecrets, loadEnv, readEnv, resolveEnv, type EnvInput } from '../../plugins/env.js'
+import { createServer, defineSecurity } from '../../index.js'
+import { env, generatedSecrets, loadEnv, readEnv, type EnvInput } from '../../plugins/env.js'
 
 const STRONG = 'Zk3vQ9xTf7Lw2Rb8Yc5Nh1Jd6Gs4Mp0Ua-Xe'
 const schema = Type.Object({
@@ -101,9 +102,78 @@ test('it is registered once, on the root, where nobody else owns app.config', as
   child.register(async (scope) => { await scope.register(env, input) })
   await t.rejects(Promise.resolve(child.ready()), { code: 'BULWARK_CONFIG' })
 
-  const owned = build(t).app
-  owned.decorate('config', {})
-  await t.rejects(Promise.resolve(owned.register(env, input)), { code: 'BULWARK_CONFIG' })
+  const decorate: Readonly<Record<string, (app: FastifyInstance) => void>> = {
+    'app.config': (app) => { app.decorate('config', {}) },
+    'app.getEnvs': (app) => { app.decorate('getEnvs', () => ({})) },
+    'request.getEnvs': (app) => { app.decorateRequest('getEnvs', () => ({})) },
+  }
+  for (const [name, own] of Object.entries(decorate)) {
+    const owned = build(t).app
+    own(owned)
+    await t.rejects(Promise.resolve(owned.register(env, input)), { code: 'BULWARK_CONFIG', message: new RegExp(name) })
+  }
+})
+
+test('app.getEnvs and request.getEnvs give the configuration, typed', async (t) => {
+  const server = await createServer(
+    defineSecurity({ env: { schema, source: { PORT: '7', SECRET: STRONG } }, auth: false }),
+    {
+      logger: false,
+    },
+  )
+  t.teardown(() => server.close())
+  const port: number = server.getEnvs().PORT
+  // @ts-expect-error no such variable
+  t.equal(server.getEnvs().PROT, undefined)
+  t.equal(port, 7)
+  t.equal(server.getEnvs(), server.config)
+  server.get('/', async (request) => {
+    const own: number = request.getEnvs().PORT
+    t.equal(request.getEnvs(), server.config)
+    return { own, all: request.getEnvs() }
+  })
+  t.same((await server.inject({ url: '/', headers: { host: 'localhost' } })).json(), {
+    own: 7,
+    all: { PORT: 7, SECRET: '[redacted]' },
+  })
+})
+
+test('options that belong elsewhere are refused with the place or the name they have', async (t) => {
+  const cases: [string, unknown, RegExp][] = [
+    ['sources', [], /await loadEnvAsync.*fastify-bulwark\/secrets/],
+    ['refresh', '5m', /await loadEnvAsync/],
+    ['timeout', '5s', /await loadEnvAsync/],
+    ['onRotate', () => {}, /await loadEnvAsync/],
+    ['data', {}, /source:/],
+    ['env', true, /process\.env/],
+    ['confKey', 'settings', /app\.config/],
+    ['expandEnv', true, /Remove it/],
+    ['ajv', {}, /Remove it/],
+    ['dotenv', { path: '.env' }, /dotenv: '/],
+  ]
+  for (const [name, value, fix] of cases) {
+    const problems: Problem[] = []
+    readEnv({ schema: Type.Object({}), source: {}, [name]: value }, problems)
+    t.match(problems, [{ path: `env.${name}`, fix }])
+    t.equal(problems.length, 1, name)
+  }
+})
+
+test('a definition is read once, and each missing secret is generated once', async (t) => {
+  let reads = 0
+  const source = {
+    get SECRET (): string | undefined {
+      reads++
+      return undefined
+    },
+  }
+  const problems: Problem[] = []
+  const { config } = readEnv({ schema, source }, problems)
+  t.equal(reads, 1)
+  const { app } = build(t)
+  await app.register(env, config as EnvInput)
+  t.equal(app.config, config)
+  t.equal(reads, 1)
 })
 
 test('anything else than a schema or a loaded configuration is refused', async (t) => {
@@ -120,14 +190,14 @@ test('anything else than a schema or a loaded configuration is refused', async (
   ]
   for (const input of cases) {
     const problems: Problem[] = []
-    checkEnv(input, problems)
+    readEnv(input, problems)
     t.not(problems.length, 0)
     const { app } = build(t)
     await t.rejects(Promise.resolve(app.register(env, input as EnvInput)), { code: 'BULWARK_CONFIG' })
   }
   for (const input of [null, 'x', 1, [], true]) {
     const problems: Problem[] = []
-    checkEnv(input, problems)
+    readEnv(input, problems)
     t.not(problems.length, 0, String(input))
   }
 })
@@ -140,9 +210,8 @@ test('readEnv tells the umbrella what it needs before any other check', async (t
   t.same(problems.map(({ path }) => path), ['env.PORT'])
   t.equal(read.production, true, 'also when a variable is wrong')
   t.same({ ...read.config }, {})
-  const good = resolveEnv({ schema, source: {} })
+  const good = readEnv({ schema, source: {} }, [])
   t.equal(good.config['PORT'], 3000)
   t.same(generatedSecrets(good.config), ['SECRET'])
-  t.equal(resolveEnv(good.config).config, good.config, 'handing it on reads nothing twice')
-  t.throws(() => resolveEnv({ schema, source: { PORT: 'x' } }), { code: 'BULWARK_CONFIG' })
+  t.equal(readEnv(good.config, []).config, good.config, 'handing it on reads nothing twice')
 })

@@ -61,7 +61,7 @@ test('a hijacked response carries the block, and what it writes itself wins', as
 
 test('a hijacked response carries the nonce, CORS and cookies, is not stored, and has no length of a body that is gone', async (t) => {
   const app = await build(t, { profile: 'document' })
-  await app.register(cors, { origins: ['https://app.example.com'], credentials: true })
+  await app.register(cors, { origin: ['https://app.example.com'], credentials: true })
   app.get('/', (_request, reply) => {
     const nonce = reply.cspNonce
     reply.header('set-cookie', 'a=b').header('content-length', '5').header('content-type', 'image/png').header(

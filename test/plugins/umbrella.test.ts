@@ -49,7 +49,7 @@ const WAYS: [string, (definition: SecurityDefinition) => Promise<FastifyInstance
 
 for (const [name, build] of WAYS) {
   test(`${name}: the whole suite stands`, async (t) => {
-    const app = closing(t, await build(defineSecurity({ env: secrets, auth: authOptions, cors: { origins: [APP] } })))
+    const app = closing(t, await build(defineSecurity({ env: secrets, auth: authOptions, cors: { origin: [APP] } })))
     app.get('/me', async (request) => request.user)
     app.get('/open', { security: { auth: publicRoute('a test') } }, async () => ({ ok: true }))
     const open = await app.inject({ url: '/open', headers: { origin: APP } })
@@ -115,7 +115,7 @@ test('everything wrong in a definition is listed at once, for every plugin', asy
     env: { schema: Type.Object({ NEEDED: Type.String() }), source: {} },
     transport: { proxies: true },
     headers: { xFrameOptions: 'deny' },
-    cors: { origins: '*', credentials: true },
+    cors: { origin: '*', credentials: true },
     csrf: { trustedOrigins: ['x'] },
     rateLimit: { policies: { search: { limit: 0, window: '5', by: 'ip' } } },
     validation: { maxErrors: 0 },
@@ -232,7 +232,7 @@ test('registered twice in one scope it is refused; in a child scope it overrides
     await scope.register(bulwark, {
       auth: publicRoute('open data'),
       headers: { xFrameOptions: { action: 'sameorigin' } },
-      cors: { origins: '*' },
+      cors: { origin: '*' },
     })
     scope.get('/', async () => 1)
   }, { prefix: '/open' })
@@ -274,7 +274,7 @@ test('a child scope cannot set what belongs to the server, nor a name that does 
 
 test('secureScope overrides for its routes and below, with and without a prefix', async (t) => {
   const app = closing(t, await createServer(defineSecurity({ env: secrets, auth: authOptions }), { logger: false }))
-  await app.secureScope({ prefix: '/open', auth: publicRoute('open data'), cors: { origins: '*', credentials: false } }, async (scope) => {
+  await app.secureScope({ prefix: '/open', auth: publicRoute('open data'), cors: { origin: '*', credentials: false } }, async (scope) => {
     scope.get('/a', async () => 1)
     await scope.secureScope({ prefix: '/closed', auth: { roles: ['admin'] } }, async (deep) => { deep.get('/b', async () => 1) })
   })
@@ -296,7 +296,7 @@ test('all wrong routes are listed together, with the route and the nearest name'
   app.get('/b', { security: { rateLimit: ['globl'] } }, async () => 1)
   app.post('/c', { security: { rateLimt: ['global'] } as never }, async () => 1)
   app.get('/d', { security: { auth: false } as never }, async () => 1)
-  app.get('/e', { security: { cors: { origins: '*', credentials: true } } }, async () => 1)
+  app.get('/e', { security: { cors: { origin: '*', credentials: true } } }, async () => 1)
   await t.rejects(async () => app.ready(), {
     code: 'BULWARK_CONFIG',
     problems: [
@@ -417,7 +417,7 @@ test('the posture lists every route with the policy that is enforced', async (t)
 })
 
 test('the definition is not changed and may be frozen', async (t) => {
-  const definition = defineSecurity({ env: secrets, auth: authOptions, cors: Object.freeze({ origins: [APP] }) })
+  const definition = defineSecurity({ env: secrets, auth: authOptions, cors: Object.freeze({ origin: [APP] }) })
   const before = JSON.stringify(definition)
   closing(t, await createServer(definition, { logger: false }))
   t.equal(JSON.stringify(definition), before)

@@ -517,28 +517,74 @@ test('a response schema drops what it does not declare, also in nested unions; r
   t.same((JSON.parse(lines[0] ?? '{}') as { routes: unknown }).routes, ['GET /bare'])
 })
 
-test('what lists all findings is compiled after the server listens, or when the first refusal needs it', async (t) => {
-  const build = async (): Promise<{ app: FastifyInstance, compiled: () => number }> => {
-    let compiled = 0
-    const app = Fastify({ ajv: { onCreate: (ajv: { compile: (schema: object) => unknown }) => {
-      const compile = ajv.compile.bind(ajv)
-      ajv.compile = (schema) => { compiled++; return compile(schema) }
-    } } as never })
-    t.teardown(() => app.close())
-    await app.register(validation)
-    for (const url of ['/a', '/b'])
-      {app.post(url, { schema: { body: Type.Object({ n: Type.Integer(), m: Type.Integer() }) } }, async () =>
-        '')}
-    await app.ready()
-    return { app, compiled: () => compiled }
+test('what lists all findings is compiled once, when the first refusal needs it', async (t) => {
+  let compiled = 0
+  const app = Fastify({ ajv: { onCreate: (ajv: { compile: (schema: object) => unknown }) => {
+    const compile = ajv.compile.bind(ajv)
+    ajv.compile = (schema) => { compiled++; return compile(schema) }
+  } } as never })
+  t.teardown(() => app.close())
+  await app.register(validation)
+  for (const url of ['/a', '/b']) {
+    app.post(url, { schema: { body: Type.Object({ n: Type.Integer(), m: Type.Integer() }) } }, async () => '')
   }
-  const served = await build()
-  t.equal(served.compiled(), 2, 'boot waits for what judges')
-  await served.app.listen({ port: 0, host: '127.0.0.1' })
-  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
-  t.equal(served.compiled(), 4)
-  const asked = await build()
-  for (let time = 0; time < 2; time++)
-    {t.equal((await asked.app.inject({ method: 'POST', url: '/a', payload: { n: 'x', m: 'x' } })).statusCode, 400)}
-  t.equal(asked.compiled(), 3, 'once, and no other')
+  await app.ready()
+  t.equal(compiled, 2, 'boot waits for what judges')
+  for (let time = 0; time < 2; time++) {
+    t.equal((await app.inject({ method: 'POST', url: '/a', payload: { n: 'x', m: 'x' } })).statusCode, 400)
+  }
+  t.equal(compiled, 3, 'once, and for no other route')
+})
+
+test('routes for several versions each have their own rule, though they share method and URL', async (t) => {
+  const app = await server(t)
+  const declare = (version: string, body: object, unknown: 'reject' | 'strip'): void => {
+    app.route({
+      method: 'POST',
+      url: '/',
+      constraints: { version },
+      schema: { body },
+      security: { validation: { unknown } },
+      handler: async (request) => request.body,
+    })
+  }
+  declare('1.0.0', Type.Object({ id: Type.Integer() }), 'strip')
+  declare('2.0.0', Type.Object({ id: Type.Integer() }), 'reject')
+  const send = async (version: string): Promise<number> =>
+    (await app.inject({ method: 'POST', url: '/', headers: { 'accept-version': version }, payload: { id: 1, x: 1 } }))
+      .statusCode
+  t.same([await send('1.0.0'), await send('2.0.0')], [200, 400])
+
+  const shared = await server(t)
+  for (const [version, unknown] of [['1.0.0', 'strip'], ['2.0.0', 'reject']] as const) {
+    shared.route({
+      method: 'POST',
+      url: '/',
+      constraints: { version },
+      schema: { body: BASE },
+      security: { validation: { unknown } },
+      handler: async () => '',
+    })
+  }
+  const error: unknown = await Promise.resolve(shared.ready()).then(() => null, (reason: unknown) => reason)
+  t.match(error, {
+    problems: [{ path: 'POST / security.validation.unknown', message: /share a schema object/ }],
+  })
+})
+
+test('the schema that a user wrote is the one that stays on the route and that a compiler of its own gets', async (t) => {
+  class Shape { readonly type = 'object' }
+  const app = await server(t)
+  const body = new Shape()
+  const querystring = Type.Object({ a: Type.Optional(Type.String()) })
+  const schema = { body, querystring }
+  const got: unknown[] = []
+  app.post('/own', { schema, validatorCompiler: (part) => { got.push(part.schema); return () => true } }, async () => '')
+  app.post('/ours', { schema: { body: querystring } }, async ({ routeOptions }) =>
+    String(routeOptions.schema?.body === querystring))
+  await app.ready()
+  t.equal(got[0], body)
+  t.equal(got[1], querystring)
+  t.equal((await app.inject({ method: 'POST', url: '/ours', payload: {} })).body, 'true')
+  t.same(Object.keys(body), ['type'])
 })

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import Fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
 import { test, type Test } from 'tap'
 import { BulwarkConfigError, type Problem } from '../../lib/response/errors.js'
-import { Html, PlainText } from '../../lib/validation/sanitize-types.js'
 import { Type, validation } from '../../plugins/validation.js'
 import { ROOT } from '../helpers/root.js'
+
+const { Html, PlainText } = Type
 
 async function build (t: Test): Promise<FastifyInstance> {
   const app = Fastify({ bodyLimit: 4_000_000 })

@@ -54,7 +54,7 @@ export async function namesOnAnInstance (): Promise<void> {
       auth: { roles: ['admin'], fresh: '5m' },
       rateLimit: ['search', 'login'],
       headers: { xFrameOptions: false },
-      cors: { origins: '*' },
+      cors: { origin: '*' },
     },
     schema: {
       body: Type.Object({ count: Type.Integer() }),

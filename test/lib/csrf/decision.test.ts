@@ -1,11 +1,11 @@
 import { test } from 'tap'
-import { decideCrossOrigin, decideIsolation, type CrossOriginVerdict } from '../../../lib/csrf/decision.js'
+import { decideCrossOrigin, decideIsolation, type CsrfVerdict } from '../../../lib/csrf/decision.js'
 
 const OWN = 'https://api.example.com'
 const TRUSTED = 'https://app.example.com'
 
 test('decides as Go does, and more strictly when a cookie comes without evidence', async (t) => {
-  const table: [string | undefined, string | undefined, boolean, CrossOriginVerdict][] = [
+  const table: [string | undefined, string | undefined, boolean, CsrfVerdict][] = [
     ['same-origin', undefined, true, 'allowed'],
     ['same-origin', 'null', true, 'allowed'],
     ['none', undefined, true, 'allowed'],

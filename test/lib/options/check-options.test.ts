@@ -35,6 +35,24 @@ test('suggests the nearest known key for a misspelt one', async (t) => {
   t.match(problemsOf({ zzzzzzzz: 3 }), [{ path: 'base.zzzzzzzz', fix: 'Known here: limit, nested.' }])
 })
 
+test('a renamed option is refused with its new name, at any depth', async (t) => {
+  const Renamed = Type.Object({
+    origin: Type.Optional(Type.String()),
+    nested: Type.Optional(
+      Type.Object({ maxAge: Type.Integer() }, { additionalProperties: false, renamed: { maxAgeSeconds: 'maxAge' } }),
+    ),
+  }, { additionalProperties: false, renamed: { origins: 'origin' } })
+  const problems: Problem[] = []
+  t.equal(checkOptions(Renamed, { origins: 'a', nested: { maxAge: 1, maxAgeSeconds: 1 } }, 'cors', problems), null)
+  t.same(problems, [
+    { path: 'cors.origins', message: 'Renamed to `origin`.', fix: 'Write `origin` in its place.' },
+    { path: 'cors.nested.maxAgeSeconds', message: 'Renamed to `maxAge`.', fix: 'Write `maxAge` in its place.' },
+  ])
+  const others: Problem[] = []
+  checkOptions(Renamed, { origni: 'a', constructor: 'a', toString: 'a' }, 'cors', others)
+  t.match(others, [{ fix: 'Did you mean "origin"?' }, { message: 'Unknown option.' }, { message: 'Unknown option.' }])
+})
+
 test('reports every problem, each once, with its path and the fix of the schema', async (t) => {
   const problems = problemsOf({ limit: '3', nested: { origins: ['a', 5, 6] }, other: 1 })
   t.same(problems.map(({ path }) => path).sort(), [

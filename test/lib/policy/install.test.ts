@@ -2,7 +2,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import { SecurityError } from '../../../lib/response/errors.js'
 import { addSection, claimRegistration, overrideScope, turnOff } from '../../../lib/policy/install.js'
-import { ANSWERED, defineSection, type Phase, type PlacedStep, type Step } from '../../../lib/policy/section.js'
+import type { Phase } from '../../../lib/policy/pipeline.js'
+import { ANSWERED, defineSection, type PlacedStep, type Step } from '../../../lib/policy/section.js'
 
 /** A section whose policy is a word; its step appends the word to a trace. */
 function wordSection (

@@ -115,7 +115,7 @@ test('an answer that has begun is cut off in its time, and nothing is written af
 
 test('a process that only injects stays until the handler is given up', async (t) => {
   const script = `import { createServer, defineSecurity, publicRoute } from ${
-    JSON.stringify(import.meta.resolve('../../index.js'))
+    JSON.stringify(import.meta.resolve('../../../index.js'))
   }
     const app = await createServer(defineSecurity({}), { logger: false, handlerTimeout: 60 })
     app.get('/', { security: { auth: publicRoute('a test') } }, () => new Promise(() => {}))

@@ -85,12 +85,14 @@ async function serve (
   t: Test,
   Response: typeof ServerResponse,
   before: (app: FastifyInstance) => void = () => {},
+  after: (app: FastifyInstance) => void = () => {},
 ): Promise<string> {
   const app = Fastify({ http: { ServerResponse: Response } })
   before(app)
   await app.register(headers)
-  await app.register(cors, { origins: [ORIGIN], credentials: true })
+  await app.register(cors, { origin: [ORIGIN], credentials: true })
   for (const [name, handler] of Object.entries(HANDLERS)) app.get(pathOf(name), handler)
+  after(app)
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())
   return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
@@ -156,7 +158,7 @@ test('what an app set before the plugin ran stays on both', async (t) => {
 })
 
 test('an answer to which the app gave a header that cannot be sent keeps the prepared ones', async (t) => {
-  const base = await serve(t, PreparedResponse, (app) => {
+  const base = await serve(t, PreparedResponse, () => {}, (app) => {
     app.get('/broken', async (_request, reply) => reply.header('x-own', 'a\r\nx-injected: 1').send('x'))
   })
   const { status, lines } = await ask(base, 'broken')

@@ -1,6 +1,7 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import { test } from 'tap'
-import { createValidatorFactory, type ServerAjvOptions } from '../../../lib/validation/compiler.js'
+import { createValidatorFactory } from '../../../lib/validation/compiler.js'
+import type { ServerAjvOptions } from '../../../lib/validation/create-ajv.js'
 import { closedCopy } from '../../../lib/validation/closed.js'
 
 const build = createValidatorFactory({ maxErrors: 20, allErrorsUpTo: 16_384 })
