@@ -7,7 +7,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyTypeProvider, InjectOpt
 import type { SecurityUser } from './lib/auth/context.js'
 import type { CredentialSource } from './lib/auth/credentials.js'
 import { partsOf, type AuthParts } from './lib/auth/test-access.js'
-import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './lib/auth/methods.js'
+import { areMethods, MAX_METHOD_LENGTH, MAX_METHODS } from './lib/auth/sign-in.js'
 import { hashContext } from './lib/auth/rotation.js'
 import { isLoopbackName } from './lib/net/host.js'
 import type { ShapeOf } from './lib/policy/types.js'

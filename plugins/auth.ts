@@ -8,11 +8,11 @@ import type { ContextConfigDefault, FastifyInstance, FastifyReply, FastifyReques
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression,
   RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
 import { createRefusals } from '../lib/auth/challenge.js'
-import { signedIn, type AuthContext, type SecurityUser, type SignInUser } from '../lib/auth/context.js'
+import type { AuthContext, SecurityUser, SignInUser } from '../lib/auth/context.js'
 import { assertCookiesFit, createCookieChooser, secureCookies } from '../lib/auth/cookies.js'
 import { createCredentialReader } from '../lib/auth/credentials.js'
 import { createFlows, type AuthFlows, type LoginOptions, type TokenDocument } from '../lib/auth/flows.js'
-import { compileGuards, type GuardParts } from '../lib/auth/guards.js'
+import { compileGuards, signedIn, type GuardParts } from '../lib/auth/guards.js'
 import { appJwt, appRegistrations, checkJwtNames, hideRequestNamespace,
   sessionRegistration } from '../lib/auth/jwt-decorators.js'
 import type { Jwt } from '../lib/auth/jwt-types.js'

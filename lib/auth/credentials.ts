@@ -28,12 +28,12 @@ export function createCredentialReader ({ sources, cookiesOf }: CredentialSettin
 
   return function readCredential (request, kind) {
     const { raw } = request
-    const { cookie } = raw.headers
+    const { cookie, authorization } = raw.headers
     const cookies = cookiesOf(request)
     const values = cookieValues(cookie, cookies[kind].name)
     if (values.length > 1) return 'ambiguous'
     const [token] = values
-    const mayBear = mentionsBearer(raw)
+    const mayBear = authorization !== undefined && mentionsBearer(raw)
     if (token !== undefined) return mayBear ? 'ambiguous' : { token, source: 'cookie' }
     if (!mayBear || !takesBearer) return 'missing'
     // A client that sends one of the two beside a Bearer token believes that it counts.

@@ -4,10 +4,10 @@
  * suite imports @fastify/jwt, but for `fastify-bulwark/jwt`.
  */
 import type { FastifyPluginCallback } from 'fastify'
-import type { Jwt, JwtRegistration } from './jwt-types.js'
+import type { Jwt, JwtCallback, JwtRegistration } from './jwt-types.js'
 
 interface RequestFunction {
-  <Decoded extends object> (callback: (error: Error | null, payload?: Decoded) => void): void
+  (callback: JwtCallback): void
   <Decoded extends object> (options?: object): Promise<Decoded>
 }
 

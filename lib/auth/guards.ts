@@ -3,7 +3,7 @@ import type { ErrorCode, SecurityError } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import type { Refusals } from './challenge.js'
-import { setSignedIn, signedIn, type AuthContext } from './context.js'
+import type { AuthContext } from './context.js'
 import type { ReadCredential } from './credentials.js'
 import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
@@ -12,6 +12,25 @@ import type { AccessToken } from './session-tokens.js'
 import { isWebSocketUpgrade } from '../net/websocket.js'
 import type { SocketGuard } from './sockets.js'
 import type { TokenCodec } from './tokens.js'
+
+const kAuth: unique symbol = Symbol('bulwark.auth')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kAuth]?: AuthContext | null }
+}
+
+/**
+ * Who is signed in on a request; null for nobody. The one answer to that question: guards, `request.auth` and whoever
+ * reads it go by this. A request that nobody signed in has no such member at all, so nothing has to be decorated.
+ */
+export function signedIn (request: FastifyRequest): AuthContext | null {
+  return request[kAuth] ?? null
+}
+
+/** Signs a request in, or with null out. */
+export function setSignedIn (request: FastifyRequest, context: AuthContext | null): void {
+  request[kAuth] = context
+}
 
 export interface GuardParts {
   readonly access: TokenCodec<AccessToken>

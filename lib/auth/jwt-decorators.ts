@@ -2,9 +2,8 @@ import { hkdfSync, type KeyObject } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ErrorCode, Problem, SecurityError } from '../response/errors.js'
 import { kCompiled } from '../policy/pipeline.js'
-import { setSignedIn, signedIn } from './context.js'
-import { authenticateStep, type Guard, type GuardParts } from './guards.js'
-import type { Jwt, JwtRegistration, JwtSignOptions } from './jwt-types.js'
+import { authenticateStep, setSignedIn, signedIn, type Guard, type GuardParts } from './guards.js'
+import type { Jwt, JwtCallback, JwtPayload, JwtRegistration, JwtSignOptions, JwtVerifyOptions } from './jwt-types.js'
 import type { Keyring } from './keyring.js'
 import type { ResolvedAuthOptions, Revocation } from './options.js'
 import { baseAuthPolicy } from './policy.js'
@@ -129,14 +128,14 @@ export function appJwt (
   unauthorized: (code: ErrorCode) => SecurityError,
 ): Jwt {
   const [current] = registered as readonly [Jwt]
-  function verify (token: string, options?: object): object {
+  function verified (token: string, options?: JwtVerifyOptions): JwtPayload {
     let refusal: unknown
     for (const [index, jwt] of registered.entries()) {
       if (now() >= (until[index] ?? Infinity) * 1000) continue
       try {
         return jwt.verify(token, options)
       } catch (error) {
-        const code = (error as { readonly code?: unknown }).code
+        const { code } = error as { readonly code?: unknown }
         if (code === 'FAST_JWT_INVALID_OPTION') throw error
         // The library's errors have no status: a forged token would be a 500.
         if (refusal === undefined || code === 'FAST_JWT_EXPIRED')
@@ -145,20 +144,22 @@ export function appJwt (
     }
     throw refusal
   }
-  const verifyOrCall = (token: string, ...rest: readonly unknown[]): unknown => {
-    const callback = rest.at(-1)
-    if (typeof callback !== 'function') return verify(token, rest[0] as object | undefined)
-    let verified: object
+  /** `(token, options?)`, or with a callback as the last argument, as @fastify/jwt has it. */
+  function verify (token: string, ...rest: readonly (JwtVerifyOptions | JwtCallback | undefined)[]): unknown {
+    const options = typeof rest[0] === 'function' ? undefined : rest[0]
+    const callback = rest.find((one) => typeof one === 'function')
+    if (callback === undefined) return verified(token, options)
+    let payload: JwtPayload
     try {
-      verified = verify(token, rest.length > 1 ? rest[0] as object : undefined)
+      payload = verified(token, options)
     } catch (error) {
       callback(error)
       return undefined
     }
-    callback(null, verified)
+    callback(null, payload)
     return undefined
   }
-  return Object.assign(Object.create(null) as object, current, { verify: verifyOrCall }) as Jwt
+  return Object.assign(Object.create(null), current, { verify }) as Jwt
 }
 
 /** What the registration for requests adds to `app.jwt` is of no use there: its keys depend on a request. */

@@ -43,10 +43,13 @@ export interface JwtRegistration {
   readonly jwtSign?: string
 }
 
+export type JwtPayload = Record<string, unknown>
+export type JwtCallback = (error: unknown, payload?: JwtPayload) => void
+
 /** What a registration makes: `app.jwt`, or one namespace of it. */
 export interface Jwt {
   sign (payload: object, options?: JwtSignOptions): string
-  verify<Decoded extends object> (token: string, callback: (error: Error | null, payload?: Decoded) => void): void
-  verify<Decoded extends object> (token: string, options?: JwtVerifyOptions): Decoded
-  decode<Decoded extends object> (token: string, options?: { readonly complete?: boolean }): Decoded | null
+  verify (token: string, callback: JwtCallback): void
+  verify (token: string, options?: JwtVerifyOptions): JwtPayload
+  decode (token: string, options?: { readonly complete?: boolean }): JwtPayload | null
 }

@@ -1,5 +1,5 @@
 import type { AuthContext } from './context.js'
-import { areMethods } from './methods.js'
+import { areMethods } from './sign-in.js'
 import { ID_PATTERN } from './rotation.js'
 import type { TokenKeys } from './token-keys.js'
 import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec,

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { AuthContext } from './context.js'
-import { MAX_METHOD_LENGTH, MAX_METHODS } from './methods.js'
+import { MAX_METHOD_LENGTH, MAX_METHODS } from './sign-in.js'
 import { createId, createJtiOf, hashJti } from './rotation.js'
 import type { EndedSession, EndReason, SessionPolicy, SessionState, SessionStore } from './session-store.js'
 import { contextOf, createAccessCodec, createRefreshCodec, type AccessToken, type RefreshToken,

@@ -21,8 +21,7 @@ export function readBearer (request: IncomingMessage): BearerReading {
 
 /** Whether any `Authorization` header of a request speaks of a Bearer token. */
 export function mentionsBearer (request: IncomingMessage): boolean {
-  return request.headers.authorization !== undefined &&
-    authorizationLines(request).some((line) => NAMES_BEARER.test(line))
+  return authorizationLines(request).some((line) => NAMES_BEARER.test(line))
 }
 
 /** What looks like a Bearer token, also where it is written wrongly: for ending a session, never for believing one. */

@@ -4,7 +4,7 @@ import { test } from 'tap'
 import { publicRoute } from '../../lib/policy/public-route.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
 import { auth } from '../../plugins/auth.js'
-import { setSignedIn, signedIn } from '../../lib/auth/context.js'
+import { setSignedIn, signedIn } from '../../lib/auth/guards.js'
 import csrf from '../../plugins/csrf.js'
 import { build, codeOf, cookieHeader, jarOf, secret, setCookies } from '../lib/auth/support.js'
 

@@ -1,9 +1,12 @@
-import { test } from 'tap'
+import root, { test } from 'tap'
 import { MemorySessionStore } from '../../../lib/auth/memory-store.js'
 import { secretKeyring, type KeyOption, type Keyring } from '../../../lib/auth/keyring.js'
 import { createId } from '../../../lib/auth/rotation.js'
 import type { IssuedTokens, Refreshed, Sessions } from '../../../lib/auth/sessions.js'
 import { newPems, newSecret, NOW, payloadOf, POLICY, ring, sessionsWith } from './token-workshop.js'
+
+// Key pairs are made, and thousands of signatures are verified.
+root.setTimeout(180_000)
 
 const END = NOW + 600
 const until = new Date(END * 1000).toISOString()

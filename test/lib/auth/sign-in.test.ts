@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { deviceLabel } from '../../../lib/auth/device.js'
+import { deviceLabel } from '../../../lib/auth/sign-in.js'
 
 test('a label is one bounded line of whole characters', async (t) => {
   t.equal(deviceLabel(undefined), '')
