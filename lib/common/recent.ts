@@ -1,19 +1,14 @@
-/**
- * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full
- * it becomes the old one, and the old one is dropped. Constant time, no order to keep.
- */
+import { Generations } from './generations.js'
+
+/** Remembers what `make` gave for recent arguments, at most twice `capacity` of them. */
 export function rememberRecent<T extends string> (make: (text: string) => T, capacity: number): (text: string) => T {
-  let young = new Map<string, T>()
-  let old = new Map<string, T>()
+  const recent = new Generations<string, T>(2 * capacity)
   return function recall (text: string): T {
-    let made = young.get(text)
-    if (made !== undefined) return made
-    made = old.get(text) ?? make(text)
-    if (young.size >= capacity) {
-      old = young
-      young = new Map()
+    let made = recent.get(text)
+    if (made === undefined) {
+      made = make(text)
+      recent.set(text, made)
     }
-    young.set(text, made)
     return made
   }
 }
