@@ -74,7 +74,8 @@ export function compileLimits (
       // Where no limit counts failures, nothing is ever given back.
       const settling = countsFailures ? settle(request, reply, context, isGone(reply)) : undefined
       if (settling !== undefined) return settling.then(() => tell(request, reply, policyField))
-      return tell(request, reply, policyField)
+      tell(request, reply, policyField)
+      return undefined
     },
   }]
 }

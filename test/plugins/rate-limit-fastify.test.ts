@@ -115,18 +115,18 @@ test('options that @fastify/rate-limit implements itself keep working', async (t
 
 test('options that the store cannot serve stop the boot, all at once, with what to write instead', async (t) => {
   const { app } = await build(t)
-  const wrong: readonly (readonly [string, Record<string, unknown>, RegExp])[] = [
+  const wrong: readonly (readonly [string, object, RegExp])[] = [
     ['ban', { ban: 2 }, /policy with `penalty`/],
     ['continueExceeding', { continueExceeding: true }, /policy with `penalty`/],
     ['exponentialBackoff', { exponentialBackoff: true }, /policy with `penalty`/],
-    ['store', { store: class {} }, /suite's store/],
+    ['store', { store: Map }, /suite's store/],
     ['redis', { redis: {} }, /suite's store/],
     ['cache', { cache: 10 }, /suite's store/],
     ['timeWindow', { timeWindow: 0 }, /'1 minute'/],
     ['timeWindow', { timeWindow: 'a while' }, /'1 minute'/],
   ]
   for (const [index, [, options]] of wrong.entries())
-    {app.get(`/${index}`, { config: { rateLimit: { ...two, ...options } as RateLimitOptions } }, async () => 'ok')}
+    {app.get(`/${index}`, { config: { rateLimit: { ...two, ...options } } }, async () => 'ok')}
   app.createRateLimit({ max: 1, timeWindow: '1m', ban: 1 })
   const problems = await bootProblems(() => app.ready())
   for (const [index, [name, , fix]] of wrong.entries())
@@ -156,8 +156,9 @@ test('two instances on one Redis share the count, and its keys hide the caller',
     return app
   }))
   const found: number[] = []
-  for (let count = 0; count < 6; count++)
+  for (let count = 0; count < 6; count++) {
     found.push(...await statuses(apps[count % 2] as FastifyInstance, 1, { url: '/' }))
+  }
   t.same(found, [200, 200, 200, 200, 429, 429])
   const keys = await redis.keys(`${keyPrefix}*`)
   t.equal(keys.length, 1)
@@ -240,7 +241,7 @@ test('within a window the verdicts are those of stock @fastify/rate-limit on the
     '::ffff:198.51.100.2',
   ]
   let refusals = 0
-  for (let round = 0; round < 1500; round++) {
+  for (let round = 0; round < 700; round++) {
     const request = {
       url: `/${round * 7 % shapes.length}`,
       remoteAddress: callers[round * 5 % callers.length] ?? '',
@@ -250,5 +251,5 @@ test('within a window the verdicts are those of stock @fastify/rate-limit on the
     if (theirs.statusCode === 429) refusals++
     if (theirs.statusCode !== mine.statusCode) t.equal(mine.statusCode, theirs.statusCode, JSON.stringify(request))
   }
-  t.ok(refusals > 300, `${refusals} refused`)
+  t.ok(refusals > 100, `${refusals} refused`)
 })

@@ -86,9 +86,8 @@ export class MemoryStore implements LimitStore {
       const mark = marks[index] ?? NOT_COUNTED
       const caller = mark === NOT_COUNTED ? undefined : this.#find(key)
       if (caller === undefined) continue
-      const { read, remove } = ALGORITHMS[quota.algorithm]
-      remove(caller.counts, quota, mark, now)
-      this.#keep(key, caller, isFull(quota, read(caller.counts, quota, now)))
+      ALGORITHMS[quota.algorithm].remove(caller.counts, quota, mark, now)
+      this.#keep(key, caller, isFull(quota, read(caller, quota, now)))
     }
   }
 
