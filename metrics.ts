@@ -132,12 +132,6 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
       this.inc(read().store.failures)
     },
   })
-  new Gauge({
-    name: `${prefix}rate_limit_store_p99_seconds`,
-    help: 'How long the shared store takes to answer, at the 99th percentile since the start.',
-    registers,
-    collect () { this.set(read().store.latency.p99Ms / 1000) },
-  })
 }
 
 /** @throws BulwarkConfigError when the events plugin is not there to listen to */

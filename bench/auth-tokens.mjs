@@ -13,6 +13,7 @@ import { MemorySessionStore } from '../dist/lib/auth/memory-store.js'
 import { createId } from '../dist/lib/auth/rotation.js'
 import { createSessions } from '../dist/lib/auth/sessions.js'
 import { createUserModel } from '../dist/lib/auth/users.js'
+import { registerKeys } from '../dist/plugins/auth.js'
 
 const rounds = Number(process.argv[2] ?? 60)
 const tokensARound = Number(process.argv[3] ?? 2000)
@@ -28,11 +29,11 @@ const policy = {
   onReuse: 'session',
 }
 
-function codec (accessKeys) {
+async function codec (accessKeys) {
   return createSessions({
     users: createUserModel(['user', 'admin'], Type.Object({ tenant: Type.String() })),
-    accessKeys,
-    refreshKeys: secretKeyring(randomBytes(32).toString('base64url')),
+    accessKeys: await registerKeys(Fastify(), 'at+jwt', accessKeys),
+    refreshKeys: await registerKeys(Fastify(), 'rt+jwt', secretKeyring(randomBytes(32).toString('base64url'))),
     issuer: 'bulwark',
     audience: 'bulwark-api',
     accessTtlSeconds: 900,
@@ -72,10 +73,10 @@ const claims = () => ({
   exp: NOW + 900,
   jti: createId(),
 })
-const hs256 = codec(secretKeyring(secret))
-const es256 = asymmetric('ES256', 'ec', { namedCurve: 'P-256' })
-const eddsa = asymmetric('EdDSA', 'ed25519', {})
-const rs256 = asymmetric('RS256', 'rsa', { modulusLength: 2048 })
+const hs256 = await codec(secretKeyring(secret))
+const es256 = await asymmetric('ES256', 'ec', { namedCurve: 'P-256' })
+const eddsa = await asymmetric('EdDSA', 'ed25519', {})
+const rs256 = await asymmetric('RS256', 'rsa', { modulusLength: 2048 })
 
 // Its cache is off, as by default, and what it can check of ours it does.
 const app = Fastify()
@@ -97,7 +98,7 @@ const jwtVerify = (token) => { request.headers.authorization = `Bearer ${token}`
 
 const fresh = (with_ = hs256) => Array.from({ length: tokensARound }, () => with_.sign(claims()))
 // A codec of its own, so that the new tokens do not push them out; and each time a new text, as from a Cookie header.
-const remembering = codec(secretKeyring(secret))
+const remembering = await codec(secretKeyring(secret))
 const seen = fresh().slice(0, 500)
 const again = () => seen.map((token) => Buffer.from(`__Host-access=${token}`, 'latin1').latin1Slice().slice(14))
 const wrongSignature = (tokens) =>

@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import fastifyCookie from '@fastify/cookie'
 import fastifyJwt from '@fastify/jwt'
 import { createSecretKey, randomBytes } from 'node:crypto'
-import { auth, publicRoute } from '../dist/plugins/auth.js'
+import { auth, publicRoute, registerKeys } from '../dist/plugins/auth.js'
 import { csrf } from '../dist/plugins/csrf.js'
 import { errors } from '../dist/plugins/errors.js'
 import { secretKeyring } from '../dist/lib/auth/keyring.js'
@@ -49,8 +49,7 @@ async function suite (revocation = 'stateless') {
   app.get('/', async (request) => ({ ok: request.user.id !== '' }))
   await app.ready()
   const codec = createTokenCodec({
-    typ: 'at+jwt',
-    keyring: secretKeyring(ACCESS),
+    keys: await registerKeys(Fastify(), 'at+jwt', secretKeyring(ACCESS)),
     issuer: 'bulwark',
     audience: 'bulwark-api',
     lifetimeSeconds: 900,

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { LooseShape, ScopeOf, SecurityShape } from '../policy/types.js'
 
 /** `request.user`: who is signed in, with the app's own claims beside id and roles. */
@@ -34,4 +35,23 @@ export interface AuthContext<S extends SecurityShape = LooseShape> {
   /** Which version of the user's data the token was made from; `sessions.outdate` raises it. */
   readonly tokenVersion: number
   readonly user: SecurityUser<S>
+}
+
+const kAuth: unique symbol = Symbol('bulwark.auth')
+
+declare module 'fastify' {
+  interface FastifyRequest { [kAuth]?: AuthContext | null }
+}
+
+/**
+ * Who is signed in on a request; null for nobody. The one answer to that question: guards, `request.auth` and whoever
+ * reads it go by this. A request that nobody signed in has no such member at all, so nothing has to be decorated.
+ */
+export function signedIn (request: FastifyRequest): AuthContext | null {
+  return request[kAuth] ?? null
+}
+
+/** Signs a request in, or with null out. */
+export function setSignedIn (request: FastifyRequest, context: AuthContext | null): void {
+  request[kAuth] = context
 }

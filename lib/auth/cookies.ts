@@ -1,3 +1,7 @@
+import type { CookieSerializeOptions } from '@fastify/cookie'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { isLoopbackName } from '../net/host.js'
+
 /** `scoped`: the refresh cookie goes to the auth routes only. `host`: both cookies carry the `__Host-` prefix. */
 export type CookieProfile = 'scoped' | 'host'
 
@@ -6,7 +10,7 @@ export interface CookieSpec {
   readonly name: string
   readonly path: string
   readonly secure: boolean
-  readonly sameSite: 'Strict' | 'Lax'
+  readonly sameSite: 'strict' | 'lax'
 }
 
 export interface CookiePair { readonly access: CookieSpec, readonly refresh: CookieSpec }
@@ -42,72 +46,97 @@ export function loopbackCookies ({ profile, path, sameSite }: CookieSettings): C
   })
 }
 
-/** A `Set-Cookie` value. Tokens are base64url and dots, so nothing needs encoding. */
-export function renderCookie (
-  { name, path, secure, sameSite }: CookieSpec,
-  value: string,
-  maxAgeSeconds: number,
-): string {
-  return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=${path}; HttpOnly${
-    secure ? '; Secure' : ''
-  }; SameSite=${sameSite}`
+/** Which cookies a request has: those without Secure only outside production, over plain HTTP, on a loopback name. */
+export function createCookieChooser (
+  settings: CookieSettings,
+  production: boolean,
+  warn: (message: string) => void,
+): (request: FastifyRequest) => CookiePair {
+  const secure = secureCookies(settings)
+  if (production) return () => secure
+  const loopback = loopbackCookies(settings)
+  let warned = false
+  return function cookiesOf (request) {
+    if (request.protocol !== 'http' || !isLoopbackName(request.hostname)) return secure
+    if (!warned) {
+      warned = true
+      warn('auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production')
+    }
+    return loopback
+  }
 }
 
-/** A `Set-Cookie` value that deletes the cookie. */
-export function renderExpiredCookie ({ name, path, secure, sameSite }: CookieSpec): string {
-  return `${name}=; Max-Age=0; Path=${path}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly${
-    secure ? '; Secure' : ''
-  }; SameSite=${sameSite}`
+/** Sets both cookies of a session through @fastify/cookie. What this reply set or deleted before gives way. */
+export function setSessionCookies (
+  reply: FastifyReply,
+  { access, refresh }: CookiePair,
+  tokens: { readonly access: string, readonly refresh: string, readonly maxAge: number },
+): void {
+  reply.setCookie(access.name, tokens.access, { ...attributesOf(access), maxAge: tokens.maxAge })
+  reply.setCookie(refresh.name, tokens.refresh, { ...attributesOf(refresh), maxAge: tokens.maxAge })
+  reply.header('cache-control', 'no-store')
+}
+
+/** Deletes both cookies with the attributes that they were set with. */
+export function expireSessionCookies (reply: FastifyReply, { access, refresh }: CookiePair): void {
+  reply.clearCookie(access.name, attributesOf(access))
+  reply.clearCookie(refresh.name, attributesOf(refresh))
+  reply.header('cache-control', 'no-store')
+}
+
+/** @throws Error that says which cookie is too large; browsers would drop it without a word. */
+export function assertCookiesFit (
+  app: Pick<FastifyInstance, 'serializeCookie'>,
+  cookies: CookiePair,
+  access: string,
+  refresh: string,
+): void {
+  for (const [spec, value] of [[cookies.access, access], [cookies.refresh, refresh]] as const) {
+    const { path, secure, sameSite } = spec
+    const bytes = app.serializeCookie(spec.name, value, { path, secure, sameSite, httpOnly: true, maxAge: 0x7fff_ffff })
+      .length
+    if (bytes > MAX_COOKIE_BYTES)
+      {throw new Error(
+        `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`,
+      )}
+  }
+}
+
+/** Every attribute is named: those of the app's `parseOptions` are for the app's own cookies. */
+function attributesOf ({ path, secure, sameSite }: CookieSpec): CookieSerializeOptions {
+  return { path, secure, sameSite, httpOnly: true, domain: '', partitioned: false, signed: false }
 }
 
 /**
- * All values that a Cookie header has under a name, in order, as they stand. More than one means that somebody else
- * set a cookie of ours (from another path or a sibling domain): which one is genuine cannot be told.
+ * All values that a Cookie header has under a name, in order, as they stand. More than one means that another site set
+ * a cookie of ours (from another path or a sibling domain). `request.cookies` shows the first of them only, which would
+ * let a planted one win, so our own names are read here and nowhere else.
  */
 export function cookieValues (header: string | undefined, name: string): readonly string[] {
-  if (header === undefined) return NONE
-  let found: string[] | null = null
-  for (let start = 0; start < header.length;) {
-    let end = header.indexOf(';', start)
-    if (end === -1) end = header.length
-    const equals = header.indexOf('=', start)
-    if (equals !== -1 && equals < end && isName(header, start, equals, name)) {
-      const value = valueWithin(header, equals + 1, end)
-      if (found === null) found = [value]
-      else found.push(value)
-    }
-    start = end + 1
+  if (header?.includes(name) !== true) return NONE
+  const values: string[] = []
+  for (const pair of header.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals !== -1 && trimmed(pair.slice(0, equals)) === name) values.push(trimmed(pair.slice(equals + 1)))
   }
-  return found ?? NONE
+  return values
 }
 
 const NONE: readonly string[] = Object.freeze([])
 
-/** Compares without cutting anything out of the header: most cookies of a request are not ours. */
-function isName (header: string, start: number, end: number, name: string): boolean {
-  let from = start
-  let to = end
-  while (from < to && isSpace(header.charCodeAt(from))) from++
-  while (to > from && isSpace(header.charCodeAt(to - 1))) to--
-  return to - from === name.length && header.startsWith(name, from)
+/** Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space and give a token two spellings. */
+function trimmed (text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isBlank(text.charCodeAt(from))) from++
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--
+  return text.slice(from, to)
 }
 
-/**
- * Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space too, and give a token a second
- * spelling.
- */
-function valueWithin (header: string, start: number, end: number): string {
-  let from = start
-  let to = end
-  while (from < to && isSpace(header.charCodeAt(from))) from++
-  while (to > from && isSpace(header.charCodeAt(to - 1))) to--
-  return header.slice(from, to)
-}
-
-function isSpace (code: number): boolean {
+function isBlank (code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
 function spec (name: string, path: string, secure: boolean, sameSite: 'strict' | 'lax'): CookieSpec {
-  return Object.freeze({ name, path, secure, sameSite: sameSite === 'strict' ? 'Strict' : 'Lax' })
+  return Object.freeze({ name, path, secure, sameSite })
 }

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { mentionsBearer, readBearer } from '../net/bearer.js'
 import { cookieValues, type CookiePair } from './cookies.js'
 
 /** Where a token may come in: our cookies, or the Authorization header (RFC 6750, section 2.1). */
@@ -23,49 +24,25 @@ export interface CredentialSettings {
 
 export function createCredentialReader ({ sources, cookiesOf }: CredentialSettings): ReadCredential {
   const takesBearer = sources.includes('bearer')
-  if (!sources.includes('cookie')) return readBearer
+  if (!sources.includes('cookie')) return readBearerToken
 
   return function readCredential (request, kind) {
-    const { headers } = request.raw
+    const { raw } = request
+    const { cookie } = raw.headers
     const cookies = cookiesOf(request)
-    const values = cookieValues(headers.cookie, cookies[kind].name)
+    const values = cookieValues(cookie, cookies[kind].name)
     if (values.length > 1) return 'ambiguous'
     const [token] = values
-    const mayBear = headers.authorization !== undefined && mentionsBearer(request)
+    const mayBear = mentionsBearer(raw)
     if (token !== undefined) return mayBear ? 'ambiguous' : { token, source: 'cookie' }
     if (!mayBear || !takesBearer) return 'missing'
-    // Whichever of the two is sent beside a Bearer token, somebody believes that it counts.
+    // A client that sends one of the two beside a Bearer token believes that it counts.
     const other = cookies[kind === 'access' ? 'refresh' : 'access']
-    return cookieValues(headers.cookie, other.name).length > 0 ? 'ambiguous' : readBearer(request)
+    return cookieValues(cookie, other.name).length > 0 ? 'ambiguous' : readBearerToken(request)
   }
 }
 
-/** RFC 6750, section 2.1: the scheme in any case (RFC 9110, section 11.1), one space, a token68. */
-const BEARER = /^bearer ([A-Za-z0-9\-._~+/]+=*)$/i
-
-/** The scheme at the start, or after the comma that a proxy joins two headers with. */
-const NAMES_BEARER = /(?:^|,)[ \t]*bearer(?![\w!#$%&'*+.^`|~-])/i
-
-function readBearer (request: FastifyRequest): Credential | 'missing' | 'ambiguous' {
-  const { authorization } = request.raw.headers
-  if (authorization === undefined) return 'missing'
-  const lines = authorizationLines(request)
-  const token = lines.length === 1 ? BEARER.exec(authorization)?.[1] : undefined
-  if (token !== undefined) return { token, source: 'bearer' }
-  return lines.some((line) => NAMES_BEARER.test(line)) ? 'ambiguous' : 'missing'
-}
-
-/** Node keeps the first Authorization header and drops the others, so a second one is only seen among the raw ones. */
-function mentionsBearer (request: FastifyRequest): boolean {
-  return authorizationLines(request).some((line) => NAMES_BEARER.test(line))
-}
-
-function authorizationLines ({ raw: { headers, rawHeaders } }: FastifyRequest): readonly string[] {
-  const lines: string[] = []
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index]
-    if (name?.length === 13 && name.toLowerCase() === 'authorization') lines.push(rawHeaders[index + 1] ?? '')
-  }
-  // A header that a server factory added has no raw line.
-  return lines.length === 0 && headers.authorization !== undefined ? [headers.authorization] : lines
+function readBearerToken ({ raw }: FastifyRequest): Credential | 'missing' | 'ambiguous' {
+  const read = readBearer(raw)
+  return typeof read === 'string' ? read : { token: read.token, source: 'bearer' }
 }

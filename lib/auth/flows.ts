@@ -2,10 +2,11 @@ import { performance } from 'node:perf_hooks'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { SecurityError, type ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
-import { cookieValues, MAX_COOKIE_BYTES, renderCookie, renderExpiredCookie, type CookiePair } from './cookies.js'
+import { looseBearer } from '../net/bearer.js'
+import { setSignedIn, signedIn } from './context.js'
+import { cookieValues, expireSessionCookies, setSessionCookies, type CookiePair } from './cookies.js'
 import type { CredentialSource, ReadCredential } from './credentials.js'
 import { deviceLabel } from './device.js'
-import { kAuth } from './guards.js'
 import { assertMethods } from './methods.js'
 import { hashContext } from './rotation.js'
 import { revoked, type IssuedTokens, type Sessions } from './sessions.js'
@@ -98,14 +99,14 @@ export function createFlows (parts: FlowParts): AuthFlows {
       const token of [
         ...cookieValues(headers.cookie, cookies.access.name),
         ...cookieValues(headers.cookie, cookies.refresh.name),
-        ...bearerValues(headers.authorization),
+        looseBearer(request.raw) ?? '',
       ]
     ) {
       const owner = sessions.ownerOf(token)
       if (owner !== null) owners.set(owner.sessionId, owner.userId)
     }
     // A session that this very request opened counts as presented too.
-    const auth = request[kAuth]
+    const auth = signedIn(request)
     if (auth !== null) owners.set(auth.sessionId, auth.userId)
     return owners
   }
@@ -141,25 +142,17 @@ export function createFlows (parts: FlowParts): AuthFlows {
     const { userId, sessionId } = tokens.context
     for (const one of ended) emit(revoked(userId, one.sessionId, one.reason), request)
     await end(request, owners.filter(([, owner]) => owner !== user.id), 'login')
-    request[kAuth] = tokens.context
+    setSignedIn(request, tokens.context)
     emit({ name: 'authn_login_success', userId }, request)
     emit({ name: 'session_created', userId, sessionId }, request)
     emit({ name: 'authn_token_created', userId, sessionId }, request)
     return tokens
   }
 
-  function setCookies (request: FastifyRequest, reply: FastifyReply, tokens: IssuedTokens): void {
-    const cookies = cookiesOf(request)
-    replaceCookies(reply, cookies, [
-      renderCookie(cookies.access, tokens.access, tokens.maxAge),
-      renderCookie(cookies.refresh, tokens.refresh, tokens.maxAge),
-    ])
-  }
-
   return Object.freeze<AuthFlows>({
     async login (request, reply, given, source, options = {}) {
       const tokens = await open(request, given, source, options)
-      setCookies(request, reply, tokens)
+      setSessionCookies(reply, cookiesOf(request), tokens)
       return tokens.context.user
     },
 
@@ -181,17 +174,16 @@ export function createFlows (parts: FlowParts): AuthFlows {
       // The cookies are left alone: this answer may arrive after that of a new login in another tab, and would undo it.
       if ('refused' in outcome) throw unauthorized(outcome.refused)
       const { tokens } = outcome
-      request[kAuth] = tokens.context
-      if (credential.source === 'cookie') setCookies(request, reply, tokens)
+      setSignedIn(request, tokens.context)
+      if (credential.source === 'cookie') setSessionCookies(reply, cookiesOf(request), tokens)
       else reply.header('cache-control', 'no-store')
       return { user: tokens.context.user, source: credential.source, tokens }
     },
 
     async logout (request, reply) {
       await end(request, presented(request), 'logout')
-      request[kAuth] = null
-      const cookies = cookiesOf(request)
-      replaceCookies(reply, cookies, [renderExpiredCookie(cookies.access), renderExpiredCookie(cookies.refresh)])
+      setSignedIn(request, null)
+      expireSessionCookies(reply, cookiesOf(request))
       // Not "cookies": it would sign the user out of everything on this domain; not "cache": browsers take seconds for
       // it.
       reply.header('clear-site-data', '"storage"')
@@ -231,33 +223,4 @@ export function tokenDocument ({ access, refresh, expiresIn, maxAge }: IssuedTok
     refresh_token: refresh,
     refresh_expires_in: maxAge,
   }
-}
-
-/** @throws Error that says which cookie is too large; browsers would drop it without a word. */
-export function assertCookiesFit (cookies: CookiePair, access: string, refresh: string): void {
-  for (const [spec, value] of [[cookies.access, access], [cookies.refresh, refresh]] as const) {
-    const bytes = renderCookie(spec, value, 0x7fff_ffff).length
-    if (bytes > MAX_COOKIE_BYTES)
-      {throw new Error(
-        `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`,
-      )}
-  }
-}
-
-/** Sets our two cookies once, whatever was set before in this reply, and leaves those of the app. */
-function replaceCookies (reply: FastifyReply, cookies: CookiePair, values: readonly string[]): void {
-  const header = reply.getHeader('set-cookie')
-  const before = header === undefined ? [] : Array.isArray(header) ? header : [String(header)]
-  const others = before.filter((value) =>
-    !value.startsWith(`${cookies.access.name}=`) && !value.startsWith(`${cookies.refresh.name}=`)
-  )
-  reply.removeHeader('set-cookie')
-  reply.header('set-cookie', [...others, ...values])
-  reply.header('cache-control', 'no-store')
-}
-
-/** Read wherever tokens may come in by: ending a session that is presented needs less care than believing it. */
-function bearerValues (authorization: string | undefined): readonly string[] {
-  const token = authorization === undefined ? undefined : /^bearer +([^\s,]+)$/i.exec(authorization)?.[1]
-  return token === undefined ? [] : [token]
 }

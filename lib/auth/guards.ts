@@ -3,7 +3,7 @@ import type { ErrorCode, SecurityError } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { PlacedStep, Verdict } from '../policy/section.js'
 import type { Refusals } from './challenge.js'
-import type { AuthContext } from './context.js'
+import { setSignedIn, signedIn, type AuthContext } from './context.js'
 import type { ReadCredential } from './credentials.js'
 import type { CheckLiveness } from './liveness.js'
 import type { ResolvedAuthPolicy } from './policy.js'
@@ -12,13 +12,6 @@ import type { AccessToken } from './session-tokens.js'
 import { isWebSocketUpgrade } from '../net/websocket.js'
 import type { SocketGuard } from './sockets.js'
 import type { TokenCodec } from './tokens.js'
-
-/** Who is signed in, set by the authenticate step; read it as `request.auth`. */
-export const kAuth: unique symbol = Symbol('bulwark.auth')
-
-declare module 'fastify' {
-  interface FastifyRequest { [kAuth]: AuthContext | null }
-}
 
 export interface GuardParts {
   readonly access: TokenCodec<AccessToken>
@@ -71,7 +64,7 @@ export function authenticateStep (
     return refusals.unauthorized(code)
   }
   const accept = (request: FastifyRequest, reply: FastifyReply | null, context: AuthContext): Verdict => {
-    request[kAuth] = context
+    setSignedIn(request, context)
     if (reply !== null && isWebSocketUpgrade(request.raw)) sockets.watch(request.raw, reply.raw, context, revocation)
     return undefined
   }
@@ -107,7 +100,7 @@ function authorizeStep (
   )
 
   return function authorize (request) {
-    const auth = request[kAuth]
+    const auth = signedIn(request)
     if (auth === null) return refusals.unauthorized('TOKEN_MISSING')
     if (allowed.size > 0 && !auth.roles.some((role) => allowed.has(role))) {
       emit({ name: 'authz_fail', userId: auth.userId, reason: 'INSUFFICIENT_ROLE' }, request)

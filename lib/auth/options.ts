@@ -1,15 +1,13 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { parseDuration, type Duration } from '../options/duration.js'
+import type { Duration } from '../options/duration.js'
 import { durationOption, oneOf } from '../options/option-schema.js'
-import type { Problem } from '../response/errors.js'
-import { checkOptions, readableOptions } from '../options/check-options.js'
-import { resolveRedisSource, type RedisOption, type RedisSource } from '../redis/connection.js'
-import { SECRET_FIX, secretProblems } from '../options/secret-strength.js'
+import type { RedisOption, RedisSource } from '../redis/connection.js'
+import { SECRET_FIX } from '../options/secret-strength.js'
 import type { CredentialSource } from './credentials.js'
-import { resolveKeyring, secretKeyring, shareKeys, type Keyring, type KeyringOption } from './keyring.js'
+import type { Keyring, KeyringOption } from './keyring.js'
 import type { CookieProfile } from './cookies.js'
-import { checkClaims, createUserModel, type UserModel } from './users.js'
+import type { UserModel } from './users.js'
 
 /** RFC 6749, section 3.3: printable without space, quote and backslash. */
 const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
@@ -185,7 +183,7 @@ export const AuthOptionsSchema = Type.Object({
   ),
 }, { additionalProperties: false, fix: 'Write an object, { roles, loadUser } at least.' })
 
-type WrittenOptions = Static<typeof AuthOptionsSchema>
+export type WrittenOptions = Static<typeof AuthOptionsSchema>
 
 /**
  * What `authenticate`, `loadUser` and `reply.login` deal in; without `scopes` a user has none. Members beyond these
@@ -212,9 +210,6 @@ export type AuthOptions<R extends string = string, C extends TObject = TObject, 
   loadUser: (userId: string) => Promise<AuthUser<NoInfer<R>, NoInfer<C>, NoInfer<N>> | null>
   label?: (request: FastifyRequest) => string
 }
-
-/** What an option's default is looked up in. */
-export interface AuthBoot { readonly production: boolean, readonly config: Readonly<Record<string, unknown>> }
 
 /** Checked, complete and frozen. */
 export interface ResolvedAuthOptions {
@@ -245,190 +240,4 @@ export interface ResolvedAuthOptions {
   readonly whenFull: 'evict' | 'refuse'
   readonly onReuse: 'session' | 'user'
   readonly jwtDecorators: boolean
-}
-
-const GRACE_MAX_MS = 60_000
-/** Ten years: deadlines in milliseconds stay far within what numbers, tokens and Redis can hold. */
-const ABSOLUTE_MAX_MS = 3650 * 86_400_000
-
-/** Turns untrusted options into resolved ones, or adds every problem there is and returns null. */
-export function resolveAuthOptions (input: unknown, boot: AuthBoot, problems: Problem[]): ResolvedAuthOptions | null {
-  const before = problems.length
-  const checked = checkOptions(AuthOptionsSchema, input, 'auth', problems)
-  const written = checked ?? readableOptions(input, 'auth', problems) as Partial<WrittenOptions>
-  const claims = checkClaims(written.claims, 'auth.claims', problems)
-  const keys = resolveKeys(written, boot, problems)
-  const times = resolveTimes(written, problems)
-  const redis = resolveRedis(written, boot, problems)
-  if (written.routes === false && written.authenticate !== undefined) {
-    problems.push({
-      path: 'auth.authenticate',
-      message: 'Nothing would call it: routes is false.',
-      fix: 'Leave it out and sign in with reply.login in a route of your own; or leave routes out.',
-    })
-  }
-  if (checked === null || keys === null || problems.length > before) return null
-  const functions = checked as {
-    authenticate?: ResolvedAuthOptions['authenticate']
-    loadUser: ResolvedAuthOptions['loadUser']
-    label?: ResolvedAuthOptions['label']
-  }
-  return Object.freeze<ResolvedAuthOptions>({
-    ...keys,
-    ...times,
-    users: createUserModel(checked.roles, claims, checked.scopes),
-    authenticate: functions.authenticate ?? null,
-    loadUser: functions.loadUser,
-    label: functions.label ?? null,
-    issuer: checked.issuer ?? 'bulwark',
-    audience: checked.audience ?? 'bulwark-api',
-    cookies: checked.cookies ?? 'scoped',
-    sameSite: checked.sameSite ?? 'strict',
-    prefix: checked.prefix ?? '/auth',
-    routes: checked.routes ?? true,
-    redis,
-    keyPrefix: checked.keyPrefix ?? 'bulwark:auth:',
-    // Looking up in this process' memory costs nothing, so nothing of it is worth remembering.
-    revocation: checked.revocation ?? (redis === null ? 'strict' : 'cached'),
-    maxSessions: checked.maxSessions ?? 100,
-    whenFull: checked.whenFull ?? 'evict',
-    onReuse: checked.onReuse ?? 'session',
-    jwtDecorators: checked.jwtDecorators ?? false,
-    scopes: Object.freeze([...checked.scopes ?? []]),
-    sources: Object.freeze([...checked.sources ?? ['cookie'] as const]),
-  })
-}
-
-/** The keyring of each kind of token; null when a problem was added. */
-function resolveKeys (
-  options: Partial<WrittenOptions>,
-  { config }: AuthBoot,
-  problems: Problem[],
-): { accessKeys: Keyring, refreshKeys: Keyring } | null {
-  const pick = (kind: 'access' | 'refresh', variable: string): Keyring | null => {
-    const keys = options[`${kind}Keys`]
-    const written = options[`${kind}Secret`]
-    if (keys !== undefined) {
-      if (written === undefined) return resolveKeyring(keys, `auth.${kind}Keys`, kind, problems)
-      problems.push({
-        path: `auth.${kind}Keys`,
-        message: `Given beside ${kind}Secret.`,
-        fix: 'Write one of them; the secret may be the current key of the keyring.',
-      })
-      return null
-    }
-    const secret = written ?? config[variable]
-    const path = `auth.${kind}Secret`
-    if (typeof secret !== 'string') {
-      // Given, but not as a text or not as an object: that has been said.
-      if (problems.some(({ path: at }) => at === 'auth' || at === path || at === `auth.${kind}Keys`)) return null
-      problems.push({
-        path,
-        message: 'Missing.',
-        fix:
-          `Set ${variable} in the environment (declared in the env plugin's schema), or give the option. ${SECRET_FIX}`,
-      })
-      return null
-    }
-    const reasons = secretProblems(secret)
-    for (const message of reasons) problems.push({ path, message, fix: SECRET_FIX })
-    return reasons.length === 0 ? secretKeyring(secret) : null
-  }
-  const accessKeys = pick('access', 'JWT_ACCESS_SECRET')
-  const refreshKeys = pick('refresh', 'JWT_REFRESH_SECRET')
-  if (accessKeys === null || refreshKeys === null) return null
-  if (shareKeys(accessKeys, refreshKeys)) {
-    problems.push({
-      path: options.refreshKeys === undefined ? 'auth.refreshSecret' : 'auth.refreshKeys',
-      message: 'It equals the access secret.',
-      fix: `Each kind of token needs its own key. ${SECRET_FIX}`,
-    })
-    return null
-  }
-  return { accessKeys, refreshKeys }
-}
-
-function resolveTimes (
-  options: Partial<WrittenOptions>,
-  problems: Problem[],
-): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
-  const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
-    const milliseconds = parseDuration(options[name] ?? standard)
-    if (milliseconds % 1000 !== 0)
-      {problems.push({
-        path: `auth.${name}`,
-        message: 'Not whole seconds.',
-        fix: 'Tokens and cookies count in seconds: write for example 90s.',
-      })}
-    return milliseconds
-  }
-  const accessTtlMs = wholeSeconds('accessTtl', '15m')
-  const refreshIdleMs = wholeSeconds('refreshIdle', '7d')
-  const refreshAbsoluteMs = wholeSeconds('refreshAbsolute', '30d')
-  const graceMs = parseDuration(options.grace ?? '10s')
-  if (accessTtlMs >= refreshIdleMs)
-    {problems.push({
-      path: 'auth.accessTtl',
-      message: 'Not shorter than refreshIdle.',
-      fix: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.',
-    })}
-  if (refreshIdleMs > refreshAbsoluteMs)
-    {problems.push({
-      path: 'auth.refreshIdle',
-      message: 'Longer than refreshAbsolute.',
-      fix: 'Keep accessTtl < refreshIdle <= refreshAbsolute.',
-    })}
-  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS)
-    {problems.push({
-      path: 'auth.refreshAbsolute',
-      message: 'Longer than 3650d.',
-      fix: 'Nobody should stay signed in for that long: 30d is the default.',
-    })}
-  // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too
-  // late.
-  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs)
-    {problems.push({
-      path: 'auth.refreshIdle',
-      message: 'Shorter than accessTtl and grace together.',
-      fix: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.',
-    })}
-  if (graceMs > GRACE_MAX_MS)
-    {problems.push({
-      path: 'auth.grace',
-      message: 'Longer than 60s.',
-      fix: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.',
-    })}
-  const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
-  if (revocationDelayMs > GRACE_MAX_MS)
-    {problems.push({
-      path: 'auth.revocationDelay',
-      message: 'Longer than 60s.',
-      fix:
-        'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.',
-    })}
-  return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, revocationDelayMs }
-}
-
-function resolveRedis (
-  options: Partial<WrittenOptions>,
-  { production, config }: AuthBoot,
-  problems: Problem[],
-): RedisSource | null {
-  const path = 'auth.redis'
-  const before = problems.length
-  const source = resolveRedisSource(options.redis, config, path, problems)
-  if (source === null && production && options.allowMemoryStore !== true && problems.length === before) {
-    problems.push({
-      path,
-      message: 'Sessions would live in memory in production.',
-      fix:
-        'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.',
-    })
-  }
-  return source
-}
-
-/** Only reports what is wrong with the options; nothing is built or connected. */
-export function checkAuth (options: unknown, boot: AuthBoot, problems: Problem[]): void {
-  resolveAuthOptions(options, boot, problems)
 }

@@ -3,12 +3,11 @@ import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { SecurityError, type ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
-import type { RouteSecurityOptions } from '../policy/types.js'
+import { whereLoaded } from '../policy/install.js'
 import { tokenDocument, type AuthFlows } from './flows.js'
 import { publicKeySet } from './keyring.js'
 import type { Credentials, ResolvedAuthOptions } from './options.js'
-import { PublicRoute, publicRoute } from '../policy/public-route.js'
-import type { AuthRouteOptions } from './policy.js'
+import { publicRoute } from '../policy/public-route.js'
 import { ID_PATTERN } from './rotation.js'
 import type { SessionStore } from './session-store.js'
 
@@ -18,8 +17,6 @@ export interface RouteParts {
   readonly store: SessionStore
   readonly unauthorized: (code: ErrorCode) => SecurityError
   readonly emit: (event: SecurityEvent, request: FastifyRequest) => void
-  /** Whether the plugin that owns this key of `security` is loaded. */
-  readonly has: (key: string) => boolean
 }
 
 const CredentialsSchema = Type.Object({
@@ -70,7 +67,7 @@ function signInRoutes (
   parts: RouteParts,
   authenticate: NonNullable<ResolvedAuthOptions['authenticate']>,
 ): RouteOptions[] {
-  const { options, flows, unauthorized, emit, has } = parts
+  const { options, flows, unauthorized, emit } = parts
   const { prefix, users, sources } = options
   const withCookies = sources.includes('cookie')
   const withBearer = sources.includes('bearer')
@@ -78,7 +75,7 @@ function signInRoutes (
   const login: RouteOptions = {
     method: 'POST',
     url: `${prefix}/login`,
-    security: securityOf(has, publicRoute('Signing in is how one gets credentials.'), { rateLimit: ['login'] }),
+    security: SIGN_IN,
     schema: { body: CredentialsSchema, response: { 200: signedIn(users) } },
     handler: async function login (request, reply) {
       const { user, checkedAt } = await decide(request)
@@ -88,7 +85,7 @@ function signInRoutes (
   const token: RouteOptions = {
     method: 'POST',
     url: `${prefix}/token`,
-    security: securityOf(has, publicRoute('Signing in is how one gets credentials.'), { rateLimit: ['login'] }),
+    security: SIGN_IN,
     schema: { body: CredentialsSchema, response: { 200: TokenDocumentSchema } },
     handler: async function token (request, reply) {
       const { user, checkedAt } = await decide(request)
@@ -122,7 +119,7 @@ function signInRoutes (
   }
 }
 
-function renewalRoutes ({ options, flows, has }: RouteParts): RouteOptions[] {
+function renewalRoutes ({ options, flows }: RouteParts): RouteOptions[] {
   const { prefix, users, sources } = options
   const renewed: TSchema = !sources.includes('bearer')
     ? signedIn(users)
@@ -132,7 +129,7 @@ function renewalRoutes ({ options, flows, has }: RouteParts): RouteOptions[] {
   const refresh: RouteOptions = {
     method: 'POST',
     url: `${prefix}/refresh`,
-    security: securityOf(has, publicRoute('The refresh token is checked by the route itself.'), {}),
+    security: whereLoaded({ auth: publicRoute('The refresh token is checked by the route itself.'), csrf: 'always' }),
     schema: { response: { 200: renewed } },
     handler: async function refresh (request, reply) {
       const { user, source, tokens } = await flows.refresh(request, reply)
@@ -142,7 +139,7 @@ function renewalRoutes ({ options, flows, has }: RouteParts): RouteOptions[] {
   const logout: RouteOptions = {
     method: 'POST',
     url: `${prefix}/logout`,
-    security: securityOf(has, publicRoute('Signing out works with an expired or missing token too.'), {}),
+    security: whereLoaded({ auth: publicRoute('Signing out works with an expired or missing token too.'), csrf: 'always' }),
     schema: { response: { 204: Type.Null() } },
     handler: async function logout (request: FastifyRequest, reply: FastifyReply) {
       await flows.logout(request, reply)
@@ -153,9 +150,9 @@ function renewalRoutes ({ options, flows, has }: RouteParts): RouteOptions[] {
 }
 
 /** The caller's own sessions: listed, and ended one by one or together. */
-function sessionRoutes ({ options: { prefix }, flows, store, has }: RouteParts): RouteOptions[] {
+function sessionRoutes ({ options: { prefix }, flows, store }: RouteParts): RouteOptions[] {
   // Whoever decides about sessions must have one at this moment, whatever the service's revocation mode.
-  const security = securityOf(has, { revocation: 'strict' }, {})
+  const security = whereLoaded({ auth: { revocation: 'strict' } })
   return [
     {
       method: 'GET',
@@ -214,7 +211,7 @@ function ownSession (request: FastifyRequest): { userId: string, sessionId: stri
 }
 
 /** `GET /.well-known/jwks.json` (RFC 7517): how others verify access tokens; null where a secret signs them. */
-function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): RouteOptions | null {
+function keySetRoute ({ options: { accessKeys }, store }: RouteParts): RouteOptions | null {
   if (publicKeySet(accessKeys).keys.length === 0) return null
   // Made anew only when a key ends.
   let text = ''
@@ -229,7 +226,7 @@ function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): Rout
   return {
     method: 'GET',
     url: '/.well-known/jwks.json',
-    security: securityOf(has, publicRoute('Public keys are public.'), {}),
+    security: whereLoaded({ auth: publicRoute('Public keys are public.'), csrf: 'always' }),
     handler: async function keys (_request, reply) {
       // As long as a new key should be known before it signs.
       return reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(
@@ -239,21 +236,12 @@ function keySetRoute ({ options: { accessKeys }, store, has }: RouteParts): Rout
   }
 }
 
-/**
- * Only the keys whose plugins are loaded, because a key without an owner stops the boot. Their types come from plugins
- * that this one must not import, hence the record; their sections check the values at boot.
- */
-function securityOf (
-  has: RouteParts['has'],
-  auth: AuthRouteOptions,
-  rateLimit: { readonly rateLimit?: readonly string[] },
-): RouteSecurityOptions {
-  const written: Record<string, unknown> = { auth }
-  if (has('rateLimit')) Object.assign(written, rateLimit)
-  // Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides.
-  if (has('csrf') && PublicRoute.is(auth)) written['csrf'] = 'always'
-  return written
-}
+/** Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides. */
+const SIGN_IN = whereLoaded({
+  auth: publicRoute('Signing in is how one gets credentials.'),
+  rateLimit: ['login'],
+  csrf: 'always',
+})
 
 function signedIn ({ schema, roles, scopes }: ResolvedAuthOptions['users']): TObject {
   const names = (known: ReadonlySet<string>): TSchema => Type.Array(Type.String({ enum: [...known] }))

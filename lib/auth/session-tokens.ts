@@ -1,7 +1,7 @@
 import type { AuthContext } from './context.js'
-import type { Keyring } from './keyring.js'
 import { areMethods } from './methods.js'
 import { ID_PATTERN } from './rotation.js'
+import type { TokenKeys } from './token-keys.js'
 import { CLOCK_TOLERANCE_SECONDS, createTokenCodec, isEpochSeconds, type TokenCodec,
   type TokenTimes } from './tokens.js'
 import type { KnownUser, UserModel } from './users.js'
@@ -18,24 +18,28 @@ export interface RefreshToken extends TokenTimes {
 
 export interface SessionTokenSettings {
   readonly users: UserModel
-  readonly accessKeys: Keyring
-  /** HS256 only: the ids of refresh tokens are derived from its secrets. */
-  readonly refreshKeys: Keyring
+  /** Made for `ACCESS_TYPE`. */
+  readonly accessKeys: TokenKeys
+  /** Made for `REFRESH_TYPE`. HS256 only: the ids of refresh tokens are derived from its secrets. */
+  readonly refreshKeys: TokenKeys
   readonly issuer: string
   readonly audience: string
   readonly accessTtlSeconds: number
   readonly policy: { readonly idleMs: number }
 }
 
-/** Verified access tokens remembered per process, at most twice this number: some 2 KB each. */
-const CACHED_TOKENS = 8192
+/** The `typ` of access tokens (RFC 9068) and of refresh tokens. */
+export const ACCESS_TYPE = 'at+jwt'
+export const REFRESH_TYPE = 'rt+jwt'
+
+/** Verified access tokens remembered per process: some 2 KB each. */
+const CACHED_TOKENS = 16_384
 
 export function createAccessCodec (
   { users, accessKeys, issuer, audience, accessTtlSeconds }: SessionTokenSettings,
 ): TokenCodec<AccessToken> {
   return createTokenCodec<AccessToken>({
-    typ: 'at+jwt',
-    keyring: accessKeys,
+    keys: accessKeys,
     issuer,
     audience,
     lifetimeSeconds: accessTtlSeconds,
@@ -60,8 +64,7 @@ export function createRefreshCodec (
   { refreshKeys, issuer, audience, policy }: SessionTokenSettings,
 ): TokenCodec<RefreshToken> {
   return createTokenCodec<RefreshToken>({
-    typ: 'rt+jwt',
-    keyring: refreshKeys,
+    keys: refreshKeys,
     issuer,
     audience: `${audience}/refresh`,
     lifetimeSeconds: Math.ceil(policy.idleMs / 1000),

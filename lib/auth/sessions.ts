@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto'
 import type { ErrorCode } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
 import type { AuthContext } from './context.js'
@@ -64,10 +63,9 @@ export function createSessions (settings: SessionSettings): Sessions {
   const { users, store, policy } = settings
   const access = createAccessCodec(settings)
   const refresh = createRefreshCodec(settings)
-  // The current secret's first. A verify-only one may have made the id that the store has now, on an instance with
-  // other keys.
-  const jtiOf = createJtiOf(secretOf(settings.refreshKeys.current))
-  const makers = [jtiOf, ...settings.refreshKeys.verifyOnly.map((key) => createJtiOf(secretOf(key)))]
+  const jtiOf = createJtiOf(settings.refreshKeys.current.verifyWith.export())
+  // A verify-only secret may have made the id that the store has now, on an instance with other keys.
+  const makers = settings.refreshKeys.all.map(({ verifyWith }) => createJtiOf(verifyWith.export()))
 
   const nowSeconds = (): number => Math.floor(store.now() / 1000)
 
@@ -233,8 +231,4 @@ export function revoked (userId: string, sessionId: string, reason: EndReason): 
 
 function refuse (refused: ErrorCode, events: readonly SecurityEvent[]): Refreshed {
   return { refused, events }
-}
-
-function secretOf ({ verifyWith }: { readonly verifyWith: KeyObject }): Buffer {
-  return verifyWith.export()
 }

@@ -1,10 +1,6 @@
-import type { KeyObject } from 'node:crypto'
-import { createSigner } from 'fast-jwt'
+import { Generations } from '../common/generations.js'
 import { isPlainObject } from '../options/check-options.js'
-import type { Keyring, TokenAlgorithm } from './keyring.js'
-import { isPlainlyWritten } from './plain-json.js'
-import { createSignatureCheck, type SignatureCheck } from './signature.js'
-import { TokenCache, type VerifiedToken } from './token-cache.js'
+import type { TokenKey, TokenKeys } from './token-keys.js'
 
 /** Why a token is refused. `TOKEN_EXPIRED` is only said of a token whose signature is valid. */
 export type TokenRefusal = 'TOKEN_INVALID' | 'TOKEN_EXPIRED'
@@ -17,9 +13,7 @@ export const CLOCK_TOLERANCE_SECONDS = 5
 export interface TokenTimes { readonly iat: number, readonly exp: number }
 
 export interface TokenKind<T extends TokenTimes> {
-  /** The exact `typ` of the header, for example `at+jwt` (RFC 9068). */
-  readonly typ: string
-  readonly keyring: Keyring
+  readonly keys: TokenKeys
   readonly issuer: string
   readonly audience: string
   /** No token of this kind lives longer. */
@@ -40,60 +34,44 @@ export interface TokenCodec<T extends TokenTimes> {
   read (token: string, nowSeconds: number): T | null
   /** What the token says when it also holds now, or why not. Never throws. */
   verify (token: string, nowSeconds: number): T | TokenRefusal
+  /** The key that the token's header names; null when it names none of ours. Nothing is verified. */
+  keyOf (token: string): TokenKey | null
 }
 
-/** What stands for one spelling of the header: the only key, and the only form of signature, that may follow it. */
-interface HeaderKey extends SignatureCheck {
-  /** Epoch seconds from which its tokens are refused. */
+/** What time does not change about a token. */
+interface VerifiedToken<T> {
+  readonly value: T
+  /** Epoch seconds at which the token's key ends. */
   readonly until: number
-  /** Whether verifying a token again costs far more than keeping it. */
-  readonly dear: boolean
 }
 
 /**
- * Signs with the current key of a keyring and verifies with all of them; what each needs is built once, here.
+ * Signs with the current key of a kind and verifies with all of them, by @fastify/jwt.
  *
- * Only this suite mints these tokens, so their header has exactly one spelling for each key, and that text selects the
- * key. It leaves no `alg`, `typ`, `kid`, `crit`, `b64`, `jku`, `jwk` or `x5c` for anybody to choose. The payload must
- * be the canonical encoding of what it says, which refuses repeated names, odd numbers and text that is not UTF-8.
- * Nothing of a token is decoded before its signature is known to be valid.
+ * Only this suite makes these tokens, so their header has exactly one spelling for each key, and that text selects the
+ * key. It leaves no `alg`, `typ`, `kid`, `crit`, `b64`, `jku`, `jwk` or `x5c` for anybody to choose. Behind the
+ * signature the payload must be the canonical encoding of what it says, and every claim is checked here.
  */
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
-  const { current, verifyOnly } = kind.keyring
-  const signer = createSigner({
-    key: signingText(current.signWith),
-    algorithm: current.alg,
-    kid: current.kid,
-    header: { alg: current.alg, typ: kind.typ },
-  })
-  const byHeader: ReadonlyMap<string, HeaderKey> = new Map(
-    [{ ...current, until: Infinity }, ...verifyOnly].map((
-      key,
-    ) => [headerText(kind.typ, key), {
-      ...createSignatureCheck(key.alg, key.verifyWith),
-      until: key.until,
-      dear: key.alg !== 'HS256',
-    }]),
-  )
-  const cache = kind.cache > 0 ? new TokenCache<T>(kind.cache) : null
+  const { current, all } = kind.keys
+  const byHeader: ReadonlyMap<string, TokenKey> = new Map(all.map((key) => [key.header, key]))
+  // Only verified tokens enter, so that nobody can flood it without a key.
+  const cache = kind.cache > 0 ? new Generations<string, VerifiedToken<T>>(kind.cache) : null
+
+  function keyOf (token: string): TokenKey | null {
+    if (token.length > MAX_TOKEN_BYTES) return null
+    return byHeader.get(token.slice(0, token.indexOf('.'))) ?? null
+  }
 
   /** Verifies, and remembers what is valid. */
   function examine (token: string): VerifiedToken<T> | null {
-    if (token.length > MAX_TOKEN_BYTES) return null
-    const headerEnd = token.indexOf('.')
-    const key = headerEnd === -1 ? undefined : byHeader.get(token.slice(0, headerEnd))
-    if (key === undefined) return null
-    const payloadEnd = token.length - key.length - 1
-    if (
-      payloadEnd <= headerEnd || token[payloadEnd] !== '.' ||
-      !key.isValid(token.slice(0, payloadEnd), token.slice(payloadEnd + 1))
-    ) return null
-    const payload = canonicalPayload(token.slice(headerEnd + 1, payloadEnd))
+    const key = keyOf(token)
+    const payload = key === null ? null : verifiedPayload(key, token)
     const claims = payload === null ? null : parsePayload(kind, payload)
-    if (claims === null) return null
-    const verified = { token, value: claims, until: key.until }
-    if (key.dear) cache?.add(verified)
-    else cache?.offer(verified)
+    if (key === null || claims === null) return null
+    const verified = Object.freeze({ value: claims, until: key.until })
+    // A copy: the text is a slice of the Cookie header and would keep all of that in memory.
+    cache?.set(Buffer.from(token, 'latin1').toString('latin1'), verified)
     return verified
   }
 
@@ -105,43 +83,34 @@ export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): Tok
   }
 
   return Object.freeze<TokenCodec<T>>({
-    sign: (claims) => signer({ iss: kind.issuer, aud: kind.audience, ...claims }),
+    sign: (claims) => current.jwt.sign({ iss: kind.issuer, aud: kind.audience, ...claims }),
     read,
     verify (token, nowSeconds) {
       const claims = read(token, nowSeconds)
       if (claims === null || claims.iat > nowSeconds + CLOCK_TOLERANCE_SECONDS) return 'TOKEN_INVALID'
       return claims.exp > nowSeconds ? claims : 'TOKEN_EXPIRED'
     },
+    keyOf,
   })
 }
 
-/** The first segment as the signer writes it; a test holds the two together. */
-function headerText (typ: string, { alg, kid }: { readonly alg: TokenAlgorithm, readonly kid: string }): string {
-  return Buffer.from(JSON.stringify({ alg, typ, kid })).toString('base64url')
-}
-
-/** fast-jwt takes a Buffer for a secret and a PEM for a private key, which it parses once. */
-function signingText (key: KeyObject): string | Buffer {
-  return key.type === 'secret' ? key.export() : key.export({ format: 'pem', type: 'pkcs8' })
-}
-
-const scratch = Buffer.alloc(MAX_TOKEN_BYTES)
-
-/** The object that a segment is the one encoding of: base64url, UTF-8 and JSON as we write them; otherwise null. */
-function canonicalPayload (segment: string): Record<string, unknown> | null {
-  const length = scratch.write(segment, 'base64url')
-  if (scratch.toString('base64url', 0, length) !== segment) return null
+/** The payload of a token of three canonical segments whose signature is valid; otherwise null. */
+function verifiedPayload ({ jwt }: TokenKey, token: string): Record<string, unknown> | null {
+  const [, payload = '', signature = '', ...more] = token.split('.')
+  if (more.length > 0 || encode(Buffer.from(signature, 'base64url')) !== signature) return null
   try {
-    const payload: unknown = JSON.parse(scratch.toString('utf8', 0, length))
-    if (!isPlainObject(payload)) return null
-    return isPlainlyWritten(scratch, length, payload) ||
-        scratch.subarray(0, length).equals(Buffer.from(JSON.stringify(payload)))
-      ? payload
-      : null
+    const claims: unknown = jwt.verify(token)
+    // There is one canonical spelling. It refuses names that come twice, odd numbers, text that is not UTF-8, white
+    // space, and unused bits of base64url.
+    return isPlainObject(claims) && encode(Buffer.from(JSON.stringify(claims))) === payload ? claims : null
   } catch {
-    // Signed, and yet no JSON or nested beyond the stack.
+    // Whatever the library's reason is, the answer is the same.
     return null
   }
+}
+
+function encode (bytes: Buffer): string {
+  return bytes.toString('base64url')
 }
 
 function parsePayload<T extends TokenTimes> (kind: TokenKind<T>, payload: Record<string, unknown>): T | null {
@@ -149,7 +118,7 @@ function parsePayload<T extends TokenTimes> (kind: TokenKind<T>, payload: Record
   if (iss !== kind.issuer || aud !== kind.audience) return null
   if (!isEpochSeconds(iat) || !isEpochSeconds(exp)) return null
   if (exp <= iat || exp - iat > kind.lifetimeSeconds) return null
-  // Never minted here, and ignoring it would accept a token before its time.
+  // Never made here, and ignoring it would accept a token before its time.
   if ('nbf' in payload) return null
   return kind.parse(payload, { iat, exp })
 }

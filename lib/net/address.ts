@@ -1,5 +1,3 @@
-import { rememberRecent } from '../common/recent.js'
-
 const ZERO = 48
 const NINE = 57
 const LOWER_A = 97
@@ -19,69 +17,7 @@ const groups = new Uint16Array(8)
  */
 export function addressPrefix (address: string): string {
   if (!address.includes(':') || !parseGroups(address)) return address
-  return isMapped() ? mappedIPv4() : prefixOfGroups()
-}
-
-/**
- * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many
- * others at most. A known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a
- * /64 costs no more than one who stays. `makeIPv6` may take the prefix from `writePrefix` instead of its text, and must
- * give what `make` does.
- */
-export function rememberPrefixes (
-  make: (prefix: string) => string,
-  bits: number,
-  makeIPv6 = () => make(prefixOfGroups()),
-): (address: string) => string {
-  const highs = new Int32Array(1 << bits)
-  const lows = new Int32Array(1 << bits)
-  const made = new Array<string>(1 << bits).fill('')
-  const ofText = rememberRecent(make, 1 << bits)
-  return function recall (address) {
-    if (!address.includes(':') || !parseGroups(address)) return ofText(address)
-    if (isMapped()) return ofText(mappedIPv4())
-    const [a = 0, b = 0, c = 0, d = 0] = [groups[0], groups[1], groups[2], groups[3]]
-    const high = a << 16 | b
-    const low = c << 16 | d
-    const mixed = Math.imul(Math.imul(high, 0x9e3779b1) ^ low ^ low >>> 16, 0x85ebca6b)
-    // Two places for each prefix, so that two frequent ones do not drive each other out.
-    const first = (Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)) & ~1
-    for (let slot = first; slot <= first + 1; slot++) {
-      const known = made[slot] as string
-      if (known !== '' && highs[slot] === high && lows[slot] === low) return known
-    }
-    highs[first + 1] = highs[first] as number
-    lows[first + 1] = lows[first] as number
-    made[first + 1] = made[first] as string
-    highs[first] = high
-    lows[first] = low
-    return made[first] = makeIPv6()
-  }
-}
-
-/** Longest text of an IPv6 prefix: four groups of four digits, and what stands around them. */
-export const LONGEST_PREFIX = 24
-
-/** Writes the text of the IPv6 prefix that is being made, as ASCII. Gives where it ends. */
-export function writePrefix (bytes: Uint8Array, from: number): number {
-  let at = from
-  for (let index = 0; index < 4; index++) {
-    const group = groups[index] as number
-    for (let shift = group > 0xfff ? 12 : group > 0xff ? 8 : group > 0xf ? 4 : 0; shift >= 0; shift -= 4) {
-      const digit = (group >>> shift) & 15
-      bytes[at++] = digit < 10 ? ZERO + digit : LOWER_A - 10 + digit
-    }
-    bytes[at++] = COLON
-  }
-  for (const code of ENDING) bytes[at++] = code
-  return at
-}
-
-/** What follows the fourth group and its colon. */
-const ENDING = Buffer.from(':/64')
-
-function prefixOfGroups (): string {
-  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
+  return isMapped() ? mappedIPv4() : `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
 }
 
 /** An IPv4 address out of its IPv6 form, and an IPv6 one without its zone; anything else as it is. */

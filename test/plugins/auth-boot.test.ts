@@ -8,9 +8,10 @@ import { test, type Test } from 'tap'
 import { BulwarkConfigError } from '../../lib/response/errors.js'
 import { defineSection } from '../../lib/policy/section.js'
 import { addSection } from '../../lib/policy/install.js'
-import defaultExport, { auth, checkAuth, publicRoute, type AuthOptions } from '../../plugins/auth.js'
+import defaultExport, { auth, publicRoute, type AuthOptions } from '../../plugins/auth.js'
 import csrf from '../../plugins/csrf.js'
 import { redisUrl } from '../helpers/redis.js'
+import { problemsWith } from '../helpers/resolve.js'
 import { build, secret, setCookies } from '../lib/auth/support.js'
 
 const minimal = (): AuthOptions => ({
@@ -71,8 +72,7 @@ test('wrong options refuse to boot with one error that lists all of them', async
     ) => line.split(':')[0]),
     ['auth.refreshSecret', 'auth.refreshSecret', 'auth.grace'],
   )
-  const found: { path: string, message: string, fix: string }[] = []
-  checkAuth({ ...minimal(), redis: undefined }, { production: true, config: {} }, found)
+  const found = problemsWith(auth, { ...minimal(), redis: undefined }, { production: true, config: {} })
   t.match(found, [{ path: 'auth.redis' }])
 })
 

@@ -1,28 +1,24 @@
 import { createHmac } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { test } from 'tap'
 import { publicRoute } from '../../lib/policy/public-route.js'
 import { MemorySessionStore } from '../../lib/auth/memory-store.js'
+import { auth } from '../../plugins/auth.js'
+import { setSignedIn, signedIn } from '../../lib/auth/context.js'
 import csrf from '../../plugins/csrf.js'
-import { build, codeOf, cookieHeader, jarOf, setCookies } from '../lib/auth/support.js'
+import { build, codeOf, cookieHeader, jarOf, secret, setCookies } from '../lib/auth/support.js'
 
 const rootLogin = { payload: { email: 'root@example.com', password: 'right' } }
 
 test('every route needs a signed-in user unless it says otherwise', async (t) => {
-  const { call, login } = await build(t, {
-    before: (app) => {
-      app.get('/early', async () => 'early')
-    },
-    server: { logger: false },
-  })
-  for (const url of ['/me', '/admin', '/fresh', '/stateless', '/early']) {
+  const { call, login } = await build(t, { server: { logger: false } })
+  for (const url of ['/me', '/admin', '/fresh', '/stateless']) {
     const response = await call('GET', url)
     t.equal(codeOf(response), '401 TOKEN_MISSING', url)
     t.equal(response.headers['www-authenticate'], 'Cookie realm="bulwark"')
   }
   const jar = await login()
   t.equal((await call('GET', '/me', jar)).statusCode, 200)
-  t.equal((await call('GET', '/early', jar)).statusCode, 200, 'a route declared before the plugin is guarded too')
   t.equal((await call('GET', '/open')).body, 'nobody')
   t.equal((await call('GET', '/maybe')).body, 'nobody')
   t.equal((await call('GET', '/maybe', jar)).body, 'ada')
@@ -398,4 +394,34 @@ test('sessions in cookies need the csrf plugin in production, and elsewhere a wa
   await build(t, { server, options, before: async (app) => { await app.register(csrf) } })
   await build(t, { server, options, routes: async (app) => { await app.register(csrf) } })
   t.notMatch(logged.join(''), /other sites/, 'the csrf plugin may come before or after')
+})
+
+test('a route that is older than the plugin stops the boot by its name, and never escapes it', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/before', async () => 1)
+  await app.register(async (child) => {
+    child.get('/child', async () => 1)
+    await child.register(async (grandchild) => { grandchild.get('/grandchild', async () => 1) })
+  })
+  void app.register(async (child) => { child.get('/unawaited', async () => 1) })
+  await app.register(auth, {
+    roles: ['user'],
+    redis: false,
+    accessSecret: secret(),
+    refreshSecret: secret(),
+    loadUser: async () => null,
+  })
+  app.get('/after', async () => 1)
+  await t.rejects(async () => { await app.ready() }, {
+    code: 'BULWARK_CONFIG',
+    problems: ['/before', '/child', '/grandchild', '/unawaited'].map((url) => ({ path: `GET,HEAD ${url}` })),
+  })
+})
+
+test('a request that nobody signed in has nobody, whichever instance made it', async (t) => {
+  t.equal(signedIn({} as FastifyRequest), null)
+  const request = {} as FastifyRequest
+  setSignedIn(request, null)
+  t.equal(signedIn(request), null)
 })

@@ -161,7 +161,7 @@ test('reply.login and reply.logout do the same for an app\'s own routes, and kee
   })
   const response = await call('POST', '/sign-up')
   t.same(response.json(), { id: 'ada', roles: ['user'] })
-  t.same(setCookies(response).map((line) => line.split('=')[0]), ['theme', '__Host-access', '__Secure-refresh', 'lang'])
+  t.same(setCookies(response).map((line) => line.split('=')[0]), ['theme', 'lang', '__Host-access', '__Secure-refresh'])
   t.equal((await call('GET', '/me', jarOf(response))).statusCode, 200)
   const bye = await call('POST', '/leave', jarOf(response))
   t.equal(bye.headers['clear-site-data'], '"storage"')

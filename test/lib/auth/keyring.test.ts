@@ -336,7 +336,7 @@ test('the key set has the public members of each key and nothing else', async (t
 test('jose verifies our tokens with the key set, and we its', async (t) => {
   for (const alg of ALGORITHMS) {
     const keyring = ring({ current: { alg, key: pems[alg].privateKey } })
-    const { access } = sessionsWith(keyring, secretKeyring(newSecret()))
+    const { access } = await sessionsWith(keyring, secretKeyring(newSecret()))
     const id = createHash('sha256').update('id').digest().toString('base64url', 0, 16)
     const claims = {
       sub: 'ada',

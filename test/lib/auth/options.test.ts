@@ -4,22 +4,27 @@ import { inspect } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { AuthOptionsSchema, checkAuth, resolveAuthOptions, type AuthBoot } from '../../../lib/auth/options.js'
+import { AuthOptionsSchema, type ResolvedAuthOptions } from '../../../lib/auth/options.js'
+import type { Boot } from '../../../lib/policy/plugin.js'
 import type { Problem } from '../../../lib/response/errors.js'
+import { auth } from '../../../plugins/auth.js'
 import { ROOT } from '../../helpers/root.js'
 import { secret } from './support.js'
 
 const ACCESS = secret()
 const REFRESH = secret()
-const DEV: AuthBoot = { production: false, config: {} }
+const DEV: Boot = { production: false, config: {} }
 
 function minimal (): Record<string, unknown> {
   return { roles: ['user', 'admin'], loadUser: async () => null, accessSecret: ACCESS, refreshSecret: REFRESH }
 }
 
-function problemsOf (options: unknown, boot: AuthBoot = DEV): string[] {
+const resolveAuthOptions = (options: unknown, boot: Boot, problems: Problem[]): ResolvedAuthOptions | null =>
+  auth.resolve(options, { problems, boot, definition: {}, inherited: undefined })
+
+function problemsOf (options: unknown, boot: Boot = DEV): string[] {
   const problems: Problem[] = []
-  checkAuth(options, boot, problems)
+  resolveAuthOptions(options, boot, problems)
   for (const { path, message, fix } of problems) {
     if (path === '' || message === '' || fix === '')
       {throw new Error('a problem names its path, what is wrong, and the fix')}
@@ -198,11 +203,12 @@ test('a wrong option is one problem, said in words, and nothing that was given i
     {t.same(problemsOf({ ...minimal(), [`${kind}Secret`]: undefined, [`${kind}Keys`]: 'x' }), [
       `auth.${kind}Keys: Expected object.`,
     ])}
-  for (const whole of [undefined, null, [], 'x', () => {}])
+  for (const whole of [null, [], 'x', () => {}])
     {t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))}
+  t.same(problemsOf(undefined), ['roles', 'loadUser', 'accessSecret', 'refreshSecret'].map((name) => `auth.${name}: Missing.`))
   for (const name of Object.keys(AuthOptionsSchema.properties)) {
     const problems: Problem[] = []
-    checkAuth({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
+    resolveAuthOptions({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)
     t.match(problems, [{ path: `auth.${name}x`, message: 'Unknown option.', fix: `Did you mean "${name}"?` }])
   }
 })
@@ -241,7 +247,7 @@ test('weak, equal and mistaken secrets are refused without being shown', async (
   for (const weak of table) {
     for (const name of ['accessSecret', 'refreshSecret']) {
       const problems: Problem[] = []
-      checkAuth({ ...minimal(), [name]: weak }, DEV, problems)
+      resolveAuthOptions({ ...minimal(), [name]: weak }, DEV, problems)
       t.ok(problems.length > 0 && problems.every(({ path }) => path === `auth.${name}`), `${name} ${weak.slice(0, 20)}`)
       t.notOk(problems.some(({ message, fix }) => `${message}${fix}`.includes(weak)))
     }
@@ -250,7 +256,7 @@ test('weak, equal and mistaken secrets are refused without being shown', async (
 })
 
 test('sessions in memory are refused in production unless allowed', async (t) => {
-  const production: AuthBoot = { production: true, config: {} }
+  const production: Boot = { production: true, config: {} }
   t.same(problemsOf(minimal(), production), ['auth.redis: Sessions would live in memory in production.'])
   t.same(problemsOf({ ...minimal(), redis: false }, production).length, 1)
   t.same(problemsOf({ ...minimal(), redis: false, allowMemoryStore: false }, production).length, 1)

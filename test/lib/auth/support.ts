@@ -4,10 +4,10 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOp
 import fp from 'fastify-plugin'
 import type { Test } from 'tap'
 import type { AuthOptions } from '../../../plugins/auth.js'
-import { publicRoute } from '../../../plugins/auth.js'
-import { setUpAuth } from '../../../lib/auth/setup.js'
+import { auth, installAuth, publicRoute } from '../../../plugins/auth.js'
 import type { SecurityEvent } from '../../../lib/events/catalogue.js'
-import { securityOf } from '../../../lib/policy/install.js'
+import { claimRegistration, securityOf } from '../../../lib/policy/install.js'
+import { assertNoProblems, type Problem } from '../../../lib/response/errors.js'
 
 export const secret = (): string => randomBytes(32).toString('base64url')
 
@@ -70,7 +70,10 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
   await settings.before?.(app)
   securityOf(app).root.emit = (event) => { events.push(event) }
   await app.register(fp(async (instance) => {
-    await setUpAuth(instance, {
+    claimRegistration(instance, 'auth')
+    const scope = securityOf(instance)
+    const problems: Problem[] = []
+    const options = auth.resolve({
       roles: ['user', 'admin'],
       redis: false,
       accessSecret,
@@ -79,7 +82,9 @@ export async function build (t: Test, settings: WorldSettings = {}): Promise<Wor
         password === 'right' ? users.get(email.split('@')[0] ?? '') ?? null : null,
       loadUser: async (id: string) => users.get(id) ?? null,
       ...settings.options,
-    }, { now: clock.now })
+    }, { problems, boot: scope.root, definition: {}, inherited: undefined })
+    assertNoProblems(problems)
+    if (options !== null) await installAuth(instance, options, scope, { now: clock.now })
   }))
   app.get('/me', async (request) => ({ user: request.user, auth: request.auth }))
   app.get('/admin', { security: { auth: { roles: ['admin'] } } }, async () => 'admin')

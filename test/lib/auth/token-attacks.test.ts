@@ -6,7 +6,7 @@ import { headerOf, hmac, newSecret, NOW, workshops, type Workshop } from './toke
 
 const EXPIRED = { iat: NOW - 2000, auth_time: NOW - 2000, exp: NOW - 1100 }
 
-for (const workshop of workshops()) {
+for (const workshop of await workshops()) {
   const { name, codec, header, good, forge } = workshop
   const isRefused = (token: string): string | null => {
     const answers = [
@@ -119,7 +119,7 @@ for (const workshop of workshops()) {
 }
 
 test('the twin of an ES256 signature is the same token', async (t) => {
-  const [, { codec, header, good, forge }] = workshops() as [Workshop, Workshop]
+  const [, { codec, header, good, forge }] = await workshops() as [Workshop, Workshop]
   const token = forge(header, good())
   const end = token.lastIndexOf('.') + 1
   const raw = Buffer.from(token.slice(end), 'base64url')

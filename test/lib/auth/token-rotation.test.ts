@@ -25,14 +25,13 @@ const claims = () => ({
   jti: createId(),
 })
 
-test('a token is verified once where that is dear, and twice by HMAC, where keeping it costs as much', async (t) => {
+test('a token that comes again is remembered, whatever its algorithm', async (t) => {
   for (const alg of ['HS256', 'ES256', 'EdDSA', 'RS256'] as const) {
-    const { access } = sessionsWith(ring({ current: keyOf(alg) }), rest())
+    const { access } = await sessionsWith(ring({ current: keyOf(alg) }), rest())
     const token = access.sign(claims())
-    const [first, second, third] = [1, 2, 3].map(() => access.verify(token, NOW))
+    const first = access.verify(token, NOW)
     t.match(first, { context: { userId: 'ada' } }, alg)
-    t.equal(first === second, alg !== 'HS256', alg)
-    t.equal(second, third, alg)
+    t.equal(first, access.verify(token, NOW), alg)
   }
 })
 
@@ -44,8 +43,8 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
     ]] as const
   ) {
     const [old, next] = [keyOf(before), keyOf(after)]
-    const was = sessionsWith(ring({ current: old }), rest())
-    const is = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
+    const was = await sessionsWith(ring({ current: old }), rest())
+    const is = await sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
     const token = was.access.sign(claims())
     t.match(is.access.verify(token, END - 1), { context: { userId: 'ada' } }, `${before}: good to the last second`)
     t.match(is.access.verify(token, END - 1), { context: { userId: 'ada' } })
@@ -53,7 +52,7 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
     t.match(is.access.read(token, END - 1), { context: { userId: 'ada' } })
     t.equal(is.access.verify(token, END), 'TOKEN_INVALID', `${before}: refused from its end on, out of the cache`)
     t.equal(is.access.read(token, END), null, 'no session to log out of')
-    const restarted = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
+    const restarted = await sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
     t.equal(restarted.access.verify(token, END), 'TOKEN_INVALID', 'refused when it was never seen')
     t.equal(restarted.access.verify(token, END + 10_000), 'TOKEN_INVALID', 'and not called expired')
     t.match(
@@ -62,7 +61,7 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
       'an instance whose clock is behind is not mistaken for good',
     )
     t.equal(
-      sessionsWith(ring({ current: next }), rest()).access.verify(token, NOW),
+      (await sessionsWith(ring({ current: next }), rest())).access.verify(token, NOW),
       'TOKEN_INVALID',
       'refused without it',
     )
@@ -75,19 +74,19 @@ test('tokens of an old key hold until its end, those in the cache too, and then 
 
 test('an instance that has the next key already takes its tokens before it signs with it', async (t) => {
   const [old, next] = [keyOf('ES256'), keyOf('EdDSA')]
-  const early = sessionsWith(ring({ current: old, verifyOnly: [{ ...next, until }] }), rest())
-  const late = sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
+  const early = await sessionsWith(ring({ current: old, verifyOnly: [{ ...next, until }] }), rest())
+  const late = await sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
   for (const [by, at] of [[early, late], [late, early], [early, early], [late, late]] as const)
     {t.match(at.access.verify(by.access.sign(claims()), NOW), { context: { userId: 'ada' } })}
 })
 
 test('a named key keeps its name, and the same kid for another key names no other', async (t) => {
   const [a, b] = [{ ...keyOf('HS256'), kid: 'blue' }, { ...keyOf('HS256'), kid: 'blue' }]
-  const token = sessionsWith(ring({ current: a }), rest()).access.sign(claims())
-  t.equal(sessionsWith(ring({ current: b }), rest()).access.verify(token, NOW), 'TOKEN_INVALID')
+  const token = (await sessionsWith(ring({ current: a }), rest())).access.sign(claims())
+  t.equal((await sessionsWith(ring({ current: b }), rest())).access.verify(token, NOW), 'TOKEN_INVALID')
   for (const kid of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
     const keyring = ring({ current: { ...keyOf('HS256'), kid } })
-    const { access } = sessionsWith(keyring, rest())
+    const { access } = await sessionsWith(keyring, rest())
     t.match(access.verify(access.sign(claims()), NOW), { context: { userId: 'ada' } }, kid)
     t.equal(access.verify(token, NOW), 'TOKEN_INVALID')
   }
@@ -97,13 +96,13 @@ test('a named key keeps its name, and the same kid for another key names no othe
  * Two instances in the middle of a change of the refresh secret: one has the new one already, the other does not sign
  * with it yet.
  */
-function duringRotation (): { a: Sessions, b: Sessions, advance: (milliseconds: number) => void } {
+async function duringRotation (): Promise<{ a: Sessions, b: Sessions, advance: (milliseconds: number) => void }> {
   let now = NOW * 1000
   const store = new MemorySessionStore(POLICY, () => now)
   const [old, next, access] = [keyOf('HS256'), keyOf('HS256'), rest()]
   return {
-    a: sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store),
-    b: sessionsWith(access, ring({ current: old, verifyOnly: [{ ...next, until }] }, 'refresh'), store),
+    a: await sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store),
+    b: await sessionsWith(access, ring({ current: old, verifyOnly: [{ ...next, until }] }, 'refresh'), store),
     advance (milliseconds) { now += milliseconds },
   }
 }
@@ -131,7 +130,7 @@ function tokensOf (answer: Refreshed): IssuedTokens {
 
 test("refreshes that race on two instances with each other's secret give the same successor, which both accept", async (t) => {
   for (const firstOnA of [true, false]) {
-    const { a, b, advance } = duringRotation()
+    const { a, b, advance } = await duringRotation()
     let token = await open(firstOnA ? b : a)
     for (let round = 0; round < 6; round++) {
       // Both orders, with the rounds alternating between whose secret made the token presented.
@@ -165,7 +164,7 @@ test("refreshes that race on two instances with each other's secret give the sam
 
 test('reuse is found across the change of the secret', async (t) => {
   for (const onA of [true, false]) {
-    const { a, b, advance } = duringRotation()
+    const { a, b, advance } = await duringRotation()
     const [one, other] = onA ? [a, b] : [b, a]
     const token = await open(one)
     const next = tokensOf(await renew(other, token)).refresh
@@ -179,8 +178,8 @@ test('a refresh token of a secret that has ended is invalid and ends nothing', a
   let now = NOW * 1000
   const store = new MemorySessionStore(POLICY, () => now)
   const [old, next, access] = [keyOf('HS256'), keyOf('HS256'), rest()]
-  const before = sessionsWith(access, ring({ current: old }, 'refresh'), store)
-  const after = sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store)
+  const before = await sessionsWith(access, ring({ current: old }, 'refresh'), store)
+  const after = await sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store)
   const token = await open(before)
   t.match(after.ownerOf(token), { userId: 'ada' })
   now = END * 1000
@@ -192,8 +191,8 @@ test('a refresh token of a secret that has ended is invalid and ends nothing', a
 test('an instance without the secret that made the successor says so and revokes nothing', async (t) => {
   const store = new MemorySessionStore(POLICY, () => NOW * 1000)
   const [old, next, access] = [keyOf('HS256'), keyOf('HS256'), rest()]
-  const a = sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store)
-  const behind = sessionsWith(access, ring({ current: old }, 'refresh'), store)
+  const a = await sessionsWith(access, ring({ current: next, verifyOnly: [{ ...old, until }] }, 'refresh'), store)
+  const behind = await sessionsWith(access, ring({ current: old }, 'refresh'), store)
   const token = await open(behind)
   const successor = tokensOf(await renew(a, token)).refresh
   t.match(await renew(behind, token), { refused: 'TOKEN_INVALID', events: [{ code: 'KEY_UNKNOWN' }] })

@@ -1,14 +1,17 @@
 import { createHmac, createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject,
   type KeyPairKeyObjectResult } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
+import Fastify from 'fastify'
 import { resolveKeyring, secretKeyring, type Keyring, type KeyringOption,
   type TokenAlgorithm } from '../../../lib/auth/keyring.js'
 import { createId } from '../../../lib/auth/rotation.js'
 import type { SessionPolicy, SessionStore } from '../../../lib/auth/session-store.js'
+import { ACCESS_TYPE, REFRESH_TYPE } from '../../../lib/auth/session-tokens.js'
 import { createSessions, type Sessions } from '../../../lib/auth/sessions.js'
 import type { TokenCodec, TokenTimes } from '../../../lib/auth/tokens.js'
 import { createUserModel } from '../../../lib/auth/users.js'
 import type { Problem } from '../../../lib/response/errors.js'
+import { registerKeys } from '../../../plugins/auth.js'
 
 export const NOW = 1_800_000_000
 export type Claims = Record<string, unknown>
@@ -58,11 +61,15 @@ const noStore = new Proxy({}, {
     },
 }) as SessionStore
 
-export function sessionsWith (accessKeys: Keyring, refreshKeys: Keyring, store: SessionStore = noStore): Sessions {
+export async function sessionsWith (
+  accessKeys: Keyring,
+  refreshKeys: Keyring,
+  store: SessionStore = noStore,
+): Promise<Sessions> {
   return createSessions({
     users: createUserModel(['user', 'admin'], Type.Object({ tenant: Type.String() })),
-    accessKeys,
-    refreshKeys,
+    accessKeys: await registerKeys(Fastify(), ACCESS_TYPE, accessKeys),
+    refreshKeys: await registerKeys(Fastify(), REFRESH_TYPE, refreshKeys),
     issuer: 'bulwark',
     audience: 'bulwark-api',
     accessTtlSeconds: 900,
@@ -106,22 +113,22 @@ const goodAccess = (): Claims => ({
 })
 const goodRefresh = (): Claims => ({ iss: 'bulwark', aud: 'bulwark-api/refresh', sub: 'ada', sid: createId(), gen: 10, slt: createId(), jti: createId(), iat: NOW, exp: NOW + 604_800 })
 
-export function workshops (): readonly Workshop[] {
-  return [
+export async function workshops (): Promise<readonly Workshop[]> {
+  return Promise.all([
     workshop('access', 'HS256'),
     workshop('access', 'ES256'),
     workshop('access', 'EdDSA'),
     workshop('access', 'RS256'),
     workshop('refresh', 'HS256'),
-  ]
+  ])
 }
 
-function workshop (kind: 'access' | 'refresh', alg: TokenAlgorithm): Workshop {
+async function workshop (kind: 'access' | 'refresh', alg: TokenAlgorithm): Promise<Workshop> {
   const secret = newSecret()
   const pems = alg === 'HS256' ? null : newPems(alg)
   const keyring = pems === null ? secretKeyring(secret) : ring({ current: { alg, key: pems.privateKey } })
   const others = secretKeyring(newSecret())
-  const { access, refresh } = kind === 'access' ? sessionsWith(keyring, others) : sessionsWith(others, keyring)
+  const { access, refresh } = await (kind === 'access' ? sessionsWith(keyring, others) : sessionsWith(others, keyring))
   const claimsOf = (claims: Claims): TokenTimes & Claims => ({ ...claims, iat: NOW, exp: NOW + 900 })
   const signature = pems === null
     ? hmac(secret)

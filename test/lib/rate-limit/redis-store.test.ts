@@ -6,7 +6,7 @@ import { RedisStore } from '../../../lib/rate-limit/stores/redis.js'
 import type { LimitStore } from '../../../lib/rate-limit/stores/store.js'
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 import { ALGORITHMS, arbitrarySteps, atCost, CALLERS, SHAPES, type Step } from './oracle.js'
-import { ReferenceStore } from './oracle-reference.js'
+import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 
 const RUNS = 20
 const STEPS = 260
@@ -183,11 +183,11 @@ async function snapshot (space: string): Promise<[string, string | null, number]
 }
 
 /**
- * Runs the whole trace on the pure functions, then on Redis without waiting in between, as each command tells its own
+ * Runs the whole trace in memory, then on Redis without waiting in between, as each command tells its own
  * time.
  */
 async function compare (store: LimitStore, quota: Quota, steps: readonly Step[]): Promise<string | null> {
-  const reference = new ReferenceStore(() => clock.now)
+  const reference = new MemoryStore({ now: () => clock.now })
   const marks = Array.from({ length: CALLERS }, (): number[] => [])
   const pairs: [string, Promise<unknown>, unknown][] = []
   clock.now = START
