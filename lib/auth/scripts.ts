@@ -34,8 +34,8 @@ local abs = now + absolute_ms
 local idle = math.min(now + tonumber(idle_ms), abs)
 local gen, cur, rot, auth, amr = 0, hash, now, math.floor(now / 1000), methods
 -- First, so that a full Redis refuses the login before anything has ended.
-redis.call('HSET', SESSION .. sid, 'gen', gen, 'cur', cur, 'prev', '', 'rot', whole(rot), 'idle', whole(idle), 'abs', whole(abs), 'auth', whole(auth),
-  'ctx', context, 'grace', 0, 'created', whole(now), 'label', label, 'amr', amr, 'nbe', whole(m.nbe), 'born', m.born)
+redis.call('HSET', SESSION .. sid, 'gen', gen, 'cur', cur, 'prev', '', 'rot', whole(rot), 'idle', whole(idle),
+  'abs', whole(abs), 'auth', whole(auth), 'ctx', context, 'grace', 0, 'created', whole(now), 'label', label, 'amr', amr, 'nbe', whole(m.nbe), 'born', m.born)
 enlist(sid, idle)
 write_marks(m)
 local ids, list = {}, {}
@@ -51,9 +51,11 @@ return answer('created', ${STATE}, list)
 export const ROTATE = script(`
 local sid, presented, hash, next_hash, context, grace_ms, idle_ms, max_uses, on_reuse = unpack(ARGV, 7, 15)
 local key = SESSION .. sid
-local s = redis.call('HMGET', key, 'gen', 'cur', 'prev', 'rot', 'idle', 'abs', 'auth', 'ctx', 'grace', 'amr', 'nbe', 'born')
+local s = redis.call('HMGET', key,
+  'gen', 'cur', 'prev', 'rot', 'idle', 'abs', 'auth', 'ctx', 'grace', 'amr', 'nbe', 'born')
 if not s[1] then return answer('gone', redis.call('GET', TOMBSTONE .. sid) or '') end
-local gen, cur, rot, idle, abs, auth, amr = tonumber(s[1]), s[2], tonumber(s[4]), tonumber(s[5]), tonumber(s[6]), tonumber(s[7]), s[10]
+local gen, cur, rot, idle = tonumber(s[1]), s[2], tonumber(s[4]), tonumber(s[5])
+local abs, auth, amr = tonumber(s[6]), tonumber(s[7]), s[10]
 local m = read_marks()
 if now >= idle then
   kill(sid, 'expired')
@@ -70,7 +72,8 @@ local within_grace = now - rot < tonumber(grace_ms)
 if presented == gen and hash == cur then
   if gen > 0 and within_grace then return answer('coalesced', ${STATE}) end
   gen, rot, idle = gen + 1, now, math.min(now + tonumber(idle_ms), abs)
-  redis.call('HSET', key, 'gen', whole(gen), 'cur', next_hash, 'prev', cur, 'rot', whole(rot), 'idle', whole(idle), 'ctx', context, 'grace', 0)
+  redis.call('HSET', key, 'gen', whole(gen), 'cur', next_hash, 'prev', cur, 'rot', whole(rot), 'idle', whole(idle),
+    'ctx', context, 'grace', 0)
   enlist(sid, idle)
   cur = next_hash
   return answer('rotated', ${STATE})
@@ -102,7 +105,8 @@ local m, found = read_marks(), {}
 for _, sid in ipairs(redis.call('ZRANGE', INDEX, 0, -1)) do
   if is_alive(read_session(sid), m) then
     found[#found + 1] = sid
-    for _, value in ipairs(redis.call('HMGET', SESSION .. sid, 'created', 'rot', 'idle', 'abs', 'label', 'amr')) do found[#found + 1] = value end
+    local info = redis.call('HMGET', SESSION .. sid, 'created', 'rot', 'idle', 'abs', 'label', 'amr')
+    for _, value in ipairs(info) do found[#found + 1] = value end
   end
 end
 return answer('sessions', found)

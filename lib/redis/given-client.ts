@@ -21,13 +21,18 @@ export function checkGivenClient (client: RedisClient, path: string, problems: P
   const name = isCluster(client) ? 'ioredis Cluster client' : 'ioredis client'
   const fix = isCluster(client)
     ? 'Create the ioredis client with { enableOfflineQueue: false, retryDelayOnFailover: 0 }, or give { cluster }.'
-    : 'Create the ioredis client with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }, or give the URL.'
+    : 'Create the ioredis client with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, ' +
+      'maxRetriesPerRequest: 0 }, or give the URL.'
   if (queuesOffline(client)) {
-    add(`This ${name} queues commands while it is disconnected; they would run long after their request was answered.`,
-      fix)
+    add(
+      `This ${name} queues commands while it is disconnected; they would run long after their request was answered.`,
+      fix,
+    )
   } else if (resends(client)) {
-    add(`This ${name} sends commands again after their connection broke; one that Redis had run already would run twice.`,
-      fix)
+    add(
+      `This ${name} sends commands again after their connection broke; one that Redis had run would run twice.`,
+      fix,
+    )
   }
   if (client.status === 'end') add('This ioredis client is closed.', 'Give one that is open, or the URL.')
   if (isCluster(client)) {

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 export interface Script {
   readonly lua: string
   readonly sha: string
-  /** It changes nothing after its caller's deadline. Scripts that end or forget something run late rather than never. */
+  /** It changes nothing after its caller's deadline. What ends or forgets something runs late rather than never. */
   readonly expires: boolean
 }
 

@@ -64,7 +64,8 @@ export type RedisSource =
   }
 
 const FORMS =
-  "Write redis://host:port, { sentinels, name }, { cluster: ['redis://host:port'] }, an ioredis Redis or Cluster client, or false."
+  "Write redis://host:port, { sentinels, name }, { cluster: ['redis://host:port'] }, an ioredis Redis or Cluster " +
+  'client, or false.'
 const URL_FORM = 'Write redis://host:port or rediss://host:port.'
 
 /**

@@ -178,7 +178,8 @@ test("rediss:// checks the certificate: an authority of one's own is trusted thr
 test('a client that asks for the master in the moment of a failover is not given up', async (t) => {
   const master = await startNode(t)
   const sentinel = await startFakeSentinel(t, master.port)
-  const source = resolveRedisSource({ sentinels: [{ host: sentinel.host, port: sentinel.port }], name: 'main' }, {}, '', [])
+  const { host, port } = sentinel
+  const source = resolveRedisSource({ sentinels: [{ host, port }], name: 'main' }, {}, 'redis', [])
   if (source === null) throw new Error('no source')
   const { client, close } = await connectRedis(source, 'test')
   t.teardown(close)

@@ -29,7 +29,8 @@ export async function startFakeSentinel (t: Test, masterPort: number): Promise<F
       if (announces) {
         announces = false
         const message = `main 127.0.0.1 1 127.0.0.1 ${masterPort}`
-        for (const subscriber of subscribers) subscriber.write(list(text('message'), text('+switch-master'), text(message)))
+        const announcement = list(text('message'), text('+switch-master'), text(message))
+        for (const subscriber of subscribers) subscriber.write(announcement)
         await sleep(50)
       }
       socket.write(master)
@@ -46,7 +47,9 @@ export async function startFakeSentinel (t: Test, masterPort: number): Promise<F
     socket.on('close', () => subscribers.delete(socket))
     socket.on('data', (chunk) => {
       // Each command begins with the number of its parts, and these are short: they never come in pieces.
-      for (const command of String(chunk).split(/(?=\*\d+\r\n)/)) answered = answered.then(() => answer(socket, command))
+      for (const command of String(chunk).split(/(?=\*\d+\r\n)/)) {
+        answered = answered.then(() => answer(socket, command))
+      }
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')

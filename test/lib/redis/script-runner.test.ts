@@ -14,7 +14,8 @@ type Answer = (validUntil: number) => unknown
 function scripted (...answers: Answer[]): { readonly client: ScriptClient, readonly validUntil: string[] } {
   const validUntil: string[] = []
   const answer = async (_script: string, _keys: number, ...args: unknown[]): Promise<unknown> => {
-    validUntil.push(String(args[2] ?? ''))
+    const [, , until] = args
+    validUntil.push(typeof until === 'number' ? String(until) : '')
     return (answers[validUntil.length - 1] ?? answers.at(-1))?.(Number(validUntil.at(-1)))
   }
   return { client: { evalsha: answer, eval: answer }, validUntil }
@@ -127,7 +128,8 @@ test('an answer of an unknown shape is an error', async (t) => {
 
 test('numbers are read from texts too, because a client may be told to give them so', (t) => {
   t.same(['-1', '0', '1700000000000', 7].map(integerOf), [-1, 0, 1_700_000_000_000, 7])
-  for (const part of [null, undefined, '', ' 1', '1 ', '1.5', '1e3', '0x1', '--1', '99999999999999999999', 1.5, NaN, []]) {
+  const others = [null, undefined, '', ' 1', '1 ', '1.5', '1e3', '0x1', '--1', '99999999999999999999', 1.5, NaN, []]
+  for (const part of others) {
     t.throws(() => integerOf(part), TypeError, String(part))
   }
   t.equal(textOf('x'), 'x')
