@@ -2,7 +2,6 @@ import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
 import { problemsWith } from '../helpers/resolve.js'
-import type { Problem } from '../../lib/response/errors.js'
 import type { SecurityEvent } from '../../lib/events/catalogue.js'
 import { securityOf } from '../../lib/policy/install.js'
 import { Type, validation, type TypeBoxTypeProvider,
