@@ -4,7 +4,7 @@ import { ROLES } from './repositories/users.js'
 
 /** What goes in and out. The suite refuses control characters in every text, so that Postgres never sees a NUL. */
 
-/** Letters of any script, spaces, apostrophes, hyphens and full stops; a letter first. Takes linear time for any input. */
+/** Letters of any script, spaces, apostrophes, hyphens and full stops; a letter first. Linear time for any input. */
 const FULL_NAME = '^ *\\p{L}[\\p{L}\\p{M} \'.\u2019-]*[\\p{L}\\p{M}.] *$'
 
 const Limit = Type.Integer({ minimum: 1, maximum: 100, default: 20 })

@@ -1,7 +1,7 @@
 // The source of packages for Debian's backports, made of the one this machine has for its release:
-// `node scripts/backports.mjs > /etc/apt/sources.list.d/backports.sources`. No host stands in this repository: a machine
-// that installs from a mirror installs its backports from there, too. Exit code 1, and the reason on stderr, where the
-// machine's own lists do not say where its release comes from.
+// `node scripts/backports.mjs > /etc/apt/sources.list.d/backports.sources`. No host stands in this repository: a
+// machine that installs from a mirror installs its backports from there, too. Exit code 1, and the reason on stderr, where
+// its own lists do not say where its release comes from.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 

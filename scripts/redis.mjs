@@ -30,7 +30,8 @@ function accepts (port) {
 export async function startRedis () {
   if (!hasCommand(REDIS_SERVER)) {
     throw new Error(
-      'The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL.',
+      'The tests need a Redis: install it (Debian: apt-get install redis-server; macOS: brew install redis), ' +
+        'or set REDIS_URL.',
     )
   }
   const port = await freePort()

@@ -18,7 +18,9 @@ const KEPT_MS = 60 * 60 * 1000
 
 const listSources = () => [
   ...readdirSync(ROOT),
-  ...FOLDERS.flatMap((folder) => readdirSync(join(ROOT, folder), { recursive: true }).map((file) => join(folder, file))),
+  ...FOLDERS.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true }).map((file) => join(folder, file))
+  ),
 ].filter((file) => file.endsWith('.ts')).sort()
 
 function hashSources () {
@@ -51,7 +53,8 @@ async function compile (folder) {
 function removeOldBuilds (current) {
   for (const name of readdirSync(BUILDS)) {
     const folder = join(BUILDS, name)
-    if (name !== current && statSync(folder).mtimeMs < Date.now() - KEPT_MS) rmSync(folder, { recursive: true, force: true })
+    if (name === current || statSync(folder).mtimeMs > Date.now() - KEPT_MS) continue
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

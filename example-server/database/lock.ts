@@ -6,7 +6,8 @@ export class DatabaseInUseError extends Error {
 
   constructor (directory: string, pid: number) {
     super(
-      `Process ${pid} has the database in ${directory} open. Stop the server first, or use Postgres (DATABASE_URL), which serves many processes.`,
+      `Process ${pid} has the database in ${directory} open. ` +
+        'Stop the server first, or use Postgres (DATABASE_URL), which serves many processes.',
     )
   }
 }

@@ -35,7 +35,8 @@ export function createProjects (database: Database): Projects {
   return {
     async create (owner, { name, description, status }) {
       const [row] = await database.query(
-        'insert into projects (owner_id, name, description, status) values ($1, $2, $3, $4) returning id, name, description, status, created_at, updated_at',
+        `insert into projects (owner_id, name, description, status) values ($1, $2, $3, $4)
+          returning id, name, description, status, created_at, updated_at`,
         [owner, name, description ?? null, status ?? 'active'],
       )
       if (row === undefined) throw new Error('an inserted project was not returned')

@@ -19,7 +19,8 @@ export function createResets (database: Database): Resets {
       const token = randomBytes(32).toString('base64url')
       await database.query('delete from password_resets where user_id = $1 or expires_at < now()', [userId])
       await database.query(
-        'insert into password_resets (token_hash, user_id, expires_at) values ($1, $2, now() + make_interval(mins => $3))',
+        `insert into password_resets (token_hash, user_id, expires_at)
+          values ($1, $2, now() + make_interval(mins => $3))`,
         [hashOf(token), userId, RESET_MINUTES],
       )
       return token

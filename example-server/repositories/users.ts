@@ -35,7 +35,8 @@ export function createUsers (database: Database): Users {
   return {
     async create ({ email, fullName, passwordHash }) {
       const [row] = await database.query(
-        'insert into users (email, full_name, password_hash) values ($1, $2, $3) returning id, email, full_name, roles, created_at',
+        `insert into users (email, full_name, password_hash) values ($1, $2, $3)
+          returning id, email, full_name, roles, created_at`,
         [normaliseEmail(email), fullName.trim(), passwordHash],
       )
       if (row === undefined) throw new Error('an inserted user was not returned')
