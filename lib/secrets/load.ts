@@ -171,8 +171,9 @@ async function askAll (
     const { source } = answer
     if ('problems' in answer) {
       const path = `env.sources[${index}]`
-      for (const { message, fix } of answer.problems)
+      for (const { message, fix } of answer.problems) {
         problems.push({ path, message: `${source.name}: ${message}`, fix })
+      }
       continue
     }
     const own = new Map([...answer.texts].filter(([name]) => !texts.has(name)))
