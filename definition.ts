@@ -1,5 +1,6 @@
 import type { Static, TObject } from '@sinclair/typebox'
 import type { AuthOptions } from './plugins/auth.js'
+import type { CookiesOptions } from './plugins/cookies.js'
 import type { CorsOptions } from './plugins/cors.js'
 import type { CsrfOptions } from './plugins/csrf.js'
 import type { EnvInput, EnvOf } from './plugins/env.js'
@@ -32,6 +33,8 @@ export interface SecurityConfig<R extends string = string, P extends string = st
   profile?: Profile
   /** A TypeBox object schema, `{ schema, ... }`, or what `loadEnv` returned; gives the typed, frozen `app.config`. */
   env?: E
+  /** Options of @fastify/cookie; `false`: the app registers it itself, before the suite. */
+  cookies?: CookiesOptions | false
   transport?: TransportOptions
   headers?: Omit<HeadersOptions, 'profile'> | false
   cors?: CorsOptions | false

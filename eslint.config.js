@@ -1,8 +1,21 @@
+import noPrivateModules from './scripts/eslint/no-private-modules.js'
 import noSqlConcat from './scripts/eslint/no-sql-concat.js'
+import { NOT_YET } from './scripts/eslint/not-yet.js'
+import plainEnglish from './scripts/eslint/plain-english.js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.tap/'] },
+  { ignores: ['dist/', '**/node_modules/', '.tap/'] },
+  {
+    files: ['**/*.ts', '**/*.mjs', '**/*.js'],
+    ignores: NOT_YET,
+    plugins: { house: { rules: { 'plain-english': plainEnglish, 'no-private-modules': noPrivateModules } } },
+    rules: {
+      'house/plain-english': 'error',
+      'house/no-private-modules': 'error',
+      'max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }],
+    },
+  },
   ...tseslint.configs.strictTypeChecked.map((config) => ({ ...config, files: ['**/*.ts'] })),
   {
     files: ['**/*.ts'],
@@ -47,7 +60,7 @@ export default tseslint.config(
     },
   },
   {
-    // Plain browser code, which no compiler sees: whatever is not listed here does not exist.
+    // Plain browser code, which no compiler sees: a name that is not listed here does not exist.
     files: ['example-server/public/**/*.js'],
     languageOptions: {
       globals: Object.fromEntries(

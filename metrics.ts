@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { BulwarkConfigError } from './lib/response/errors.js'
+import { LIMIT_OUTCOMES, observedSecurity } from './lib/events/observe.js'
 import type { SecurityApi } from './lib/policy/types.js'
 import type { LimitCounters } from './plugins/rate-limit.js'
 import type {} from './plugins/events.js'
@@ -34,14 +34,14 @@ declare module 'fastify' {
 
 const BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Any other is a client's own word: as a label it would make a time series of its own. */
+/** Any other is chosen by a client: as a label it would make a time series of its own. */
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 const plugin: FastifyPluginAsync<MetricsOptions> = async (
   app,
   { register = new Registry(), prefix = 'bulwark_', buckets = BUCKETS },
 ) => {
-  const security = securityApi(app, 'metrics')
+  const security = observedSecurity(app, 'metrics')
   app.decorate('metrics', Object.freeze({ register }))
   countEvents(security, register, prefix)
   observeRequests(app, register, prefix, buckets)
@@ -96,7 +96,6 @@ function routeLabels (request: FastifyRequest): { route: string, method: string 
   return { route: request.routeOptions.url ?? 'none', method: METHODS.has(request.method) ? request.method : 'other' }
 }
 
-const OUTCOMES = ['allowed', 'denied', 'shadow', 'nearLimit', 'fallback', 'denyCacheHits', 'penalized'] as const
 const STATES = ['closed', 'half-open', 'open'] as const
 
 /** The limiter counts by itself; its numbers are read when they are asked for. */
@@ -109,8 +108,9 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
     registers,
     collect () {
       this.reset()
-      for (const [policy, counts] of Object.entries(read().policies))
-        {for (const outcome of OUTCOMES) this.inc({ policy, outcome }, counts[outcome])}
+      for (const [policy, counts] of Object.entries(read().policies)) {
+        for (const outcome of LIMIT_OUTCOMES) this.inc({ policy, outcome }, counts[outcome])
+      }
     },
   })
   new Gauge({
@@ -132,25 +132,6 @@ function countLimits (read: () => LimitCounters, register: Registry, prefix: str
       this.inc(read().store.failures)
     },
   })
-  new Gauge({
-    name: `${prefix}rate_limit_store_p99_seconds`,
-    help: 'How long the shared store takes to answer, at the 99th percentile since the start.',
-    registers,
-    collect () { this.set(read().store.latency.p99Ms / 1000) },
-  })
-}
-
-/** @throws BulwarkConfigError when the events plugin is not there to listen to */
-function securityApi (app: FastifyInstance, path: string): SecurityApi {
-  const security = (app as { readonly security?: SecurityApi }).security
-  if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{
-      path,
-      message: 'There are no security events to count.',
-      fix: 'Register it after the suite, with the events plugin turned on.',
-    }])
-  }
-  return security
 }
 
 export const metrics = fp(plugin, { name: 'bulwark-metrics', fastify: '5.x' })

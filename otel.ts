@@ -6,8 +6,7 @@
 import { metrics, trace, type Attributes, type Meter, type ObservableResult } from '@opentelemetry/api'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { BulwarkConfigError } from './lib/response/errors.js'
-import type { SecurityApi } from './lib/policy/types.js'
+import { LIMIT_OUTCOMES, observedSecurity } from './lib/events/observe.js'
 import type { SecurityEventRecord } from './plugins/events.js'
 import type { LimitCounters } from './plugins/rate-limit.js'
 
@@ -17,14 +16,7 @@ export interface OtelOptions {
 }
 
 const plugin: FastifyPluginAsync<OtelOptions> = async (app, { meter = metrics.getMeter('fastify-bulwark') }) => {
-  const security = (app as { readonly security?: SecurityApi }).security
-  if (security === undefined || !('events' in security)) {
-    throw new BulwarkConfigError([{
-      path: 'otel',
-      message: 'There are no security events to report.',
-      fix: 'Register it after the suite, with the events plugin turned on.',
-    }])
-  }
+  const security = observedSecurity(app, 'otel')
   let stopObserving = (): void => {}
   const counter = meter.createCounter('bulwark.security.events', { description: 'Security events by name.' })
   security.events.on('*', (event) => {
@@ -42,7 +34,7 @@ const plugin: FastifyPluginAsync<OtelOptions> = async (app, { meter = metrics.ge
   })
 }
 
-/** On a span the request and its address stand already; what is null says nothing. */
+/** Without the fields that are null. */
 function attributesOf (event: SecurityEventRecord): Attributes {
   const attributes: Attributes = {}
   for (const [name, value] of Object.entries(event)) {
@@ -53,8 +45,6 @@ function attributesOf (event: SecurityEventRecord): Attributes {
   return attributes
 }
 
-const OUTCOMES = ['allowed', 'denied', 'shadow', 'nearLimit', 'fallback', 'denyCacheHits', 'penalized'] as const
-
 /** The limiter counts by itself; its numbers are read when they are collected. */
 function observeLimits (meter: Meter, read: () => LimitCounters): () => void {
   const requests = meter.createObservableCounter('bulwark.rate_limit.requests', {
@@ -64,7 +54,9 @@ function observeLimits (meter: Meter, read: () => LimitCounters): () => void {
     description: '1 while the shared store is not asked, because it does not answer.',
   })
   const observeRequests = (result: ObservableResult): void => {
-    for (const [policy, counts] of Object.entries(read().policies)) for (const outcome of OUTCOMES) result.observe(counts[outcome], { policy, outcome })
+    for (const [policy, counts] of Object.entries(read().policies)) {
+      for (const outcome of LIMIT_OUTCOMES) result.observe(counts[outcome], { policy, outcome })
+    }
   }
   const observeStore = (result: ObservableResult): void => { result.observe(read().store.breaker === 'closed' ? 0 : 1) }
   requests.addCallback(observeRequests)

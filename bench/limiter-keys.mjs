@@ -6,8 +6,8 @@ import { normalizeIP } from '@fastify/rate-limit'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { addressPrefix } from '../dist/lib/net/address.js'
-import * as keys from '../dist/lib/rate-limit/keys.js'
-import { resolvePolicies } from '../dist/lib/rate-limit/limits.js'
+import { compileKeys, deriveKeySecret } from '../dist/lib/rate-limit/keys.js'
+import { resolvePolicies } from '../dist/lib/rate-limit/policies.js'
 
 const SEEN = 512
 const NEW = 200_000
@@ -26,10 +26,8 @@ function keyOf (by) {
   const problems = []
   const [limit] = resolvePolicies({ bench: { limit: 10, window: '1m', by } }, 'policies', problems).get('bench')
   if (problems.length > 0) throw new Error(problems[0].message)
-  const secret = keys.deriveKeySecret('a key secret of more than thirty-two characters')
-  return 'compileKeys' in keys
-    ? keys.compileKeys(secret, [limit], 'x-api-key').get(limit)
-    : keys.compileKey(secret, limit)
+  const secret = deriveKeySecret('a key secret of more than thirty-two characters')
+  return compileKeys(secret, [limit], 'x-api-key').get(limit)
 }
 
 const ourAddress = (family, size) => () => ({ run: keyOf('ip'), input: requests(family, size) })

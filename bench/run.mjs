@@ -27,10 +27,7 @@ function installPeers () {
 }
 
 function build () {
-  const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], {
-    cwd: ROOT,
-    stdio: 'inherit',
-  })
+  const { status } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: ROOT, stdio: 'inherit' })
   if (status !== 0) throw new Error('The build failed.')
 }
 
@@ -90,7 +87,7 @@ async function main () {
   if (options.draw) return await publish()
   const { requireWrk } = await import('./harness/load.mjs')
   requireWrk()
-  installPeers()
+  if (options.beside === null) installPeers()
   if (process.env.BENCH_BUILD !== 'no') build()
   pinSelf()
   const awake = keepLoadAwake()
@@ -106,6 +103,7 @@ async function main () {
     }${awake ? ', which is kept awake' : ''}\n`,
   )
   if (options.scale) return (await import('./scale.mjs')).runScale(options, machine)
+  if (options.beside !== null) return await (await import('./harness/beside.mjs')).runBeside(options)
   if (options.profile !== null) return (await import('./harness/profile.mjs')).printProfiles(options)
   const phases = await import('./harness/phases.mjs')
   // A part that is measured again replaces that part of what is there.

@@ -1,4 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { nearest } from '../lib/options/check-options.js'
 
 /** A subcommand of the program. */
 export interface Command {
@@ -10,7 +11,7 @@ export interface Command {
   readonly run: (args: readonly string[]) => Promise<string>
 }
 
-/** Something that did not work, in words for whoever called the program. */
+/** Something that did not work, in words for the caller of the program. */
 export class CliError extends Error {
   readonly exitCode: number = 1
   /** More lines, each with its line break. */
@@ -37,11 +38,11 @@ type Parsed<O extends Options> = ReturnType<
  * @throws UsageError that names the flag, and the one that was perhaps meant; never what followed it, which may be a
  * secret
  */
-export async function parseFlags<const O extends Options> (
+export function parseFlags<const O extends Options> (
   command: string,
   args: readonly string[],
   options: O,
-): Promise<Parsed<O>> {
+): Parsed<O> {
   const hint = `See fastify-bulwark ${command} --help.\n`
   const known = Object.keys(options)
   const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true })
@@ -52,7 +53,7 @@ export async function parseFlags<const O extends Options> (
     const option = known.includes(token.name) ? options[token.name] : undefined
     if (option === undefined) {
       throw new UsageError(
-        `Unknown option ${JSON.stringify(token.rawName)}.${await suggestion(token.name, known, '--')}`,
+        `Unknown option ${JSON.stringify(token.rawName)}.${suggestion(token.name, known, '--')}`,
         `Options: ${known.map((name) => `--${name}`).join(', ')}. ${hint}`,
       )
     }
@@ -72,9 +73,7 @@ export async function parseFlags<const O extends Options> (
 }
 
 /** A sentence about the name that was perhaps meant, or nothing. */
-export async function suggestion (name: string, known: readonly string[], prefix = ''): Promise<string> {
-  // Only now: with it comes the whole check of options, which a command that is called rightly does not need.
-  const { nearest } = await import('../lib/options/check-options.js')
+export function suggestion (name: string, known: readonly string[], prefix = ''): string {
   const near = nearest(name, known)
   return near === null ? '' : ` Did you mean "${prefix}${near}"?`
 }

@@ -40,7 +40,7 @@ Examples:
   fastify-bulwark keygen --alg EdDSA --out keys/access.pem
 `,
   async run (args) {
-    const flags = await parseFlags('keygen', args, OPTIONS)
+    const flags = parseFlags('keygen', args, OPTIONS)
     const alg = algorithmOf(flags.alg)
     const wantsLines = flags.count !== undefined || flags.env === true || flags.name !== undefined
     if (alg !== 'HS256' && wantsLines)
@@ -65,10 +65,12 @@ function algorithmOf (text = 'HS256'): Algorithm {
 
 function secretLines (countText: string | undefined, env: boolean, names: readonly string[]): string {
   const count = countText === undefined ? null : /^[1-9]\d{0,2}$/.test(countText) ? Number(countText) : NaN
-  if (count !== null && !(count <= MAX_COUNT))
-    {throw new UsageError('--count is not a number that is possible.', `Write a whole number from 1 to ${MAX_COUNT}.\n`)}
-  if (env && names.length > 0)
-    {throw new UsageError('--env beside --name.', 'Write one of them; each --name gives a line of its own.\n')}
+  if (count !== null && !(count <= MAX_COUNT)) {
+    throw new UsageError('--count is not a number that is possible.', `Write a whole number from 1 to ${MAX_COUNT}.\n`)
+  }
+  if (env && names.length > 0) {
+    throw new UsageError('--env beside --name.', 'Write one of them; each --name gives a line of its own.\n')
+  }
   for (const [index, name] of names.entries()) {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
       {throw new UsageError('--name is not the name of a variable.', 'Use letters, digits and underscores.\n')}

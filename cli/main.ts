@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { CliError, suggestion, UsageError, type Command } from './command.js'
 import { keygen } from './keygen.js'
 
-/** Each with its own flags and help; what a command is not asked for, it does not load. */
+/** Each with its own flags and help. */
 const COMMANDS: readonly Command[] = [keygen]
 
 const HELP = `Usage: fastify-bulwark <command> [options]
@@ -24,7 +24,7 @@ async function main (args: readonly string[]): Promise<string> {
   if (command === undefined) {
     const names = COMMANDS.map(({ name }) => name)
     throw new UsageError(
-      `${first.startsWith('-') ? 'Unknown option' : 'Unknown command'} ${JSON.stringify(first)}.${await suggestion(
+      `${first.startsWith('-') ? 'Unknown option' : 'Unknown command'} ${JSON.stringify(first)}.${suggestion(
         first,
         names,
       )}`,

@@ -15,7 +15,7 @@ const STAND_INS: Readonly<Record<string, () => string>> = {
 }
 
 /**
- * The configuration, checked together with the security that is defined by it: whoever starts the service sees
+ * The configuration, checked together with the security that is defined by it: who starts the service sees
  * everything that is wrong at once, before a database is opened.
  * @throws BulwarkConfigError
  */
@@ -44,7 +44,7 @@ function problemsOfTheRest (problems: readonly Problem[]): readonly Problem[] {
 
 function checkDefinition (config: Config): void {
   serverOptions(defineExampleSecurity(config, () => {
-    throw new Error('Nobody signs in while the definition is checked.')
+    throw new Error('No user signs in while the definition is checked.')
   }))
 }
 

@@ -83,7 +83,7 @@ export const Variables = Type.Object({
     Type.String({
       minLength: 1,
       description:
-        'The pickup directory of a mail server, for links to choose another password; without it nobody can ask for one.',
+        'The pickup directory of a mail server, for links to choose another password; without it there are none.',
     }),
   ),
   MAIL_FROM: Type.String({

@@ -1,12 +1,18 @@
-import { buildApp, type App } from './app.js'
+import { existsSync } from 'node:fs'
+import { buildApp } from './app.js'
 import { readCheckedConfig } from './check.js'
 import { openDatabase, type Database } from './database/database.js'
 import { dataDirectory } from './env.js'
+import type { App } from './services.js'
 import { run } from './terminal.js'
 
 async function main (): Promise<void> {
   const config = readCheckedConfig()
-  const database = await openDatabase({ url: config.DATABASE_URL, directory: dataDirectory(config) })
+  const directory = dataDirectory(config)
+  if (config.DATABASE_URL === undefined && directory !== null && !existsSync(directory)) {
+    process.stdout.write(`making a database in ${directory} (about 5 s, the first time only)\n`)
+  }
+  const database = await openDatabase({ url: config.DATABASE_URL, directory })
   try {
     const app = await buildApp(config, database)
     const address = await app.listen({

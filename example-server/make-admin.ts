@@ -10,10 +10,10 @@ async function makeAdmin (): Promise<void> {
     {throw new UsageError('Usage: npm run --silent make-admin -- user@example.com')}
   const config = readConfig()
   if (config.NODE_ENV === 'production')
-    {throw new UsageError('Refused in production: there an administrator is made by whoever may change the database.')}
+    { throw new UsageError('Refused in production: there an administrator is made in the database.') }
   const directory = dataDirectory(config)
   if (config.DATABASE_URL === undefined && directory === null)
-    {throw new UsageError('The database is in memory (NODE_ENV=test), so there is nobody in it. Set DATABASE_URL.')}
+    { throw new UsageError('The database is in memory (NODE_ENV=test), so it has no users. Set DATABASE_URL.') }
   const database = await openDatabase({ url: config.DATABASE_URL, directory })
   try {
     if (!await createUsers(database).makeAdmin(email)) throw new UsageError('No user has this address. Register first.')

@@ -23,7 +23,7 @@ function define (config: Config, accounts: () => Accounts) {
     rateLimit: {
       policies: {
         files: { limit: 1000, window: '15m', by: 'ip' },
-        // Whoever writes many letters to one address uses this service to annoy. Nobody is told how many are left.
+        // Many letters to one address are an annoyance. The answer does not tell how many are left.
         letters: { limit: 3, window: '1h', by: { body: 'email' }, expose: false },
         passwords: { limit: 5, window: '15m', by: 'user', count: 'failures' },
       },

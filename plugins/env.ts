@@ -7,7 +7,7 @@ import type {
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RouteGenericInterface,
 } from 'fastify'
-import { followerOf, generatedSecrets, secretValuesOf, type LoadedEnv } from '../lib/env/config.js'
+import { followerOf, generatedSecrets, secretValuesOf, watchedValuesOf, type LoadedEnv } from '../lib/env/config.js'
 import { EnvInputSchema, type EnvInput } from '../lib/env/options.js'
 import { readEnv, type ResolvedEnvPolicy } from '../lib/env/resolve.js'
 import { warnOfUnwatched, watchSecretValues } from '../lib/logging/secrets.js'
@@ -69,7 +69,7 @@ function installEnv (app: FastifyInstance, { config, production }: ResolvedEnvPo
   app.decorateRequest('getEnvs', getEnvs)
   root.config = config
   root.production = production
-  const unwatch = watchSecretValues(() => secretValuesOf(config))
+  const unwatch = watchSecretValues(() => watchedValuesOf(config))
   // The events plugin, which may be off, asks too, for values that others watch.
   app.addHook('onReady', function warnOfUnwatchedSecrets (done) {
     warnOfUnwatched(root, app.log)

@@ -9,8 +9,7 @@ import { isRootInstance } from '../lib/policy/instance.js'
 import { addSection } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { defineSection, type Verdict } from '../lib/policy/section.js'
-import { answerDirectly } from '../lib/response/direct-answer.js'
-import { claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
+import { answerDirectly, claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
   typeBase: Type.Optional(
@@ -69,8 +68,7 @@ function installErrors (app: FastifyInstance, { typeBase }: ResolvedErrorsPolicy
     null,
   )
   /**
-   * Before the body is read: nobody should make the server parse what no route wants. A scope's own 404 handler is left
-   * alone.
+   * Before the body is read: the server does not parse what no route takes. A scope's own 404 handler is left alone.
    */
   function refuseUnknown (request: FastifyRequest): Verdict {
     return request.is404 && request.server === app ? refusal('NOT_FOUND') : undefined

@@ -3,62 +3,25 @@
  * diagnostics channel, and a bounded number to the log. None carries a password, a token, a cookie, an e-mail address
  * or a value of a request. Beside them, one access-log line for each request.
  */
-import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ACCESS_MESSAGE, accessLine, type AccessLogSettings } from '../lib/events/access-log.js'
 import type { SecurityEvents } from '../lib/events/emitter.js'
+import { EventsOptionsSchema, resolveEvents, type EventsOptions,
+  type ResolvedEventsPolicy } from '../lib/events/options.js'
 import { CHANNEL_NAME, EventRecorder } from '../lib/events/recorder.js'
-import type { SamplerLimits } from '../lib/events/sampler.js'
 import { warnOfUnwatched } from '../lib/logging/secrets.js'
 import { isSilent } from '../lib/logging/silent.js'
 import { publish } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import type { SecurityRoot, SecurityScope } from '../lib/policy/scope.js'
 
-export { CHANNEL_NAME }
+export { CHANNEL_NAME, EventsOptionsSchema }
+export type { EventsOptions, ResolvedEventsPolicy }
 export type { EventFields, EventLevel, EventName, SecurityEvent } from '../lib/events/catalogue.js'
 export type { AccessLine } from '../lib/events/access-log.js'
 export type { Listenable, SecurityEventListener, SecurityEventRecord, SecurityEvents } from '../lib/events/emitter.js'
 export { watchSecretValues } from '../lib/logging/secrets.js'
 export { logHooks, logSerializers } from '../lib/logging/serializers.js'
-
-const AccessLogSchema = Type.Object({
-  userAgent: Type.Optional(
-    Type.Boolean({ description: "Whether the line names the client's software. Default: true." }),
-  ),
-}, { additionalProperties: false })
-
-export const EventsOptionsSchema = Type.Object({
-  logLimit: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: 100_000,
-      description:
-        'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 100.',
-    }),
-  ),
-  callerLogLimit: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: 100_000,
-      description: 'How many of them one caller may cause, 0 to 100000. Default: 20.',
-    }),
-  ),
-  accessLog: Type.Optional(
-    Type.Union([Type.Boolean(), AccessLogSchema], {
-      description:
-        "false writes no line for each request; { userAgent: false } leaves the client's software out. Default: true.",
-    }),
-  ),
-}, { additionalProperties: false })
-
-/** Options of the events plugin. */
-export type EventsOptions = Static<typeof EventsOptionsSchema>
-
-export interface ResolvedEventsOptions {
-  readonly limits: SamplerLimits
-  readonly accessLog: AccessLogSettings | null
-}
 
 declare module '../lib/policy/types.js' {
   interface SecurityApi {
@@ -73,20 +36,9 @@ declare module 'fastify' {
   interface FastifyRequest { [kAccessLogged]: number }
 }
 
-function resolveEvents (
-  { logLimit = 100, callerLogLimit = 20, accessLog = true }: EventsOptions,
-): ResolvedEventsOptions {
-  return Object.freeze({
-    limits: Object.freeze({ total: logLimit, caller: callerLogLimit }),
-    accessLog: accessLog === false
-      ? null
-      : Object.freeze({ userAgent: accessLog === true || accessLog.userAgent !== false }),
-  })
-}
-
 function installEvents (
   app: FastifyInstance,
-  { limits, accessLog }: ResolvedEventsOptions,
+  { limits, accessLog }: ResolvedEventsPolicy,
   scope: SecurityScope,
 ): void {
   const recorder = new EventRecorder({ limits, log: app.log, now: Date.now })
@@ -105,7 +57,7 @@ function installEvents (
   if (accessLog !== null && !isSilent(app)) addAccessLog(app, accessLog)
 }
 
-/** From when it listens: an app that is only injected into, as in tests, serves nobody. */
+/** Only for a server that listens: an app that is only injected into has no start. */
 function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
   let startedAt: number | null = null
   app.addHook('onListen', function reportStartup (done) {
@@ -114,8 +66,9 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
     done()
   })
   app.addHook('preClose', function reportShutdown (done) {
-    if (startedAt !== null)
-      {root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)}
+    if (startedAt !== null) {
+      root.emit({ name: 'sys_shutdown', uptimeSeconds: Math.round((performance.now() - startedAt) / 1000) }, null)
+    }
     done()
   })
 }
@@ -123,12 +76,12 @@ function reportLifetime (app: FastifyInstance, root: SecurityRoot): void {
 /** Written already, or never to be. */
 const LOGGED = -1
 
-/** Node keeps the address once it was asked for; a socket that is gone could not tell it. */
+/** Node keeps the address once it was read; a closed socket has none. */
 function learnAddress ({ socket }: FastifyRequest): string | undefined {
   return socket.remoteAddress
 }
 
-/** Hooks of its own, because a request that an app's hook answered before the suite saw it has its line, too. */
+/** Hooks of its own, so that a request that an earlier hook of the app answered has its line, too. */
 function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void {
   app.decorateRequest(kAccessLogged, 0)
   app.addHook('onRequest', function startAccessLine (request, _reply, done) {
@@ -153,7 +106,7 @@ function addAccessLog (app: FastifyInstance, settings: AccessLogSettings): void 
   })
 }
 
-export const events = defineSecurityPlugin<typeof EventsOptionsSchema, ResolvedEventsOptions>({
+export const events = defineSecurityPlugin<typeof EventsOptionsSchema, ResolvedEventsPolicy>({
   key: 'events',
   options: EventsOptionsSchema,
   rootOnly: true,

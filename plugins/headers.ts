@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { HelmetOptions } from 'helmet'
 import { createRandomSource } from '../lib/common/random.js'
 import { ENFORCED, NONCE_SOURCE, type NonceTemplate } from '../lib/headers/csp.js'
-import { renderWritten } from '../lib/headers/helmet.js'
+import { namesOf, renderWritten } from '../lib/headers/helmet.js'
 import { HeadersOptionsSchema, type HeadersOptions } from '../lib/headers/options.js'
 import { declareReportEndpoint } from '../lib/headers/report-endpoint.js'
 import { resolveHeaders, resolveHeadersPolicy, type ResolvedHeadersPolicy } from '../lib/headers/resolve.js'
@@ -149,10 +149,16 @@ function readNonce (this: FastifyReply): string {
   return nonce
 }
 
-/** Without the route's block, as on a route with `headers: false`, the scope's is what the options lie over. */
+/** On a route with `headers: false` nothing was set yet: the scope's block is what the options lie over. */
 function applyHelmet (this: FastifyReply, options: HelmetOptions = {}): void {
   const policy = baseOf(this.server)
-  if (this[kNonces] === null && policy !== false) applyBlock(policy, this.request, this)
+  if (this[kNonces] === null && policy !== false) {
+    applyBlock(policy, this.request, this)
+    for (const name of namesOf(options)) {
+      this.removeHeader(name)
+      this.raw.removeHeader(name)
+    }
+  }
   const written = renderWritten(options)
   if (!isOverHttps(this.request)) delete written['strict-transport-security']
   // The app has its own policy from here on: `reply.cspNonce` must not put the route's in its place.

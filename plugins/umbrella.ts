@@ -15,6 +15,7 @@ import { findScope } from '../lib/policy/scope.js'
 import type { RouteSecurityOptions } from '../lib/policy/types.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
 import { auth } from './auth.js'
+import { cookies } from './cookies.js'
 import { cors } from './cors.js'
 import { csrf } from './csrf.js'
 import { env, readEnv, type ResolvedEnvPolicy } from './env.js'
@@ -27,7 +28,7 @@ import { transport } from './transport.js'
 import { validation } from './validation.js'
 
 /** In this order they are loaded; the order in which they act on a request is the pipeline's. */
-const PLUGINS = [errors, events, transport, headers, cors, csrf, rateLimit, validation, auth] as unknown as
+const PLUGINS = [cookies, errors, events, transport, headers, cors, csrf, rateLimit, validation, auth] as unknown as
   readonly SecurityPlugin[]
 
 const DefinitionSchema = Type.Object({
@@ -105,14 +106,15 @@ async function loadAll (app: FastifyInstance, { definition, boot, policies }: Bl
   const { root } = securityOf(app)
   Object.assign(root, { strict: true, production: boot.production, config: boot.config })
   // What was read already: reading again would generate missing secrets a second time.
-  if (definition.env !== undefined) await env.load(app, boot)
+  if (definition.env !== undefined) await app.register(env.withPolicy(boot))
   for (const plugin of PLUGINS) {
     const policy = policies.get(plugin.key)
     if (policy === false) turnOff(app, plugin.key, PublicRoute.is)
-    else await plugin.load(app, policy)
+    else await app.register(plugin.withPolicy(policy))
   }
   if (definition.defaults !== undefined) overrideScope(app, definition.defaults, 'defaults')
-  await posture.load(app, { off: PLUGINS.map(({ key }) => key).filter((key) => policies.get(key) === false) })
+  const off = PLUGINS.map(({ key }) => key).filter((key) => policies.get(key) === false)
+  await app.register(posture.withPolicy({ off }))
 }
 
 export const bulwark = fp(umbrella, { name: 'bulwark', fastify: '5.x' })

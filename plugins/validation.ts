@@ -2,7 +2,6 @@
  * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
-import type { Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
 import { isPlainObject } from '../lib/options/check-options.js'
 import { addSection, policyOf, securityOf } from '../lib/policy/install.js'
@@ -11,43 +10,23 @@ import type { RouteRecord, SecurityScope } from '../lib/policy/scope.js'
 import { defineSection } from '../lib/policy/section.js'
 import type { SecurityShape } from '../lib/policy/types.js'
 import { assertNoProblems, type Problem } from '../lib/response/errors.js'
-import { createValidatorFactory, type PartRequest, type ValidationLimits } from '../lib/validation/compiler.js'
+import { createValidatorFactory, type PartRequest } from '../lib/validation/compiler.js'
 import { mediaTypeProblems, refuseOtherTypes } from '../lib/validation/media-types.js'
-import { compilerProblems, resolveValidationPolicy, UnknownSchema, type ResolvedValidationPolicy,
-  type ValidationRouteOptions } from '../lib/validation/policy.js'
+import { ValidationOptionsSchema, type ResolvedValidationOptions, type ResolvedValidationPolicy,
+  type ValidationRouteOptions } from '../lib/validation/options.js'
 import { takeRejection } from '../lib/validation/rejections.js'
+import { compilerProblems, resolveValidationOptions, resolveValidationPolicy } from '../lib/validation/resolve.js'
 import { routesOf, schemasOf } from '../lib/validation/route-schemas.js'
 import { checkRoute } from '../lib/validation/sanitize-check.js'
 import { declaredStatuses } from '../lib/validation/statuses.js'
 import { Type } from '../lib/validation/type.js'
 
 export { Type }
-export type { ValidationRouteOptions }
+export { ValidationOptionsSchema }
+export type { ValidationOptions, ValidationRouteOptions } from '../lib/validation/options.js'
 export type { Static } from '@sinclair/typebox'
 export type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 export type { FieldError } from '../lib/validation/messages.js'
-
-export const ValidationOptionsSchema = Type.Object({
-  maxErrors: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: 100,
-      description: 'How many findings a refusal lists, 1 to 100. Default: 20.',
-    }),
-  ),
-  allErrorsUpTo: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: 1_048_576,
-      description:
-        'Up to how many bytes of JSON all findings are collected, 0 to 1048576; beyond it only the first. Default: 16384.',
-    }),
-  ),
-  unknown: Type.Optional(UnknownSchema),
-}, { additionalProperties: false })
-
-/** Options of the validation plugin. */
-export type ValidationOptions = Static<typeof ValidationOptionsSchema>
 
 declare module '../lib/policy/types.js' {
   interface RouteSecurityOptions<S extends SecurityShape> {
@@ -56,11 +35,6 @@ declare module '../lib/policy/types.js' {
   }
   interface ResolvedRouteSecurity { readonly validation?: ResolvedValidationPolicy }
 }
-
-/** Complete and frozen. */
-export interface ResolvedValidationOptions extends ValidationLimits { readonly unknown: 'reject' | 'strip' }
-
-const DEFAULTS: ResolvedValidationOptions = Object.freeze({ maxErrors: 20, allErrorsUpTo: 16_384, unknown: 'reject' })
 
 type ValidatorFactory = NonNullable<
   NonNullable<Parameters<FastifyInstance['setSchemaController']>[0]['compilersFactory']>['buildValidator']
@@ -148,7 +122,8 @@ function installValidation (app: FastifyInstance, options: ResolvedValidationOpt
   /** A hook of the route, because a step of the pipeline would run before hooks that still set the status. */
   function refuseUndeclaredStatuses (route: RouteOptions): void {
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
-    if (isDeclared !== null) route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
+    if (isDeclared === null) return
+    route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()
   }
 }
 
@@ -163,7 +138,7 @@ function refuseUndeclared (isDeclared: (status: number) => boolean): preSerializ
 export const validation = defineSecurityPlugin<typeof ValidationOptionsSchema, ResolvedValidationOptions>({
   key: 'validation',
   options: ValidationOptionsSchema,
-  resolve: (options) => Object.freeze({ ...DEFAULTS, ...options }),
+  resolve: resolveValidationOptions,
   install: installValidation,
 })
 export default validation

@@ -4,6 +4,7 @@
 // each process that a test starts: 1.1 s of 2.2 s.
 import { readdirSync } from 'node:fs'
 import { t } from 'tap'
+import { phasesOf } from './test-order.mjs'
 
 const JOBS = 3
 const FILE_TIMEOUT_SECONDS = 60
@@ -13,16 +14,20 @@ const files = chosen.length > 0
   ? chosen
   : readdirSync('dist/test', { recursive: true }).filter((name) => name.endsWith('.test.js')).map((name) =>
     `dist/test/${name}`
-  ).sort()
+  )
 if (files.length === 0) throw new Error('No compiled test in dist/test: run npm run build first.')
 
-t.setTimeout(0)
-t.jobs = JOBS
-for (const name of files) {
-  void t.spawn(process.execPath, ['--enable-source-maps', '--import=./dist/test/helpers/watch-logs.js', name], {
+function runFile (name) {
+  return t.spawn(process.execPath, ['--enable-source-maps', '--import=./dist/test/helpers/watch-logs.js', name], {
     name,
     buffered: true,
     timeout: FILE_TIMEOUT_SECONDS * 1000,
     env: { ...process.env, TAP_TIMEOUT: String(FILE_TIMEOUT_SECONDS) },
   })
 }
+
+t.setTimeout(0)
+t.jobs = JOBS
+const { together, alone } = phasesOf(files)
+await Promise.all(together.map(runFile))
+for (const name of alone) await runFile(name)

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { test, type Test } from 'tap'
+import root, { test, type Test } from 'tap'
 import { ROOT } from './helpers/root.js'
 
 interface Manifest {
@@ -131,11 +131,18 @@ function installPacked (t: Test): { readonly app: string, readonly folder: strin
   return { app, folder }
 }
 
+let packed: ReturnType<typeof installPacked> | null = null
+/** Installed once, for all tests of this file. */
+function packedOnce (): ReturnType<typeof installPacked> {
+  packed ??= installPacked(root)
+  return packed
+}
+
 test('what is published is whole: each entry loads, each type is there, and a server runs on it', async (t) => {
-  const { app, folder } = installPacked(t)
+  const { app, folder } = packedOnce()
   for (const entry of [...Object.values(manifest.exports), ...Object.values(manifest.bin)]) {
     for (const file of typeof entry === 'string' ? [entry] : [entry.types, entry.default])
-      {t.ok(existsSync(join(folder, file)), file)}
+      { t.ok(existsSync(join(folder, file)), file) }
   }
   const files = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' })
   for (const file of files.filter((name) => name.endsWith('.d.ts'))) {
@@ -174,4 +181,27 @@ test('what is published is whole: each entry loads, each type is there, and a se
     }),
     /^\d+\.\d+\.\d+\n$/,
   )
+})
+
+test('the stack of an error thrown by what is published names the files of the repository', async (t) => {
+  const { app, folder } = packedOnce()
+  const scripts = readdirSync(join(folder, 'dist', 'bundle'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.js'))
+  for (const file of scripts) t.ok(existsSync(join(folder, 'dist', 'bundle', `${file}.map`)), file)
+  const script = `
+    const { defineSecurity, createServer } = await import('fastify-bulwark')
+    try {
+      await createServer(defineSecurity({ cors: { unheardOf: true } }))
+    } catch (error) {
+      process.stdout.write(error.stack)
+    }`
+  const stack = execFileSync(process.execPath, ['--enable-source-maps', '--input-type=module', '-e', script], {
+    cwd: app,
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'] },
+  })
+  t.match(stack, /fastify-bulwark\/(lib|plugins)\/[\w/-]+\.ts:\d+:\d+/)
+  t.notMatch(stack, /dist\/bundle\//)
+  const { size } = statSync(join(app, readdirSync(app).find((name) => name.endsWith('.tgz')) ?? ''))
+  t.ok(size < 1_000_000, `${size} bytes packed`)
 })

@@ -21,6 +21,7 @@ export const USAGE = `npm run bench -- [options]
   --seconds s        length of one server's turn in a round (${FULL.seconds}; quick ${QUICK.seconds})
   --scale            cost against the number of routes, origins, policies, callers, sessions; instances; hostile keys (docs/scaling.md)
   --parts a,b        with --scale, some of ${SCALE_PARTS.join(', ')}
+  --beside dir       this checkout beside another one that is built, such as the commit before: CPU per route, and nothing else
   --profile server   where that server's time goes on each route of --only, by file and by function
   --out file         where the results go (bench/results.json; none with --quick, --only or --servers unless given)
   --draw             only draws the chart and fills the pages again, from bench/results.json and bench/scale.json`
@@ -51,6 +52,7 @@ export function readOptions (args) {
       parts: { type: 'string' },
       out: { type: 'string' },
       draw: { type: 'boolean' },
+      beside: { type: 'string' },
       profile: { type: 'string' },
       help: { type: 'boolean' },
     },
@@ -62,7 +64,7 @@ export function readOptions (args) {
     : Object.keys(STACKS).filter((key) =>
       ['bulwark', 'bare', ...list(values.servers, Object.keys(STACKS), '--servers')].includes(key)
     )
-  const isPart = values.quick === true || chosen !== null || values.servers !== undefined
+  const isPart = values.quick === true || values.beside !== undefined || chosen !== null || values.servers !== undefined
   return {
     scenarios: chosen === null ? base.scenarios : Object.keys(SCENARIOS).filter((name) => chosen.includes(name)),
     phases: chosen === null ? (values.quick ? [] : PHASES) : PHASES.filter((name) => chosen.includes(name)),
@@ -75,6 +77,7 @@ export function readOptions (args) {
     scaleParts: values.parts === undefined ? SCALE_PARTS : list(values.parts, SCALE_PARTS, '--parts'),
     draw: values.draw === true,
     profile: values.profile === undefined ? null : list(values.profile, Object.keys(STACKS), '--profile')[0],
+    beside: values.beside ?? null,
     help: values.help === true,
     out: values.out ?? (isPart ? null : 'bench/results.json'),
   }

@@ -20,7 +20,7 @@ export interface ProjectChange {
   readonly status?: ProjectStatus
 }
 
-/** Every method takes the owner and has it in its `where`: nobody reaches a project by knowing its id. */
+/** Every method takes the owner and has it in its `where`: to know the id of a project is not enough. */
 export interface Projects {
   create (owner: string, project: ProjectChange & { readonly name: string }): Promise<Project>
   find (owner: string, id: string): Promise<Project | null>

@@ -1,13 +1,13 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { whileConnected } from 'fastify-bulwark/passwords'
-import type { App, Services } from '../app.js'
 import { Account, Nothing, PasswordChange, Registration } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** Registration and the caller's own account. Signing in, refreshing and signing out are the suite's own routes. */
 export function accountRoutes (app: App, { users, passwords }: Services): void {
   app.post('/auth/register', {
     schema: { body: Registration, response: { 201: Account } },
-    security: { auth: publicRoute('nobody has an account before this'), rateLimit: ['auth'] },
+    security: { auth: publicRoute('there is no account before this'), rateLimit: ['auth'] },
   }, async (request, reply) => {
     const { email, password, fullName } = request.body
     // A taken address is a 409, so this route tells who has an account here. Hiding it takes an e-mail to confirm each
@@ -26,7 +26,7 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
 
   app.post('/me/password', {
     schema: { body: PasswordChange, response: { 204: Nothing } },
-    // The current password is asked for as well, so this is a login for whoever found an open browser.
+    // The current password is needed as well, so with an open browser this is a login to guess at.
     security: { rateLimit: ['passwords'] },
   }, async (request, reply) => {
     const { id } = request.user

@@ -1,7 +1,7 @@
 import { publicRoute } from 'fastify-bulwark'
-import type { App, Services } from '../app.js'
 import { readStats } from '../repositories/stats.js'
 import { Health, StatsView } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /**
  * However many ask at once, it runs once: the probe is not limited, and must not become a way to keep the database

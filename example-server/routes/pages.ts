@@ -1,18 +1,15 @@
 import fastifyStatic from '@fastify/static'
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { App } from '../app.js'
 import type { Config } from '../env.js'
 import { Text } from '../schemas.js'
+import type { App } from '../services.js'
 
-/**
- * In the repository: the compiler copies no file that it does not compile, and this runs from
- * dist/example-server/routes.
- */
-const PUBLIC = join(import.meta.dirname, '..', '..', '..', 'example-server', 'public')
+/** In the repository, above the folder this was compiled into: the compiler copies no file that it does not compile. */
+const PUBLIC = findAbove(import.meta.dirname, join('example-server', 'public'))
 
 /** What the page loads; nothing else of it is served. */
 const ASSETS = join(PUBLIC, 'assets')
@@ -22,6 +19,11 @@ const CLIENT = dirname(fileURLToPath(import.meta.resolve('fastify-bulwark/client
 
 /** What is sent here is text already; an object could only be sent by mistake, and then says nothing. */
 const TEXT = { schema: { response: { 200: Text } } }
+
+function findAbove (folder: string, path: string): string {
+  const found = join(folder, path)
+  return existsSync(found) || folder === dirname(folder) ? found : findAbove(dirname(folder), path)
+}
 
 /** The page with its files, and where to report a weakness. */
 export async function pageRoutes (app: App, config: Config): Promise<void> {
@@ -51,13 +53,13 @@ export async function pageRoutes (app: App, config: Config): Promise<void> {
 
 /**
  * One route a file, made at boot: no part of a URL ever becomes a path. `cacheControl: false` above, because these
- * files are nobody's: also a visitor with cookies may keep them, and asks each time whether they have changed.
+ * files are the same for all: a visitor with cookies may keep them, too, and asks each time whether they have changed.
  */
 async function assetRoutes (scope: App): Promise<void> {
   await scope.register(fastifyStatic, { root: ASSETS, serve: false, acceptRanges: false })
-  for (const file of readdirSync(ASSETS))
-    {scope.get(`/assets/${file}`, TEXT, async (_request, reply) =>
-      reply.sendFile(file))}
+  for (const file of readdirSync(ASSETS)) {
+    scope.get(`/assets/${file}`, TEXT, async (_request, reply) => reply.sendFile(file))
+  }
   scope.get('/assets/session.js', TEXT, async (_request, reply) => reply.sendFile('session.js', CLIENT))
   // Browsers ask for it where no page names an icon, such as a JSON answer in a tab.
   scope.get('/favicon.ico', TEXT, async (_request, reply) => reply.sendFile('icon.svg'))
@@ -92,7 +94,7 @@ function securityTxt (app: App, { SECURITY_CONTACT: contact, PUBLIC_ORIGIN: orig
     : `Contact: ${contact}\nExpires: ${expires}\n${canonical}Preferred-Languages: en\n`
   app.get('/.well-known/security.txt', {
     ...TEXT,
-    security: { auth: publicRoute('whoever found a weakness has no account') },
+    security: { auth: publicRoute('the finder of a weakness has no account') },
   }, async (_request, reply) => {
     if (text === null) throw new SecurityError('NOT_FOUND')
     return reply.type('text/plain; charset=utf-8').send(text)

@@ -1,7 +1,7 @@
 import { SecurityError, Type } from 'fastify-bulwark'
-import type { App, Services } from '../app.js'
 import type { Project } from '../repositories/projects.js'
 import { IdParams, NewProject, Nothing, ProjectPatch, ProjectQuery, ProjectView } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** The caller's own projects. Somebody else's is a 404 like one that never was: a 403 would tell that it exists. */
 export function projectRoutes (app: App, { projects }: Services): void {

@@ -1,17 +1,17 @@
 import { publicRoute, SecurityError } from 'fastify-bulwark'
 import { whileConnected } from 'fastify-bulwark/passwords'
-import type { App, Services } from '../app.js'
 import { mailDirectory, type Config } from '../env.js'
 import { createPickup, type Mail } from '../mail.js'
 import { RESET_MINUTES, type Resets } from '../repositories/resets.js'
 import type { Users } from '../repositories/users.js'
 import { ForgottenPassword, Nothing, PasswordReset } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
 /** Choosing another password by a link that is sent by e-mail. */
 export function recoveryRoutes (app: App, { users, resets, passwords }: Services, config: Config): void {
   const directory = mailDirectory(config)
   if (directory === null) {
-    app.log.warn('MAIL_DIRECTORY is not set: nobody can ask for another password')
+    app.log.warn('MAIL_DIRECTORY is not set: users cannot reset their passwords')
   } else {
     const letters = createLetters(app, {
       users,
@@ -21,7 +21,7 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
     })
     app.post('/auth/forgot-password', {
       schema: { body: ForgottenPassword, response: { 202: Nothing } },
-      security: { auth: publicRoute('whoever forgot the password cannot sign in'), rateLimit: ['auth', 'letters'] },
+      security: { auth: publicRoute('without the password there is no sign-in'), rateLimit: ['auth', 'letters'] },
     }, async (request, reply) => {
       // Nothing is looked up before the answer: neither its text nor its time tells whether there is such an account.
       letters.send(request.body.email)
@@ -41,8 +41,7 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
       {throw new SecurityError('UNPROCESSABLE', {
         detail: 'This link has been used or is too old. Ask for another one.',
       })}
-    // Whoever knew the old password is signed out everywhere; the new one is then asked for (OWASP: no automatic
-    // sign-in).
+    // All sessions of the old password end; the user signs in with the new one (OWASP: no automatic sign-in).
     await app.security.sessions.revokeUser(userId)
     app.security.events.emit('authn_password_change', { userId }, request)
     return reply.code(204).send()

@@ -1,8 +1,8 @@
 import { SecurityError, Type } from 'fastify-bulwark'
-import type { App, Services } from '../app.js'
 import { IdParams, ListQuery, ManagedUser, Nothing, Profile, SecurityView } from '../schemas.js'
+import type { App, Services } from '../services.js'
 
-/** Other people: a public profile for whoever is signed in, everything but the password for administrators. */
+/** Other people: a public profile for every user who is signed in, everything but the password for administrators. */
 export function userRoutes (app: App, { users }: Services): void {
   app.get('/users/:id', { schema: { params: IdParams, response: { 200: Profile } } }, async (request) => {
     const user = await users.find(request.params.id)

@@ -2,27 +2,17 @@
  * MemorySessionStore is the twin of these scripts: both give the same answers.
  *
  * KEYS of all of them: the user's marks, the index of their sessions, and what the keys of sessions and of tombstones
- * begin with (as keys, so that a client's own prefix and the cluster slot apply to them too). ARGV: now ('' is Redis'
- * own clock, so that all instances share one; the tests pass a time), channel, tombstoneMs, absoluteMs, what the script
- * is about.
- * All answers begin with the time and a word.
+ * begin with (as keys, so that a client's own prefix and the cluster slot apply to them too). ARGV, after those of
+ * every script: channel, tombstoneMs, absoluteMs; from 7 on what the script is about.
  *
  * The marks stand whenever a session can live, and each session remembers by `born` which ones it was opened under: if
  * Redis evicts them, the revocations in them are forgotten, so the sessions are dead too. A session is kept a
  * tombstone's time longer than it lives, to be told as expired. The index is a convenience; whether a session lives, it
  * does not decide.
  */
-export const PRELUDE = `
-local function clock()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-end
-local now = tonumber(ARGV[1]) or clock()
+export const COMMON = `
 local MARKS, INDEX, SESSION, TOMBSTONE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local tombstone_ms, absolute_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
-
--- Writes a number without exponent.
-local function int(n) return string.format('%.0f', n) end
+local CHANNEL, tombstone_ms, absolute_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local function read_marks()
   local m = redis.call('HMGET', MARKS, 'born', 'tv', 'nbe', 'until')
@@ -33,8 +23,8 @@ local function new_marks(born) return { born = born, tv = 0, nbe = 0, ends = 0 }
 
 local function write_marks(m)
   m.ends = math.max(m.ends, now + absolute_ms + tombstone_ms)
-  redis.call('HSET', MARKS, 'born', m.born, 'tv', int(m.tv), 'nbe', int(m.nbe), 'until', int(m.ends))
-  redis.call('PEXPIREAT', MARKS, int(m.ends))
+  redis.call('HSET', MARKS, 'born', m.born, 'tv', whole(m.tv), 'nbe', whole(m.nbe), 'until', whole(m.ends))
+  redis.call('PEXPIREAT', MARKS, whole(m.ends))
 end
 
 local function read_session(sid)
@@ -50,18 +40,18 @@ local function kill(sid, reason)
   redis.call('DEL', SESSION .. sid)
   redis.call('ZREM', INDEX, sid)
   redis.call('SET', TOMBSTONE .. sid, reason)
-  redis.call('PEXPIREAT', TOMBSTONE .. sid, int(now + tombstone_ms))
+  redis.call('PEXPIREAT', TOMBSTONE .. sid, whole(now + tombstone_ms))
 end
 
 -- Also the first write of what must work on a full Redis: a script that has begun by removing may go on adding.
-local function tidy_index() redis.call('ZREMRANGEBYSCORE', INDEX, '-inf', int(now)) end
+local function tidy_index() redis.call('ZREMRANGEBYSCORE', INDEX, '-inf', whole(now)) end
 
 local function enlist(sid, idle)
   tidy_index()
-  redis.call('PEXPIREAT', SESSION .. sid, int(idle + tombstone_ms))
-  redis.call('ZADD', INDEX, int(idle + tombstone_ms), sid)
+  redis.call('PEXPIREAT', SESSION .. sid, whole(idle + tombstone_ms))
+  redis.call('ZADD', INDEX, whole(idle + tombstone_ms), sid)
   local last = redis.call('ZREVRANGE', INDEX, 0, 0, 'WITHSCORES')
-  redis.call('PEXPIREAT', INDEX, int(tonumber(last[2])))
+  redis.call('PEXPIREAT', INDEX, whole(tonumber(last[2])))
 end
 
 -- The ids in the index, and these, which must be found also when Redis has evicted it.
@@ -76,18 +66,18 @@ end
 
 -- An accelerator only: a user that may not publish gets an error here, which is dropped.
 local function tell(ids)
-  if #ids > 0 then redis.pcall('PUBLISH', ARGV[2], table.concat(ids, ' ')) end
+  if #ids > 0 then redis.pcall('PUBLISH', CHANNEL, table.concat(ids, ' ')) end
 end
 
 local function end_all(m, reason, except)
   tidy_index()
-  local before = m or new_marks('e' .. int(now))
+  local before = m or new_marks('e' .. whole(now))
   local nbe, ended = math.max(before.nbe + 1, now), {}
   for _, sid in ipairs(ids_with(except and { except } or {})) do
     local s = read_session(sid)
     local alive = is_alive(s, m)
     if alive and sid == except then
-      redis.call('HSET', SESSION .. sid, 'nbe', int(nbe))
+      redis.call('HSET', SESSION .. sid, 'nbe', whole(nbe))
       enlist(sid, s.idle)
     elseif s then
       kill(sid, reason)
@@ -100,25 +90,4 @@ local function end_all(m, reason, except)
   write_marks(before)
   return ended
 end
-
-local function answer(word, ...)
-  local list = { now, word }
-  for _, part in ipairs({ ... }) do
-    if type(part) == 'table' then
-      for _, item in ipairs(part) do list[#list + 1] = item end
-    else
-      list[#list + 1] = part
-    end
-  end
-  return list
-end
-`
-
-/**
- * ARGV[6]: the last millisecond of Redis' clock at which the step may still be taken, 0 for any; a later one changes
- * nothing.
- */
-export const LIMITED = `
-local valid_until = tonumber(ARGV[6])
-if valid_until > 0 and now > valid_until then return answer('stale') end
 `

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { BulwarkConfigError } from '../response/errors.js'
 import type { SecurityEvent } from '../events/catalogue.js'
-import { connectRedis } from '../redis/connection.js'
+import { openRedis } from '../redis/open.js'
 import { MemorySessionStore } from './memory-store.js'
 import type { ResolvedAuthOptions } from './options.js'
 import { RedisSessionStore } from './redis-store.js'
@@ -16,7 +16,7 @@ export interface OpenParts {
   readonly emit: (event: SecurityEvent) => void
 }
 
-/** @throws BulwarkConfigError when Redis cannot be reached; the log has the cause, the message has no URL. */
+/** @throws BulwarkConfigError when Redis cannot be reached or used; the log has the cause, the message has no URL. */
 export async function openSessionStore (
   options: ResolvedAuthOptions,
   { policy, now, log, emit }: OpenParts,
@@ -25,7 +25,7 @@ export async function openSessionStore (
   let store: RedisSessionStore | null = null
   try {
     store = new RedisSessionStore({
-      connection: await connectRedis(options.redis, 'auth'),
+      connection: await openRedis(options.redis, 'auth', options.keyPrefix),
       keyPrefix: options.keyPrefix,
       policy,
       onHealth (cause) {

@@ -1,8 +1,7 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { isPlainObject } from '../options/check-options.js'
 import type { CredentialSource } from './credentials.js'
 import type { ResolvedAuthPolicy } from './policy.js'
-import { renderYaml } from './yaml.js'
 
 export interface OpenApiSettings {
   readonly sources: readonly CredentialSource[]
@@ -12,8 +11,11 @@ export interface OpenApiSettings {
 
 type Members = Record<string, unknown>
 
-/** Carries a route's policy into its operation; both modes of @fastify/swagger copy extensions (`x-…`) of a schema. */
+/** Holds the number of a route in its operation; both modes of @fastify/swagger copy extensions (`x-…`) of a schema. */
 const MARK = 'x-bulwark-auth'
+
+/** The policies of the marked routes by their number; each is complete once the app is ready. */
+type MarkedPolicies = { readonly auth?: ResolvedAuthPolicy }[]
 
 /**
  * Documents the guards where @fastify/swagger is registered, before or after: security schemes, what each operation
@@ -21,59 +23,58 @@ const MARK = 'x-bulwark-auth'
  * options that are out of reach here, so the routes are marked and the finished document is completed.
  */
 export function documentAuth (app: FastifyInstance, settings: OpenApiSettings): void {
+  const policies: MarkedPolicies = []
   app.addHook('onRoute', function markForOpenApi (route) {
     // Without swagger, or before it, a route is in no document.
-    if (this.hasDecorator('swagger')) mark(route)
+    if (!this.hasDecorator('swagger') || route.config?.security === undefined) return
+    // A copy: the same schema may serve other routes.
+    route.schema = Object.assign({}, route.schema, { [MARK]: policies.push(route.config.security) - 1 })
   })
   app.addHook('onReady', function completeOpenApi (done) {
-    if (app.hasDecorator('swagger')) wrap(app, settings)
+    if (app.hasDecorator('swagger')) wrap(app, policies, settings)
     done()
   })
-}
-
-function mark (route: RouteOptions): void {
-  const policy = (route.config?.security as { readonly auth?: ResolvedAuthPolicy } | undefined)?.auth
-  if (policy === undefined) return
-  const guarded = policy.roles.length > 0 ||
-    ((policy as { readonly scopes?: readonly string[] }).scopes ?? []).length > 0
-  // A copy: the same schema may serve other routes.
-  route.schema = Object.assign({}, route.schema, { [MARK]: guarded ? 'guarded' : policy.access })
 }
 
 type Document = (options?: { readonly yaml?: boolean }) => unknown
 
 /** Replaces the decorator on the instance that has it, so that every scope sees the completed document. */
-function wrap (app: FastifyInstance, settings: OpenApiSettings): void {
+function wrap (app: FastifyInstance, policies: MarkedPolicies, settings: OpenApiSettings): void {
   let owner: object = app
   while (!Object.hasOwn(owner, 'swagger')) owner = Object.getPrototypeOf(owner) as object
   const holder = owner as { swagger: Document }
   const original = holder.swagger
   let source: unknown
   let completed: Members | null = null
-  let text = ''
+  let text: string | null = null
   holder.swagger = function swagger (options) {
     const document = original()
     if (document !== source) {
       source = document
-      completed = isPlainObject(document) ? complete(document, settings) : null
-      text = ''
+      completed = isPlainObject(document) ? complete(document, policies, settings) : null
+      text = null
     }
     if (completed === null) return original(options)
     if (options?.yaml !== true) return completed
-    if (text === '') text = renderYaml(completed)
+    // JSON is YAML 1.2 (YAML 1.2.2, section 1.3).
+    text ??= `${JSON.stringify(completed, null, 2)}\n`
     return text
   }
 }
 
-/** A completed copy; null for a document without marks, which is somebody's own text (swagger's static mode). */
-function complete (source: Members, settings: OpenApiSettings): Members | null {
+/** A completed copy; null for a document without marks, which is the app's own (swagger's static mode). */
+function complete (source: Members, policies: MarkedPolicies, settings: OpenApiSettings): Members | null {
   if (!operationsOf(source).some((operation) => MARK in operation)) return null
   // What it holds may be the app's own options, in part.
   const document = JSON.parse(JSON.stringify(source)) as Members
   const schemes = schemesOf(document, settings)
   const required = Object.keys(schemes).map((name) => ({ [name]: [] }))
   addSchemes(document, schemes)
-  for (const operation of operationsOf(document)) if (MARK in operation) describe(operation, required)
+  for (const operation of operationsOf(document)) {
+    const policy = policies[Number(operation[MARK])]?.auth
+    Reflect.deleteProperty(operation, MARK)
+    if (policy !== undefined) describe(operation, policy, required)
+  }
   return document
 }
 
@@ -115,9 +116,8 @@ function addSchemes (document: Members, schemes: Members): void {
 }
 
 /** What the route's own schema says stays as it is. */
-function describe (operation: Members, required: readonly Members[]): void {
-  const access = operation[MARK]
-  Reflect.deleteProperty(operation, MARK)
+function describe (operation: Members, policy: ResolvedAuthPolicy, required: readonly Members[]): void {
+  const { access, roles, scopes } = policy
   if (operation['security'] !== undefined) return
   operation['security'] = access === 'public' ? [] : access === 'optional' ? [...required, {}] : [...required]
   if (access === 'public') return
@@ -129,9 +129,10 @@ function describe (operation: Members, required: readonly Members[]): void {
         401: {
           description: access === 'optional'
             ? 'The token is not valid.'
-            : 'Nobody is signed in, or the token is not valid.',
+            : 'There is no token, or it is not valid.',
         },
       },
-    ...access === 'guarded' && !('403' in responses) && { 403: { description: 'The account may not do this.' } },
+    ...(roles.length > 0 || scopes.length > 0) && !('403' in responses) &&
+      { 403: { description: 'The account may not do this.' } },
   }
 }

@@ -1,3 +1,4 @@
+import { integerOf, textOf, unknownAnswer } from '../redis/script-runner.js'
 import { byRefresh } from './session-order.js'
 import type { EndReason, SessionInfo, SessionState } from './session-store.js'
 
@@ -6,74 +7,50 @@ const REASONS: readonly EndReason[] = ['logout', 'login', 'user', 'revoked', 're
 /** Parts of a session's state. */
 export const STATE_PARTS = 8
 
-/** Parts per session in the list. */
+/** Parts of each session in the list. */
 const INFO_PARTS = 7
 
-/** Readers of what a script answers; null for anything of another shape, because it comes from outside. */
-export function listOf (answer: unknown): unknown[] | null {
-  return Array.isArray(answer) ? answer : null
+/** @throws TypeError for anything else; so do all readers of this file. */
+export function endReasonOf (part: unknown): EndReason {
+  const reason = REASONS.find((known) => known === part)
+  if (reason === undefined) throw unknownAnswer()
+  return reason
 }
 
-export function textsOf (parts: readonly unknown[]): string[] | null {
-  return parts.every((part): part is string => typeof part === 'string') ? [...parts] : null
-}
-
-export function endReasonOf (part: unknown): EndReason | null {
-  return REASONS.find((reason) => reason === part) ?? null
-}
-
-/**
- * {generation, hash, rotated, idle, absolute, authTime, methods, token version}: numbers as texts, so that none is cut.
- */
-export function stateOf (parts: readonly unknown[]): SessionState | null {
-  const [generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion] = [
-    parts[0],
-    parts[2],
-    parts[3],
-    parts[4],
-    parts[5],
-    parts[7],
-  ].map(Number)
-  const [, jtiHash] = parts
-  const methods = methodsOf(parts[6])
-  if (
-    generation === undefined || rotatedAt === undefined || idleAt === undefined || absoluteAt === undefined ||
-    authTime === undefined || tokenVersion === undefined
-  ) return null
-  if (
-    typeof jtiHash !== 'string' || methods === null ||
-    ![generation, rotatedAt, idleAt, absoluteAt, authTime, tokenVersion].every(Number.isSafeInteger)
-  ) return null
-  return { generation, jtiHash, rotatedAt, idleAt, absoluteAt, authTime, methods, tokenVersion }
+export function stateOf (parts: readonly unknown[]): SessionState {
+  const [generation, jtiHash, rotatedAt, idleAt, absoluteAt, authTime, methods, tokenVersion] = parts
+  return {
+    generation: integerOf(generation),
+    jtiHash: textOf(jtiHash),
+    rotatedAt: integerOf(rotatedAt),
+    idleAt: integerOf(idleAt),
+    absoluteAt: integerOf(absoluteAt),
+    authTime: integerOf(authTime),
+    methods: methodsOf(methods),
+    tokenVersion: integerOf(tokenVersion),
+  }
 }
 
 /** The one refreshed last first. */
-export function sessionInfosOf (parts: readonly unknown[]): SessionInfo[] | null {
+export function sessionInfosOf (parts: readonly unknown[]): SessionInfo[] {
   const found: SessionInfo[] = []
   for (let at = 0; at < parts.length; at += INFO_PARTS) {
-    const [sessionId, created, rotated, idle, absolute, label, written] = parts.slice(at, at + INFO_PARTS)
-    const [createdAt, refreshedAt, idleAt, absoluteAt] = [
-      Number(created),
-      Number(rotated),
-      Number(idle),
-      Number(absolute),
-    ]
-    const methods = methodsOf(written)
-    if (
-      typeof sessionId !== 'string' || typeof label !== 'string' || methods === null ||
-      ![createdAt, refreshedAt, idleAt, absoluteAt].every(Number.isSafeInteger)
-    ) return null
-    found.push({ sessionId, createdAt, refreshedAt, idleAt, absoluteAt, label, methods })
+    const [sessionId, createdAt, refreshedAt, idleAt, absoluteAt, label, methods] = parts.slice(at, at + INFO_PARTS)
+    found.push({
+      sessionId: textOf(sessionId),
+      createdAt: integerOf(createdAt),
+      refreshedAt: integerOf(refreshedAt),
+      idleAt: integerOf(idleAt),
+      absoluteAt: integerOf(absoluteAt),
+      label: textOf(label),
+      methods: methodsOf(methods),
+    })
   }
   return found.sort(byRefresh)
 }
 
-function methodsOf (text: unknown): readonly string[] | null {
-  if (typeof text !== 'string') return null
-  try {
-    const methods: unknown = JSON.parse(text)
-    return Array.isArray(methods) ? textsOf(methods) : null
-  } catch {
-    return null
-  }
+function methodsOf (part: unknown): string[] {
+  const methods: unknown = JSON.parse(textOf(part))
+  if (!Array.isArray(methods)) throw unknownAnswer()
+  return methods.map(textOf)
 }

@@ -1,5 +1,6 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { isCluster, type RedisClient } from '../redis/connection.js'
+import { keepOpen, type RedisClient } from '../redis/connection.js'
+import { isCluster } from '../redis/given-client.js'
 
 const MAX_RETRY_MS = 5000
 /** A Cluster's subscriber may lose a channel when it moves to another node; subscribing again is harmless. */
@@ -8,8 +9,8 @@ const RESUBSCRIBE_MS = 5000
 const ignore = (): void => {}
 
 /**
- * Listens to a channel on a connection of its own, and again after each reconnection; gives what ends that. Messages
- * may be lost and none of its failures is told: whoever listens must not rely on it.
+ * Listens to a channel on a connection of its own, and again after each reconnection; gives the function that ends
+ * that. Messages may be lost and failures are not told: nothing may rely on it.
  */
 export function listenTo (client: RedisClient, channel: string, heard: (message: string) => void): () => void {
   const hear = (from: string, message: string): void => { if (from === channel) heard(message) }
@@ -24,11 +25,11 @@ function listenToServer (client: Redis, channel: string, hear: (from: string, me
     connectionName: `${client.options.connectionName ?? 'bulwark'}-changes`,
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 7), MAX_RETRY_MS),
   })
-  own.on('error', ignore)
+  const close = keepOpen(own)
   own.on('message', hear)
   own.on('ready', () => { own.subscribe(channel).catch(ignore) })
   own.connect().catch(ignore)
-  return () => { own.disconnect() }
+  return close
 }
 
 function listenToCluster (

@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { RedisClient, RedisConnection } from '../redis/connection.js'
-import { endReasonOf, sessionInfosOf, STATE_PARTS, stateOf, textsOf } from './redis-answers.js'
+import { nodeOf } from '../redis/cluster-node.js'
+import type { RedisConnection } from '../redis/connection.js'
+import { ScriptRunner, textOf, unknownAnswer, type Arg } from '../redis/script-runner.js'
+import type { Script } from '../redis/script.js'
+import { SecurityError } from '../response/errors.js'
+import { endReasonOf, sessionInfosOf, STATE_PARTS, stateOf } from './redis-answers.js'
 import { listenTo } from './redis-changes.js'
-import { known, ScriptRunner, unknownAnswer, type Keys } from './script-runner.js'
 import { CHECK, CREATE, END, END_ALL, LIST, OUTDATE, ROTATE } from './scripts.js'
 import { MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, type Liveness, type NewSession,
   type Presented, type RotationAnswer, type SessionInfo, type SessionPolicy,
@@ -11,8 +14,11 @@ import { MAX_GRACE_USES, type CreateAnswer, type EndedSession, type EndReason, t
 /** After this a caller gets 503: longer than any healthy answer takes, short enough that requests do not pile up. */
 export const REDIS_DEADLINE_MS = 500
 
+/** How often an idle instance looks at Redis' clock. */
+const SYNC_EVERY_MS = 10_000
+
 export interface RedisSessionStoreOptions {
-  readonly connection: RedisConnection<RedisClient>
+  readonly connection: RedisConnection
   readonly keyPrefix: string
   readonly policy: SessionPolicy
   /** Told when Redis stops answering (with the cause) and when it answers again (null). */
@@ -27,118 +33,121 @@ export interface RedisSessionStoreOptions {
  */
 export class RedisSessionStore implements SessionStore {
   readonly kind = 'redis'
-  readonly #connection: RedisConnection<RedisClient>
+  readonly #connection: RedisConnection
   readonly #keyPrefix: string
   readonly #channel: string
+  /** Names the slot whose node's clock is the store's: each node of a Cluster has its own. */
+  readonly #clockKey: string
   readonly #policy: SessionPolicy
+  readonly #onHealth: (cause: unknown) => void
   readonly #runner: ScriptRunner
+  readonly #timer: NodeJS.Timeout
   readonly #listeners: ((sessionIds: readonly string[]) => void)[] = []
   #stopListening: (() => void) | null = null
+  #isHealthy = true
 
   constructor ({ connection, keyPrefix, policy, onHealth = () => {}, now }: RedisSessionStoreOptions) {
     const { client } = connection
     this.#connection = connection
     this.#keyPrefix = keyPrefix
-    this.#policy = policy
     // ioredis puts a client's own prefix before keys only.
     this.#channel = `${client.options.keyPrefix ?? ''}${keyPrefix}changes`
-    this.#runner = new ScriptRunner({
-      client,
+    this.#clockKey = `${keyPrefix}{clock}`
+    this.#policy = policy
+    this.#onHealth = onHealth
+    this.#runner = new ScriptRunner(client, {
       deadlineMs: REDIS_DEADLINE_MS,
-      clockKey: `${keyPrefix}{clock}`,
-      commonArgs: [this.#channel, policy.tombstoneMs, policy.absoluteMs],
-      onHealth,
+      nodeOf: (key) => nodeOf(client, key),
       now,
     })
+    this.#timer = setInterval(() => { this.#runner.sync(this.#clockKey).catch(() => {}) }, SYNC_EVERY_MS).unref()
   }
 
   /** Learns Redis' clock, so that `now` is its from the first moment. @throws SecurityError, `STORE_UNAVAILABLE`. */
   async ready (): Promise<void> {
-    await this.#runner.sync()
+    await this.#guard(this.#runner.sync(this.#clockKey))
   }
 
   now (): number {
-    return this.#runner.now()
+    return this.#runner.now(this.#clockKey)
   }
 
   async create (
     { userId, sessionId, jtiHash, context, label, methods, ageMs, replaces }: NewSession,
   ): Promise<CreateAnswer> {
     const { idleMs, maxSessions, whenFull } = this.#policy
-    // When the credentials were checked is not counted back from when Redis gets to it: a user revoked while the
-    // command travels would slip through.
-    const [status, ...rest] = await this.#runner.run(CREATE, this.#keysOf(userId), ({ validUntil, earliest }) => [
-      sessionId,
-      validUntil,
-      ageMs > 0 ? earliest(ageMs) : '',
-      jtiHash,
-      context,
-      label,
-      JSON.stringify(methods),
-      idleMs,
-      maxSessions,
-      whenFull,
-      ...replaces,
-    ])
-    if (status === 'full' || status === 'revoked') return { status }
-    if (status !== 'created') throw unknownAnswer()
-    const state = known(stateOf(rest))
-    const pairs = known(textsOf(rest.slice(STATE_PARTS)))
-    const ended: EndedSession[] = []
-    for (let at = 0; at < pairs.length; at += 2)
-      {ended.push({ sessionId: pairs[at] ?? '', reason: known(endReasonOf(pairs[at + 1])) })}
-    this.#tell(ended.map(({ sessionId }) => sessionId))
-    return { status, state, ended }
+    const args = [
+      sessionId, ageMs, jtiHash, context, label, JSON.stringify(methods), idleMs, maxSessions, whenFull, ...replaces,
+    ]
+    return await this.#run(CREATE, userId, args, (status, parts) => {
+      if (status === 'full' || status === 'revoked') return { status }
+      if (status !== 'created') throw unknownAnswer()
+      const ended: EndedSession[] = []
+      for (let at = STATE_PARTS; at < parts.length; at += 2) {
+        ended.push({ sessionId: textOf(parts[at]), reason: endReasonOf(parts[at + 1]) })
+      }
+      this.#tell(ended.map((session) => session.sessionId))
+      return { status, state: stateOf(parts), ended }
+    })
   }
 
   async rotate ({ userId, sessionId, generation, jtiHash, nextJtiHash, context }: Presented): Promise<RotationAnswer> {
     const { graceMs, idleMs, onReuse } = this.#policy
-    const [status, ...rest] = await this.#runner.run(ROTATE, this.#keysOf(userId), ({ validUntil }) => [
-      sessionId, validUntil, generation, jtiHash, nextJtiHash, context, graceMs, idleMs, MAX_GRACE_USES, onReuse,
-    ])
-    if (status === 'rotated' || status === 'coalesced' || status === 'grace')
-      {return { status, state: known(stateOf(rest)) }}
-    if (status === 'ahead') return { status }
-    if (status === 'reuse') {
-      const ended = known(textsOf(rest))
-      this.#tell(ended)
-      return { status, ended }
-    }
-    this.#tell([sessionId])
-    if (status === 'expired') return { status }
-    if (status !== 'gone') throw unknownAnswer()
-    return { status, reason: rest[0] === '' ? null : known(endReasonOf(rest[0])) }
+    const args = [sessionId, generation, jtiHash, nextJtiHash, context, graceMs, idleMs, MAX_GRACE_USES, onReuse]
+    return await this.#run(ROTATE, userId, args, (status, parts) => {
+      switch (status) {
+        case 'rotated':
+        case 'coalesced':
+        case 'grace':
+          return { status, state: stateOf(parts) }
+        case 'ahead':
+          return { status }
+        case 'reuse': {
+          const ended = parts.map(textOf)
+          this.#tell(ended)
+          return { status, ended }
+        }
+        case 'expired':
+          this.#tell([sessionId])
+          return { status }
+        case 'gone':
+          this.#tell([sessionId])
+          return { status, reason: parts[0] === '' ? null : endReasonOf(parts[0]) }
+        default:
+          throw unknownAnswer()
+      }
+    })
   }
 
   async check (userId: string, sessionId: string, tokenVersion: number): Promise<Liveness> {
-    const [liveness] = await this.#runner.run(CHECK, this.#keysOf(userId), () => [sessionId, tokenVersion])
-    if (liveness !== 'alive' && liveness !== 'outdated' && liveness !== 'ended') throw unknownAnswer()
-    return liveness
+    return await this.#run(CHECK, userId, [sessionId, tokenVersion], (liveness) => {
+      if (liveness !== 'alive' && liveness !== 'outdated' && liveness !== 'ended') throw unknownAnswer()
+      return liveness
+    })
   }
 
   async list (userId: string): Promise<readonly SessionInfo[]> {
-    const [, ...found] = await this.#runner.run(LIST, this.#keysOf(userId), () => [])
-    return known(sessionInfosOf(found))
+    return await this.#run(LIST, userId, [], (_status, parts) => sessionInfosOf(parts))
   }
 
-  /** What ends sessions is valid without end: if Redis gets to it late, it is still what was asked for. */
   async end (userId: string, sessionId: string, reason: EndReason): Promise<boolean> {
-    const [status] = await this.#runner.run(END, this.#keysOf(userId), () => [sessionId, reason])
-    if (status !== 'ended' && status !== 'dead') throw unknownAnswer()
-    this.#tell([sessionId])
-    return status === 'ended'
+    return await this.#run(END, userId, [sessionId, reason], (status) => {
+      if (status !== 'ended' && status !== 'dead') throw unknownAnswer()
+      this.#tell([sessionId])
+      return status === 'ended'
+    })
   }
 
   async endAll (userId: string, reason: EndReason, except?: string): Promise<readonly string[]> {
-    const [, ...rest] = await this.#runner.run(END_ALL, this.#keysOf(userId), () => [except ?? '', reason])
-    const ended = known(textsOf(rest))
-    this.#tell(ended)
-    return ended
+    return await this.#run(END_ALL, userId, [except ?? '', reason], (_status, parts) => {
+      const ended = parts.map(textOf)
+      this.#tell(ended)
+      return ended
+    })
   }
 
   async outdate (userId: string): Promise<void> {
-    const [, ...rest] = await this.#runner.run(OUTDATE, this.#keysOf(userId), () => [])
-    this.#tell(known(textsOf(rest)))
+    await this.#run(OUTDATE, userId, [], (_status, parts) => { this.#tell(parts.map(textOf)) })
   }
 
   /** Opens a second connection at the first call. */
@@ -150,7 +159,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   close (): void {
-    this.#runner.close()
+    clearInterval(this.#timer)
     this.#stopListening?.()
     this.#connection.close()
   }
@@ -159,8 +168,40 @@ export class RedisSessionStore implements SessionStore {
     if (sessionIds.length > 0) for (const listener of this.#listeners) listener(sessionIds)
   }
 
+  async #run<T> (
+    script: Script,
+    userId: string,
+    args: readonly Arg[],
+    read: (status: unknown, parts: readonly unknown[]) => T,
+  ): Promise<T> {
+    const { tombstoneMs, absoluteMs } = this.#policy
+    const answer = this.#runner.run(script, this.#keysOf(userId), [this.#channel, tombstoneMs, absoluteMs, ...args])
+    return await this.#guard(answer.then(([status, ...parts]) => read(status, parts)))
+  }
+
+  async #guard<T> (operation: Promise<T>): Promise<T> {
+    try {
+      const result = await operation
+      this.#setHealth(true, null)
+      return result
+    } catch (cause) {
+      this.#setHealth(false, cause)
+      throw new SecurityError('STORE_UNAVAILABLE', {
+        headers: { 'retry-after': '1' },
+        members: { retryAfter: 1 },
+        cause,
+      })
+    }
+  }
+
+  #setHealth (isHealthy: boolean, cause: unknown): void {
+    if (isHealthy === this.#isHealthy) return
+    this.#isHealthy = isHealthy
+    this.#onHealth(cause)
+  }
+
   /** The tag is a hash: a user id is foreign text and could hold braces, which would move the key to another slot. */
-  #keysOf (userId: string): Keys {
+  #keysOf (userId: string): readonly string[] {
     const tag = createHash('sha256').update(userId).digest('base64url').slice(0, 22)
     const base = `${this.#keyPrefix}{${tag}}:`
     return [`${base}u`, `${base}i`, `${base}s:`, `${base}x:`]

@@ -1,28 +1,22 @@
-import { createHash } from 'node:crypto'
-import { LIMITED, PRELUDE } from './lua.js'
-
-/** A Lua script with the digest that EVALSHA asks for. */
-export interface Script { readonly lua: string, readonly sha: string }
-
-/** Stands for Redis' own clock where a time is asked for. */
-export const REDIS_CLOCK = ''
+import { createScript, type Script } from '../redis/script.js'
+import { COMMON } from './lua.js'
 
 /** A session's state in the order in which `stateOf` reads it. */
-const STATE = 'gen, cur, int(rot), int(idle), int(abs), int(auth), amr, int(m.tv)'
-
-export const CLOCK = script('return answer(\'clock\')')
+const STATE = 'gen, cur, whole(rot), whole(idle), whole(abs), whole(auth), amr, whole(m.tv)'
 
 /**
- * ARGV from 5: sid, valid until, checked at ('' when nobody asks), hash, context, label, methods, idleMs, maximum, what
- * a full one does, then the ids that it replaces. → created + state + (id, reason)…, full, revoked, stale
+ * The age is that of the credentials' check, 0 where it does not matter; the ids that the session replaces follow.
+ * → created + state + (id, reason)…, full, revoked
  */
-export const CREATE = script(`${LIMITED}
-local sid, checked_at, maximum = ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[13])
+export const CREATE = script(`
+local sid, age, hash, context, label, methods, idle_ms, maximum, when_full = unpack(ARGV, 7, 15)
 local m = read_marks() or new_marks(sid)
--- Both times are rounded down: what may have been in the same millisecond counts as before.
-if checked_at and m.nbe > 0 and m.nbe + 1 > checked_at then return answer('revoked') end
+-- Counted back from when the script was called, not from when Redis reaches it: a user who is revoked in between would
+-- slip through. Times are rounded down: what may have been in the same millisecond counts as before.
+local checked_at = tonumber(ARGV[3]) - tonumber(age)
+if tonumber(age) > 0 and m.nbe > 0 and m.nbe + 1 > checked_at then return answer('revoked') end
 local replaces, is_replaced = {}, {}
-for i = 15, #ARGV do replaces[#replaces + 1], is_replaced[ARGV[i]] = ARGV[i], true end
+for i = 16, #ARGV do replaces[#replaces + 1], is_replaced[ARGV[i]] = ARGV[i], true end
 local ended, staying = {}, {}
 for _, id in ipairs(ids_with(replaces)) do
   local s = read_session(id)
@@ -30,17 +24,18 @@ for _, id in ipairs(ids_with(replaces)) do
     if is_replaced[id] then ended[#ended + 1] = { id, 'login' } else staying[#staying + 1] = { id, s.rot } end
   end
 end
-local excess = #staying + 1 - maximum
+local excess = #staying + 1 - tonumber(maximum)
 if excess > 0 then
-  if ARGV[14] == 'refuse' then return answer('full') end
+  if when_full == 'refuse' then return answer('full') end
   table.sort(staying, function(a, b) return a[2] < b[2] or a[2] == b[2] and a[1] < b[1] end)
   for i = 1, excess do ended[#ended + 1] = { staying[i][1], 'evicted' } end
 end
 local abs = now + absolute_ms
-local gen, cur, rot, idle, auth, amr = 0, ARGV[8], now, math.min(now + tonumber(ARGV[12]), abs), math.floor(now / 1000), ARGV[11]
+local idle = math.min(now + tonumber(idle_ms), abs)
+local gen, cur, rot, auth, amr = 0, hash, now, math.floor(now / 1000), methods
 -- First, so that a full Redis refuses the login before anything has ended.
-redis.call('HSET', SESSION .. sid, 'gen', gen, 'cur', cur, 'prev', '', 'rot', int(rot), 'idle', int(idle), 'abs', int(abs), 'auth', int(auth),
-  'ctx', ARGV[9], 'grace', 0, 'created', int(now), 'label', ARGV[10], 'amr', amr, 'nbe', int(m.nbe), 'born', m.born)
+redis.call('HSET', SESSION .. sid, 'gen', gen, 'cur', cur, 'prev', '', 'rot', whole(rot), 'idle', whole(idle), 'abs', whole(abs), 'auth', whole(auth),
+  'ctx', context, 'grace', 0, 'created', whole(now), 'label', label, 'amr', amr, 'nbe', whole(m.nbe), 'born', m.born)
 enlist(sid, idle)
 write_marks(m)
 local ids, list = {}, {}
@@ -50,15 +45,11 @@ for i, entry in ipairs(ended) do
 end
 tell(ids)
 return answer('created', ${STATE}, list)
-`)
+`, { expires: true })
 
-/**
- * ARGV from 5: sid, valid until, generation, hash, next hash, context, graceMs, idleMs, maximum of grace uses, what
- * reuse ends.
- * → rotated, coalesced or grace + state; reuse + ids; gone + reason; expired, ahead, stale
- */
-export const ROTATE = script(`${LIMITED}
-local sid = ARGV[5]
+/** → rotated, coalesced or grace + state; reuse + ids; gone + reason; expired, ahead */
+export const ROTATE = script(`
+local sid, presented, hash, next_hash, context, grace_ms, idle_ms, max_uses, on_reuse = unpack(ARGV, 7, 15)
 local key = SESSION .. sid
 local s = redis.call('HMGET', key, 'gen', 'cur', 'prev', 'rot', 'idle', 'abs', 'auth', 'ctx', 'grace', 'amr', 'nbe', 'born')
 if not s[1] then return answer('gone', redis.call('GET', TOMBSTONE .. sid) or '') end
@@ -74,33 +65,35 @@ if is_revoked({ nbe = tonumber(s[11]), born = s[12] }, m) then
   tell({ sid })
   return answer('gone', 'revoked')
 end
-local presented = tonumber(ARGV[7])
-local within_grace = now - rot < tonumber(ARGV[11])
-if presented == gen and ARGV[8] == cur then
+presented = tonumber(presented)
+local within_grace = now - rot < tonumber(grace_ms)
+if presented == gen and hash == cur then
   if gen > 0 and within_grace then return answer('coalesced', ${STATE}) end
-  gen, rot, idle = gen + 1, now, math.min(now + tonumber(ARGV[12]), abs)
-  redis.call('HSET', key, 'gen', int(gen), 'cur', ARGV[9], 'prev', cur, 'rot', int(rot), 'idle', int(idle), 'ctx', ARGV[10], 'grace', 0)
+  gen, rot, idle = gen + 1, now, math.min(now + tonumber(idle_ms), abs)
+  redis.call('HSET', key, 'gen', whole(gen), 'cur', next_hash, 'prev', cur, 'rot', whole(rot), 'idle', whole(idle), 'ctx', context, 'grace', 0)
   enlist(sid, idle)
-  cur = ARGV[9]
+  cur = next_hash
   return answer('rotated', ${STATE})
 end
-if gen > 0 and presented == gen - 1 and ARGV[8] == s[3] and within_grace and tonumber(s[9]) < tonumber(ARGV[13]) and ARGV[10] == s[8] then
+local is_previous = gen > 0 and presented == gen - 1 and hash == s[3] and context == s[8]
+if is_previous and within_grace and tonumber(s[9]) < tonumber(max_uses) then
   redis.call('HINCRBY', key, 'grace', 1)
   return answer('grace', ${STATE})
 end
 if presented > gen then return answer('ahead') end
 kill(sid, 'reuse')
-local ended = ARGV[14] == 'user' and end_all(m, 'reuse') or {}
+local ended = on_reuse == 'user' and end_all(m, 'reuse') or {}
 table.insert(ended, 1, sid)
 tell(ended)
 return answer('reuse', ended)
-`)
+`, { expires: true })
 
-/** ARGV from 5: sid, token version. → alive, outdated, ended */
+/** → alive, outdated, ended */
 export const CHECK = script(`
+local sid, version = unpack(ARGV, 7, 8)
 local m = read_marks()
-if not is_alive(read_session(ARGV[5]), m) then return answer('ended') end
-return answer(tonumber(ARGV[6]) < m.tv and 'outdated' or 'alive')
+if not is_alive(read_session(sid), m) then return answer('ended') end
+return answer(tonumber(version) < m.tv and 'outdated' or 'alive')
 `)
 
 /** → sessions + (id, created, rotated, idle, absolute, label, methods)… */
@@ -115,20 +108,22 @@ end
 return answer('sessions', found)
 `)
 
-/** ARGV from 5: sid, reason. → ended when it was alive, else dead */
+/** → ended when it was alive, else dead */
 export const END = script(`
-local s = read_session(ARGV[5])
+local sid, reason = unpack(ARGV, 7, 8)
+local s = read_session(sid)
 if not s then return answer('dead') end
 local alive = is_alive(s, read_marks())
-kill(ARGV[5], ARGV[6])
+kill(sid, reason)
 if not alive then return answer('dead') end
-tell({ ARGV[5] })
+tell({ sid })
 return answer('ended')
 `)
 
-/** ARGV from 5: the id that stays or '', reason. → ended + the ids of those that were alive */
+/** The id that stays, or ''. → ended + the ids of those that were alive */
 export const END_ALL = script(`
-local ended = end_all(read_marks(), ARGV[6], ARGV[5] ~= '' and ARGV[5] or nil)
+local except, reason = unpack(ARGV, 7, 8)
+local ended = end_all(read_marks(), reason, except ~= '' and except or nil)
 tell(ended)
 return answer('ended', ended)
 `)
@@ -136,7 +131,7 @@ return answer('ended', ended)
 /** → outdated + the ids of the sessions */
 export const OUTDATE = script(`
 tidy_index()
-local m = read_marks() or new_marks('o' .. int(now))
+local m = read_marks() or new_marks('o' .. whole(now))
 m.tv = math.max(m.tv + 1, now)
 write_marks(m)
 local ids = redis.call('ZRANGE', INDEX, 0, -1)
@@ -144,7 +139,6 @@ tell(ids)
 return answer('outdated', ids)
 `)
 
-function script (body: string): Script {
-  const lua = PRELUDE + body
-  return Object.freeze({ lua, sha: createHash('sha1').update(lua).digest('hex') })
+function script (body: string, options: Parameters<typeof createScript>[1] = {}): Script {
+  return createScript(COMMON + body, options)
 }

@@ -46,6 +46,12 @@ export class Generations<Key, Value> {
     return this.#young.delete(key) || this.#old.delete(key)
   }
 
+  /** Each entry once; those that were read or set last come last. */
+  * [Symbol.iterator] (): IterableIterator<[Key, Value]> {
+    yield* this.#old
+    yield* this.#young
+  }
+
   clear (): void {
     this.#young.clear()
     this.#old.clear()

@@ -1,24 +1,18 @@
-/**
- * Remembers what `make` gave for recent arguments, at most twice `capacity` of them: when the young generation is full
- * it becomes the old one, and the old one is dropped. Constant time, no order to keep.
- */
+import { Generations } from './generations.js'
+
+/** Remembers what `make` gave for recent arguments, at most twice `capacity` of them. */
 export function rememberRecent<T extends string> (make: (text: string) => T, capacity: number): (text: string) => T {
-  let young = new Map<string, T>()
-  let old = new Map<string, T>()
+  const recent = new Generations<string, T>(2 * capacity)
   return function recall (text: string): T {
-    let made = young.get(text)
-    if (made !== undefined) return made
-    made = old.get(text) ?? make(text)
-    if (young.size >= capacity) {
-      old = young
-      young = new Map()
-    }
-    young.set(text, made)
+    const known = recent.get(text)
+    if (known !== undefined) return known
+    const made = make(text)
+    recent.set(text, made)
     return made
   }
 }
 
-/** Longer texts are not kept: whoever sends them could keep their memory. */
+/** Longer texts are not kept: a client could fill the memory with them. */
 const LONGEST = 256
 
 /** Remembers the answer to the last text that was judged, for texts that are nearly always the same. */

@@ -7,8 +7,8 @@ import type { FastifyRequest } from 'fastify'
  */
 export type OriginFunction = (origin: string, request: FastifyRequest | null) => boolean
 
-/** What `origin` may hold. */
-export type CorsOrigin = '*' | false | string | readonly string[] | OriginFunction
+/** What `origin` may hold; `'*'` is any origin. */
+export type CorsOrigin = false | string | readonly string[] | OriginFunction
 
 export const ORIGIN_FIX =
   "Write an exact origin, a list of exact origins and wildcards (https://*.example.com), a synchronous function (origin, request) => boolean, or '*' for open data without credentials. Default: no origin."

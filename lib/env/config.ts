@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import type { Static, TObject } from '@sinclair/typebox'
+import { REDACTED, SHORTEST_SECRET } from '../logging/secrets.js'
 
 /** Marks the type of a configuration that `loadEnv` or `loadEnvAsync` made. */
 declare const kLoadedEnv: unique symbol
@@ -28,7 +29,7 @@ export interface ConfigLog {
   info: (facts: Readonly<Record<string, unknown>>, message: string) => void
 }
 
-export const REDACTED = '[redacted]'
+const NO_VALUES: readonly string[] = Object.freeze([])
 
 /**
  * Its facts are private, so a copy or a look-alike has none. Being no plain object, it is left whole by code that
@@ -36,7 +37,8 @@ export const REDACTED = '[redacted]'
  */
 class EnvConfig {
   readonly #facts: EnvFacts
-  #secretValues: readonly string[]
+  #watched: readonly string[] = NO_VALUES
+  #secretValues: readonly string[] = NO_VALUES
   #follower: ConfigFollower | null = null
 
   /**
@@ -45,7 +47,7 @@ class EnvConfig {
    */
   constructor (values: Readonly<Record<string, unknown>>, facts: EnvFacts) {
     this.#facts = facts
-    this.#secretValues = Object.freeze([...new Set(facts.hidden.flatMap((name) => secretParts(values[name])))])
+    this.#watch(facts.hidden.map((name) => values[name]))
     for (const [name, value] of Object.entries(values)) {
       const frozen: unknown = Array.isArray(value) ? Object.freeze(value) : value
       Object.defineProperty(this, name, facts.hidden.includes(name)
@@ -67,11 +69,12 @@ class EnvConfig {
     return EnvConfig.is(config) ? config.#secretValues : NO_VALUES
   }
 
+  static watchedValuesOf (config: object): readonly string[] {
+    return EnvConfig.is(config) ? config.#watched : NO_VALUES
+  }
+
   static addSecretValue (config: object, value: unknown): void {
-    if (!EnvConfig.is(config)) return
-    const known = config.#secretValues
-    const added = secretParts(value).filter((part) => !known.includes(part))
-    if (added.length > 0) config.#secretValues = Object.freeze([...known, ...added])
+    if (EnvConfig.is(config)) config.#watch([value])
   }
 
   static followerOf (config: object): ConfigFollower | null {
@@ -80,6 +83,14 @@ class EnvConfig {
 
   static follow (config: object, follower: ConfigFollower): void {
     if (EnvConfig.is(config)) config.#follower = follower
+  }
+
+  /** The lists stay the same ones when there is nothing new. */
+  #watch (values: readonly unknown[]): void {
+    const added = [...new Set(values.flatMap(secretParts))].filter((part) => !this.#watched.includes(part))
+    if (added.length === 0) return
+    this.#watched = Object.freeze([...this.#watched, ...added])
+    this.#secretValues = Object.freeze(this.#watched.filter(isLong))
   }
 
   toJSON (): Record<string, unknown> {
@@ -117,6 +128,11 @@ export function secretValuesOf (config: Readonly<Record<string, unknown>>): read
   return EnvConfig.secretValuesOf(config)
 }
 
+/** `secretValuesOf`, and the values that are too short for it, so that the log can count what it does not redact. */
+export function watchedValuesOf (config: Readonly<Record<string, unknown>>): readonly string[] {
+  return EnvConfig.watchedValuesOf(config)
+}
+
 /** Adds a value to `secretValuesOf`, before it is handed out. */
 export function addSecretValue (config: LoadedEnv, value: unknown): void {
   EnvConfig.addSecretValue(config, value)
@@ -132,14 +148,13 @@ export function followerOf (config: Readonly<Record<string, unknown>>): ConfigFo
   return EnvConfig.followerOf(config)
 }
 
-const NO_VALUES: readonly string[] = Object.freeze([])
-
-/** A shorter text stands in many lines by chance, and each redaction would tell where. */
-const SHORTEST_SECRET_VALUE = 6
-
 function secretParts (value: unknown): string[] {
   const texts = (Array.isArray(value) ? value as unknown[] : [value]).filter((text) => typeof text === 'string')
-  return texts.flatMap((text) => [text, ...passwordsOf(text)]).filter((text) => text.length >= SHORTEST_SECRET_VALUE)
+  return texts.flatMap((text) => [text, ...passwordsOf(text).filter(isLong)])
+}
+
+function isLong (text: string): boolean {
+  return text.length >= SHORTEST_SECRET
 }
 
 /** As written and decoded: a driver gets the one and prints the other. */

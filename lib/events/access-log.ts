@@ -31,7 +31,7 @@ export const ACCESS_MESSAGE = 'request'
 const RECENT_TEXTS = 1024
 const recent = rememberRecent(safeText, RECENT_TEXTS)
 
-/** A text that many requests have in common; a long one is not worth remembering. */
+/** A text that many requests have in common; long ones are not kept. */
 function recentText (text: string): string {
   return text.length <= 256 ? recent(text) : safeText(text)
 }
@@ -65,7 +65,7 @@ function addressOf (request: FastifyRequest): string | null {
   return typeof ip === 'string' ? recentText(ip) : null
 }
 
-/** Of the auth plugin, or of whoever decorated `request.auth` in its stead. */
+/** Of the auth plugin, or of another plugin that decorated `request.auth`. */
 function userOf (request: FastifyRequest): string | undefined {
   const { auth } = request as { readonly auth?: { readonly userId?: unknown } | null }
   const userId = auth?.userId

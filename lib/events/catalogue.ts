@@ -72,8 +72,8 @@ const USER_RESOURCE = ['userId', 'resource'] as const
 const USER_SESSION = ['userId', 'sessionId'] as const
 
 /**
- * The level of each event, and the fields that leave the process. Whatever else an event object carries is dropped, so
- * that a mistake in a plugin or an app cannot publish a value.
+ * The level of each event, and the fields that leave the process. Other fields of an event object are dropped, so that
+ * a mistake in a plugin or an app cannot publish a value.
  */
 export const EVENTS: { readonly [N in EventName]: EventEntry<N> } = Object.freeze({
   authn_login_success: { level: 'info', fields: ['userId'] },

@@ -70,7 +70,7 @@ export class SecurityEvents {
     return events.#emitter.listenerCount(name) > 0 || events.#emitter.listenerCount('*') > 0
   }
 
-  /** Not a method, so that only the plugin can hand over what it has not cleaned and counted. */
+  /** Static, so that the events that listeners get can only come from the plugin, cleaned and counted. */
   static deliver (events: SecurityEvents, record: SecurityEventRecord, onFailure: (error: unknown) => void): void {
     for (const name of [record.name, '*']) {
       // The raw listeners: that of `once` removes itself when it is called.
@@ -79,7 +79,7 @@ export class SecurityEvents {
   }
 }
 
-/** A misspelt name would otherwise wait for ever. */
+/** A listener of a misspelt name would never be called. */
 function known (name: Listenable): Listenable {
   if (name !== '*') assertEvent(name)
   return name

@@ -1,6 +1,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { isShort, rememberPrefixes } from '../net/address.js'
+import { rememberRecent } from '../common/recent.js'
+import { addressPrefix, isShort } from '../net/address.js'
 import { EVENTS, type SecurityEvent } from './catalogue.js'
 import { SecurityEvents, type SecurityEventRecord } from './emitter.js'
 import { EventSampler, WINDOW_MILLISECONDS, type SamplerLimits, type Suppressed } from './sampler.js'
@@ -70,7 +71,7 @@ export class EventRecorder {
     })
   }
 
-  /** Reports what is still uncounted in the log. */
+  /** Reports what the log has not counted yet. */
   close (): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
@@ -103,12 +104,12 @@ function fieldsOf (event: SecurityEvent): Record<string, unknown> {
   return fields
 }
 
-/** Longer text is no address and no id that an app would use; a key is kept for a while. */
+/** Longer than any address; bounds what the sampler keeps of an id. */
 const LONGEST_CALLER = 64
 
-const prefixOf = rememberPrefixes((prefix) => prefix, 10)
+const prefixOf = rememberRecent(addressPrefix, 1024)
 
-/** Whom an event counts for: who sent the request, else the user or the store that it is about. */
+/** The caller that an event counts for: the sender of the request, else the user or the store of the event. */
 function callerOf (event: SecurityEvent, request: FastifyRequest | null): string {
   if (request !== null) {
     const { ip } = request

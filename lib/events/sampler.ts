@@ -1,10 +1,11 @@
+import { Generations } from '../common/generations.js'
 import type { EventName } from './catalogue.js'
 
 /** How long one window of an event's log lines lasts. */
 export const WINDOW_MILLISECONDS = 10_000
 
-/** Callers of one event that a window remembers: at least so many, at most twice. */
-const REMEMBERED_CALLERS = 512
+/** Callers of one event that a window remembers. A forgotten one is named with less than it did, or not at all. */
+const REMEMBERED_CALLERS = 1024
 /** How many callers the line of a window names. */
 const NAMED_CALLERS = 5
 
@@ -29,7 +30,13 @@ export interface SamplerLimits {
 
 interface CallerCount { logged: number, suppressed: number }
 
-interface Window { startedAt: number, logged: number, suppressed: number, readonly callers: RecentCallers }
+interface Window {
+  startedAt: number
+  logged: number
+  /** Exact, also for forgotten callers. */
+  suppressed: number
+  readonly callers: Generations<string, CallerCount>
+}
 
 /**
  * Lets a bounded number of lines of each event into the log within a window, and fewer of one caller, so that a loud
@@ -47,14 +54,15 @@ export class EventSampler {
   admits (name: EventName, caller: string, now: number): boolean {
     let window = this.#windows.get(name)
     if (window === undefined) {
-      window = { startedAt: now, logged: 0, suppressed: 0, callers: new RecentCallers() }
+      window = { startedAt: now, logged: 0, suppressed: 0, callers: new Generations(REMEMBERED_CALLERS) }
       this.#windows.set(name, window)
     } else if (isOver(window, now)) {
       window.startedAt = now
       window.logged = 0
       window.callers.clear()
     }
-    const counts = window.callers.of(caller)
+    const counts = window.callers.get(caller) ?? { logged: 0, suppressed: 0 }
+    window.callers.set(caller, counts)
     if (window.logged < this.#limits.total && counts.logged < this.#limits.caller) {
       window.logged++
       counts.logged++
@@ -73,44 +81,7 @@ export class EventSampler {
 
   /** What every window that is over left out; all windows when `now` is Infinity. */
   allEnded (now: number): Suppressed[] {
-    return [...this.#windows].filter(([, window]) => window.suppressed > 0 && isOver(window, now)).map((
-      [name, window],
-    ) => take(name, window))
-  }
-}
-
-/**
- * Counts by caller in bounded memory: a full generation becomes the old one, and whoever is not heard of until the next
- * one is full is forgotten. Forgetting can only name a caller with less than it did: the event's own count stays exact.
- */
-class RecentCallers {
-  #young = new Map<string, CallerCount>()
-  #old = new Map<string, CallerCount>()
-
-  of (caller: string): CallerCount {
-    let counts = this.#young.get(caller)
-    if (counts !== undefined) return counts
-    counts = this.#old.get(caller) ?? { logged: 0, suppressed: 0 }
-    if (this.#young.size >= REMEMBERED_CALLERS) {
-      this.#old = this.#young
-      this.#young = new Map()
-    }
-    this.#young.set(caller, counts)
-    return counts
-  }
-
-  clear (): void {
-    if (this.#young.size > 0) this.#young.clear()
-    if (this.#old.size > 0) this.#old = new Map()
-  }
-
-  loudest (): SuppressedCaller[] {
-    // The young ones last: a caller in both is the same object there.
-    return [...new Map([...this.#old, ...this.#young])]
-      .filter(([, { suppressed }]) => suppressed > 0)
-      .sort(([, a], [, b]) => b.suppressed - a.suppressed)
-      .slice(0, NAMED_CALLERS)
-      .map(([caller, { suppressed }]) => ({ caller, suppressed }))
+    return [...this.#windows.keys()].map((name) => this.ended(name, now)).filter((suppressed) => suppressed !== null)
   }
 }
 
@@ -121,7 +92,11 @@ function isOver (window: Window, now: number): boolean {
 
 function take (name: EventName, window: Window): Suppressed {
   const count = window.suppressed
-  const callers = window.callers.loudest()
+  const callers = [...window.callers]
+    .filter(([, { suppressed }]) => suppressed > 0)
+    .sort(([, one], [, other]) => other.suppressed - one.suppressed)
+    .slice(0, NAMED_CALLERS)
+    .map(([caller, { suppressed }]) => ({ caller, suppressed }))
   window.suppressed = 0
   window.callers.clear()
   return { name, count, callers }

@@ -1,4 +1,4 @@
-/** More than this of a text or a list never leaves in an event. */
+/** The most of a text, in characters, and of a list that an event holds. */
 export const MAX_TEXT = 256
 export const MAX_ITEMS = 20
 

@@ -52,3 +52,8 @@ export function renderWritten (options: HelmetOptions): Record<string, string> {
   const others = Object.fromEntries(NAMES.filter((name) => !written.has(name)).map((name) => [name, false]))
   return headersOf(helmet({ ...others, ...options }))
 }
+
+/** The lower-case names of the headers that the options are about, set or dropped. */
+export function namesOf (options: HelmetOptions): readonly string[] {
+  return Object.keys(options).flatMap((name) => Object.keys(renderWritten({ [name]: true })))
+}

@@ -1,9 +1,12 @@
 import { Type, type Static } from '@sinclair/typebox'
+import { oneOf } from '../options/option-schema.js'
 import { CspSchema } from './csp.js'
-import { HEADER_SCHEMAS, Off, OneOf } from './table.js'
+import { HEADER_SCHEMAS, Off } from './table.js'
 
 export const HeadersOptionsSchema = Type.Object({
-  profile: Type.Optional(OneOf('api', 'document')),
+  profile: Type.Optional(
+    oneOf("'api' for JSON, 'document' for HTML pages. Default: the definition's, else 'api'.", 'api', 'document'),
+  ),
   contentSecurityPolicy: Type.Optional(CspSchema),
   reporting: Type.Optional(Type.Union([
     Off,

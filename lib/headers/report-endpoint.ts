@@ -15,6 +15,7 @@ const SECURITY = {
   auth: publicRoute('Browsers send violation reports without credentials.'),
   csrf: false,
   rateLimit: { only: ['reports'] },
+  validation: { contentTypes: [CSP_REPORT, REPORTS] },
 }
 
 /**

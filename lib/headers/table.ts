@@ -2,6 +2,7 @@ import { Type, type Static, type TOptional, type TSchema } from '@sinclair/typeb
 import { crossOriginEmbedderPolicy, crossOriginOpenerPolicy, crossOriginResourcePolicy, originAgentCluster,
   referrerPolicy, strictTransportSecurity, xContentTypeOptions, xDnsPrefetchControl, xFrameOptions,
   xPermittedCrossDomainPolicies, xXssProtection } from 'helmet'
+import { oneOf } from '../options/option-schema.js'
 import { replaceLeaves } from '../policy/merge.js'
 import type { Problem } from '../response/errors.js'
 import { checkFeatures, DENIED_FEATURES, renderFeatures } from './features.js'
@@ -31,11 +32,6 @@ function header<Schema extends TSchema, Value> (entry: HeaderEntry<Schema, Value
 }
 
 export const Off = Type.Literal(false)
-
-export const OneOf = <const T extends readonly string[]>(...names: T): ReturnType<typeof Type.Unsafe<T[number]>> =>
-  Type.Unsafe<T[number]>(
-    Type.Union(names.map((name) => Type.Literal(name)), { fix: `Write one of: ${names.join(', ')}.` }),
-  )
 
 const policyOf = <T extends TSchema>(policy: T) =>
   Type.Union([Off, Type.Object({ policy }, { additionalProperties: false })], {
@@ -86,9 +82,12 @@ export const HEADERS = Object.freeze({
     httpsOnly: true,
   }),
   xFrameOptions: header({
-    schema: Type.Union([Off, Type.Object({ action: OneOf('deny', 'sameorigin') }, { additionalProperties: false })], {
-      description: "Write { action: 'deny' | 'sameorigin' } or false.",
-    }),
+    schema: Type.Union([
+      Off,
+      Type.Object({ action: oneOf('Which pages may frame this one.', 'deny', 'sameorigin') }, {
+        additionalProperties: false,
+      }),
+    ], { description: "Write { action: 'deny' | 'sameorigin' } or false." }),
     defaults: () => ({ action: 'deny' as 'deny' | 'sameorigin' }),
     render: (value) => headersOf(xFrameOptions(value)),
   }),
@@ -101,17 +100,19 @@ export const HEADERS = Object.freeze({
     render: (value) => headersOf(referrerPolicy(value as Parameters<typeof referrerPolicy>[0])),
   }),
   crossOriginResourcePolicy: header({
-    schema: policyOf(OneOf('same-origin', 'same-site', 'cross-origin')),
+    schema: policyOf(oneOf('Which sites may load this resource.', 'same-origin', 'same-site', 'cross-origin')),
     defaults: () => ({ policy: 'same-origin' as 'same-origin' | 'same-site' | 'cross-origin' }),
     render: (value) => headersOf(crossOriginResourcePolicy(value)),
   }),
   crossOriginOpenerPolicy: header({
-    schema: policyOf(OneOf('same-origin', 'same-origin-allow-popups', 'unsafe-none')),
+    schema: policyOf(
+      oneOf('Which pages share a browsing context.', 'same-origin', 'same-origin-allow-popups', 'unsafe-none'),
+    ),
     defaults: () => ({ policy: 'same-origin' as 'same-origin' | 'same-origin-allow-popups' | 'unsafe-none' }),
     render: (value) => headersOf(crossOriginOpenerPolicy(value)),
   }),
   crossOriginEmbedderPolicy: header({
-    schema: policyOf(OneOf('require-corp', 'credentialless', 'unsafe-none')),
+    schema: policyOf(oneOf('Which resources a page may load.', 'require-corp', 'credentialless', 'unsafe-none')),
     defaults: (): { policy: 'require-corp' | 'credentialless' | 'unsafe-none' } | null => null,
     render: (value) => headersOf(crossOriginEmbedderPolicy(value)),
   }),

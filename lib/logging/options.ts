@@ -3,7 +3,7 @@ import { isPlainObject } from '../options/check-options.js'
 import { withoutSecrets } from './secrets.js'
 import { logSerializers } from './serializers.js'
 
-/** Fastify's own lines without what a client wrote, and without the two that the access log makes needless. */
+/** Fastify's own lines without the client's text, and without the two that the access log replaces. */
 export class SafeLogController extends fastify.LogController {
   readonly #accessLog: boolean
 
@@ -17,7 +17,7 @@ export class SafeLogController extends fastify.LogController {
   }
 
   override requestCompleted (error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply): void {
-    // An error of the stream stands in no other line.
+    // No other line has an error of the stream.
     if (!this.#accessLog || (error !== null && error !== undefined)) super.requestCompleted(error, request, reply)
   }
 
@@ -28,8 +28,8 @@ export class SafeLogController extends fastify.LogController {
 }
 
 /**
- * Logging is on unless it is turned off: a service without a log cannot tell that it is under attack. A logger instance
- * stays as it was made; its lines are the app's to clean (`logSerializers`, `logHooks`).
+ * Logging is on unless it is turned off: a service without a log does not show an attack. A logger instance stays as
+ * it was made; the app gives it `logSerializers` and `logHooks`.
  */
 export function loggerOptions (
   { logger, loggerInstance, logController }: FastifyServerOptions,
@@ -49,7 +49,7 @@ export function loggerOptions (
   return { ...controller, logger: made }
 }
 
-/** The app's own hook first, so that nothing it adds escapes. */
+/** The app's own hook runs first, so that what it adds is redacted, too. */
 function withRedaction (hooks: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { streamWrite } = hooks
   if (typeof streamWrite !== 'function') return { ...hooks, streamWrite: withoutSecrets }

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { isPlainObject } from '../options/check-options.js'
 import { REDACTED, withoutSecrets } from './secrets.js'
 
-/** Headers that say who somebody is, or prove it. */
+/** Headers that identify or authenticate a caller. */
 const SECRET_HEADERS =
   /^(?:(?:proxy-)?authorization|(?:set-)?cookie2?|www-authenticate|authentication-info|.*(?:token|secret|password|passwd|api-?key|session|csrf|xsrf|signature|credential).*)$/i
 
@@ -30,19 +30,19 @@ export function serializeUrl (url: unknown): string {
   )
 }
 
-/** Every name; the values of those that prove who somebody is are left out. */
+/** Every name; the values of headers that identify or authenticate are redacted. */
 export function serializeHeaders (headers: unknown): unknown {
   const entries: readonly (readonly [unknown, unknown])[] | null = headers instanceof Headers || headers instanceof Map
     ? [...headers.entries() as Iterable<[unknown, unknown]>]
     : typeof headers === 'object' && headers !== null && !Array.isArray(headers) ? Object.entries(headers) : null
-  // `rawHeaders` is a flat list: which of its items are values, a log line need not say.
+  // `rawHeaders` is a flat list of names and values.
   if (entries === null) return REDACTED
   return Object.fromEntries(
     entries.map(([name, value]) => [String(name), SECRET_HEADERS.test(String(name)) ? REDACTED : clean(value)]),
   )
 }
 
-/** The names alone: what stands in a query is the client's. */
+/** The names alone: the values are the client's. */
 export function serializeQuery (query: unknown): unknown {
   if (query instanceof URLSearchParams) return Object.fromEntries([...query.keys()].map((name) => [name, REDACTED]))
   return isPlainObject(query) ? Object.fromEntries(Object.keys(query).map((name) => [name, REDACTED])) : REDACTED
@@ -85,7 +85,7 @@ function serializeCause (error: unknown, depth: number): SerializedError {
   }
 }
 
-/** Anybody may put anything into an error's properties. */
+/** A property of an error may hold anything. */
 function errorText (text: unknown): string {
   if (typeof text !== 'string') return ''
   return withoutSecrets(text.length > MAX_ERROR_TEXT ? `${text.slice(0, MAX_ERROR_TEXT)}…` : text)

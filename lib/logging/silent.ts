@@ -2,7 +2,7 @@ import { ServerNotes } from '../options/server-notes.js'
 
 const SILENT = new ServerNotes<true>()
 
-/** Notes that the server which gets these options has no logger, so that whatever is logged is lost. */
+/** Notes that the server with these options has no logger, so that log lines are lost. */
 export function markSilent (options: object): void {
   SILENT.set(options, true)
 }

@@ -1,15 +1,4 @@
-import { rememberRecent } from '../common/recent.js'
-
-const ZERO = 48
-const NINE = 57
-const LOWER_A = 97
-const LOWER_F = 102
-const COLON = 58
-const DOT = 46
-const PERCENT = 37
-
-/** Reused from call to call, because this runs for each request of a new caller; nothing here waits. */
-const groups = new Uint16Array(8)
+import { isIPv6 } from 'node:net'
 
 /**
  * The part of an address that one subscriber cannot change at will: all of an IPv4 address, the first 64 bits of an
@@ -18,183 +7,37 @@ const groups = new Uint16Array(8)
  * only with itself.
  */
 export function addressPrefix (address: string): string {
-  if (!address.includes(':') || !parseGroups(address)) return address
-  return isMapped() ? mappedIPv4() : prefixOfGroups()
-}
-
-/**
- * Remembers what `make` gave for the prefixes of recent callers, 2 to the power of `bits` of IPv6 and twice as many
- * others at most. A known IPv6 prefix is found by its 64 bits, without making text of it: a caller who walks through a
- * /64 costs no more than one who stays. `makeIPv6` may take the prefix from `writePrefix` instead of its text, and must
- * give what `make` does.
- */
-export function rememberPrefixes (
-  make: (prefix: string) => string,
-  bits: number,
-  makeIPv6 = () => make(prefixOfGroups()),
-): (address: string) => string {
-  const highs = new Int32Array(1 << bits)
-  const lows = new Int32Array(1 << bits)
-  const made = new Array<string>(1 << bits).fill('')
-  const ofText = rememberRecent(make, 1 << bits)
-  return function recall (address) {
-    if (!address.includes(':') || !parseGroups(address)) return ofText(address)
-    if (isMapped()) return ofText(mappedIPv4())
-    const [a = 0, b = 0, c = 0, d = 0] = [groups[0], groups[1], groups[2], groups[3]]
-    const high = a << 16 | b
-    const low = c << 16 | d
-    const mixed = Math.imul(Math.imul(high, 0x9e3779b1) ^ low ^ low >>> 16, 0x85ebca6b)
-    // Two places for each prefix, so that two frequent ones do not drive each other out.
-    const first = (Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35) >>> (32 - bits)) & ~1
-    for (let slot = first; slot <= first + 1; slot++) {
-      const known = made[slot] as string
-      if (known !== '' && highs[slot] === high && lows[slot] === low) return known
-    }
-    highs[first + 1] = highs[first] as number
-    lows[first + 1] = lows[first] as number
-    made[first + 1] = made[first] as string
-    highs[first] = high
-    lows[first] = low
-    return made[first] = makeIPv6()
-  }
-}
-
-/** Longest text of an IPv6 prefix: four groups of four digits, and what stands around them. */
-export const LONGEST_PREFIX = 24
-
-/** Writes the text of the IPv6 prefix that is being made, as ASCII. Gives where it ends. */
-export function writePrefix (bytes: Uint8Array, from: number): number {
-  let at = from
-  for (let index = 0; index < 4; index++) {
-    const group = groups[index] as number
-    for (let shift = group > 0xfff ? 12 : group > 0xff ? 8 : group > 0xf ? 4 : 0; shift >= 0; shift -= 4) {
-      const digit = (group >>> shift) & 15
-      bytes[at++] = digit < 10 ? ZERO + digit : LOWER_A - 10 + digit
-    }
-    bytes[at++] = COLON
-  }
-  for (const code of ENDING) bytes[at++] = code
-  return at
-}
-
-/** What follows the fourth group and its colon. */
-const ENDING = Buffer.from(':/64')
-
-function prefixOfGroups (): string {
-  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}::/64`
+  const groups = groupsOf(address)
+  if (groups === null) return address
+  return mappedIPv4(groups) ?? `${groups.slice(0, 4).join(':')}::/64`
 }
 
 /** An IPv4 address out of its IPv6 form, and an IPv6 one without its zone; anything else as it is. */
 export function unmappedAddress (address: string): string {
-  if (!address.includes(':') || !parseGroups(address)) return address
-  if (isMapped()) return mappedIPv4()
-  const zone = address.indexOf('%')
-  return zone === -1 ? address : address.slice(0, zone)
+  const groups = groupsOf(address)
+  if (groups === null) return address
+  return mappedIPv4(groups) ?? withoutZone(address)
 }
 
-/**
- * No address is longer (a zone included); what a proxy forwards as one may be, and would swell the memory of recent
- * ones.
- */
+/** No address is longer, zone included. A proxy may forward longer texts, which must not be remembered. */
 export function isShort (address: string | undefined): address is string {
   return address !== undefined && address.length <= 64
 }
 
-function hex (index: number): string {
-  return (groups[index] ?? 0).toString(16)
+/** The eight groups of an IPv6 address in hexadecimal, without leading zeros; null for anything else. */
+function groupsOf (address: string): readonly string[] | null {
+  if (!isIPv6(address)) return null
+  // The URL parser writes each address in one way, and IPv4 at its end in hexadecimal.
+  const [head = '', tail] = new URL(`http://[${withoutZone(address)}]`).hostname.slice(1, -1).split('::')
+  const [first, last] = [head, tail ?? ''].map((part) => part === '' ? [] : part.split(':')) as [string[], string[]]
+  return [...first, ...new Array<string>(8 - first.length - last.length).fill('0'), ...last]
 }
 
-function isMapped (): boolean {
-  return groups[5] === 0xffff && groups[0] === 0 && groups[1] === 0 && groups[2] === 0 && groups[3] === 0 &&
-    groups[4] === 0
+function mappedIPv4 (groups: readonly string[]): string | null {
+  if (groups.slice(0, 6).join(':') !== '0:0:0:0:0:ffff') return null
+  return groups.slice(6).map((group) => parseInt(group, 16)).map((value) => `${value >> 8}.${value & 255}`).join('.')
 }
 
-function mappedIPv4 (): string {
-  const [high = 0, low = 0] = [groups[6], groups[7]]
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
-}
-
-/** Fills `groups` with the eight groups of an IPv6 address; false when it is none. One pass, nothing allocated. */
-function parseGroups (text: string): boolean {
-  let count = 0
-  let gap = -1
-  let value = 0
-  let digits = 0
-  let start = 0
-  for (let at = 0; ; at++) {
-    const code = at < text.length ? text.charCodeAt(at) : PERCENT
-    const digit = hexDigit(code)
-    if (digit !== -1) {
-      if (digits === 4) return false
-      value = value * 16 + digit
-      digits++
-    } else if (code === COLON) {
-      if (digits > 0) {
-        if (count === 8) return false
-        groups[count++] = value
-        // A single colon at the end leaves a group open.
-        if (at + 1 === text.length || text.charCodeAt(at + 1) === PERCENT) return false
-      } else if (at === 0) {
-        if (text.charCodeAt(1) !== COLON) return false
-      } else if (gap === -1 && text.charCodeAt(at - 1) === COLON) {
-        gap = count
-      } else {
-        return false
-      }
-      value = 0
-      digits = 0
-      start = at + 1
-    } else if (code === DOT) {
-      if (count > 6 || !parseIPv4(text, start, count)) return false
-      count += 2
-      break
-    } else if (code === PERCENT) {
-      if (digits > 0) {
-        if (count === 8) return false
-        groups[count++] = value
-      }
-      break
-    } else {
-      return false
-    }
-  }
-  return gap === -1 ? count === 8 : count < 8 && spread(gap, count)
-}
-
-/** Moves the groups after the `::` to the end and fills the gap with zeros. */
-function spread (gap: number, count: number): true {
-  groups.copyWithin(8 - (count - gap), gap, count)
-  groups.fill(0, gap, 8 - (count - gap))
-  return true
-}
-
-function hexDigit (code: number): number {
-  if (code >= ZERO && code <= NINE) return code - ZERO
-  const lower = code | 32
-  return lower >= LOWER_A && lower <= LOWER_F ? lower - LOWER_A + 10 : -1
-}
-
-/** Reads a dotted IPv4 tail, up to a zone or the end, into two groups. */
-function parseIPv4 (text: string, from: number, into: number): boolean {
-  let octets = 0
-  let value = 0
-  let digits = 0
-  let pair = 0
-  for (let at = from; ; at++) {
-    const code = at < text.length ? text.charCodeAt(at) : PERCENT
-    if (code >= ZERO && code <= NINE) {
-      if (digits > 0 && value === 0) return false
-      value = value * 10 + code - ZERO
-      if (++digits > 3 || value > 255) return false
-      continue
-    }
-    if (digits === 0 || octets === 4) return false
-    pair = (pair << 8 | value) & 0xffff
-    octets++
-    if (octets % 2 === 0) groups[into + octets / 2 - 1] = pair
-    if (code === PERCENT) return octets === 4
-    if (code !== DOT) return false
-    value = 0
-    digits = 0
-  }
+function withoutZone (address: string): string {
+  return address.split('%', 1)[0] ?? address
 }

@@ -139,13 +139,14 @@ function withoutUndefined (value: unknown): unknown {
   for (const key of Reflect.ownKeys(value)) {
     const member = (value as Record<string | symbol, unknown>)[key]
     // defineProperty, because assigning `__proto__` would set the prototype instead of reporting the key.
-    if (member !== undefined)
-      {Object.defineProperty(copy, key, {
+    if (member !== undefined) {
+      Object.defineProperty(copy, key, {
         value: withoutUndefined(member),
         enumerable: true,
         writable: true,
         configurable: true,
-      })}
+      })
+    }
   }
   return copy
 }

@@ -20,7 +20,8 @@ export function secretProblems (secret: string): readonly string[] {
     reasons.push(
       words
         ? 'It reads like a placeholder.'
-        : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, follows a sequence or is made of words.`,
+        : `Its entropy is estimated under ${SECRET_MIN_ENTROPY_BITS} bits: it is too short, repeats itself, ` +
+          'follows a sequence or is made of words.',
     )
   }
   return reasons
@@ -45,112 +46,22 @@ const SHORTEST_PATTERN = 4
 const WORD_BITS_PER_CHARACTER = 2.6
 
 /** Words of which placeholders and `.env.example` files are made; the longer ones first, so that they win. */
-const PLACEHOLDER_WORDS: readonly string[] = [
-  'placeholder',
-  'development',
-  'production',
-  'characters',
-  'changethis',
-  'passphrase',
-  'changeme',
-  'changeit',
-  'password',
-  'passw0rd',
-  'generate',
-  'insecure',
-  'something',
-  'session',
-  'fastify',
-  'bulwark',
-  'example',
-  'replace',
-  'default',
-  'minimum',
-  'refresh',
-  'private',
-  'between',
-  'letters',
-  'unsafe',
-  'secure',
-  'random',
-  'string',
-  'secret',
-  'access',
-  'sample',
-  'please',
-  'signing',
-  'insert',
-  's3cr3t',
-  'change',
-  'server',
-  'should',
-  'cookie',
-  'dummy',
-  'local',
-  'least',
-  'bytes',
-  'super',
-  'value',
-  'token',
-  'admin',
-  'never',
-  'chars',
-  'fixme',
-  'https',
-  'mysql',
-  'redis',
-  'hello',
-  'world',
-  'your',
-  'test',
-  'this',
-  'that',
-  'with',
-  'from',
-  'here',
-  'very',
-  'long',
-  'bits',
-  'todo',
-  'demo',
-  'prod',
-  'pass',
-  'auth',
-  'must',
-  'only',
-  'more',
-  'than',
-  'real',
-  'not',
-  'use',
-  'for',
-  'jwt',
-  'key',
-  'dev',
-  'foo',
-  'bar',
-  'the',
-  'and',
-  'set',
-  'api',
-  'app',
-  'env',
-]
+const PLACEHOLDER_WORDS: readonly string[] = (
+  'placeholder development production characters changethis passphrase changeme changeit password passw0rd generate ' +
+  'insecure something session fastify bulwark example replace default minimum refresh private between letters ' +
+  'unsafe secure random string secret access sample please signing insert s3cr3t change server should cookie dummy ' +
+  'local least bytes super value token admin never chars fixme https mysql redis hello world your test this that ' +
+  'with from here very long bits todo demo prod pass auth must only more than real not use for jwt key dev foo bar ' +
+  'the and set api app env'
+).split(' ')
 
-/** A text of these is meant to be replaced; the others above are only ballast. */
+/** A text with one of these is meant to be replaced; the other words above only add no strength. */
 const PLACEHOLDER_SIGNS =
   /change|placeholder|replace|example|secret|s3cr3t|passw|your|sample|dummy|insert|default|test|todo|fixme/i
 
 const KEYBOARD_ROWS: readonly string[] = [
-  'qwertyuiop',
-  'asdfghjkl',
-  'zxcvbnm',
-  'qwertzuiop',
-  'azertyuiop',
-  'yxcvbnm',
-  '1234567890',
-  '0987654321',
-  'poiuytrewq',
+  'qwertyuiop', 'asdfghjkl', 'zxcvbnm', 'qwertzuiop', 'azertyuiop', 'yxcvbnm',
+  '1234567890', '0987654321', 'poiuytrewq',
 ]
 
 function estimate (secret: string): { bits: number, words: boolean } {
@@ -176,15 +87,17 @@ function estimate (secret: string): { bits: number, words: boolean } {
 
 /** Length of the repetition or sequence that starts here, or 0. */
 function patternLength (text: string, at: number): number {
-  return Math.max(repetition(text, at), sequence(text, at), keyboardRun(text, at))
+  const longest = Math.max(repetition(text, at), sequence(text, at), keyboardRun(text, at))
+  return longest >= SHORTEST_PATTERN ? longest : 0
 }
 
 /** Longest part from here on that has stood earlier in the text. */
 function repetition (text: string, at: number): number {
   let longest = 0
-  while (at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1 && at > 0)
-    {longest++}
-  return longest >= SHORTEST_PATTERN ? longest : 0
+  while (at > 0 && at + longest < text.length && text.lastIndexOf(text.slice(at, at + longest + 1), at - 1) !== -1) {
+    longest++
+  }
+  return longest
 }
 
 /** Longest run of equal, ascending or descending characters. */
@@ -192,11 +105,12 @@ function sequence (text: string, at: number): number {
   let longest = 0
   for (const step of [0, 1, -1]) {
     let length = 1
-    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step)
-      {length++}
+    while (at + length < text.length && text.charCodeAt(at + length) - text.charCodeAt(at + length - 1) === step) {
+      length++
+    }
     longest = Math.max(longest, length)
   }
-  return longest >= SHORTEST_PATTERN ? longest : 0
+  return longest
 }
 
 function keyboardRun (text: string, at: number): number {
@@ -206,7 +120,7 @@ function keyboardRun (text: string, at: number): number {
     while (at + length < text.length && row.includes(text.slice(at, at + length + 1))) length++
     longest = Math.max(longest, length)
   }
-  return longest >= SHORTEST_PATTERN ? longest : 0
+  return longest
 }
 
 function bitsPerCharacter (text: string): number {

@@ -88,7 +88,7 @@ function keyIdOf (stored: string): string {
 
 async function importArgon2 (): Promise<typeof Argon2> {
   try {
-    // Imported here, because it is an optional peer: who keeps no passwords needs none.
+    // Imported here, because it is an optional peer: a service without passwords does not install it.
     return await import('@node-rs/argon2')
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
@@ -102,7 +102,7 @@ async function importArgon2 (): Promise<typeof Argon2> {
         : {
           path: 'passwords',
           message: 'The package @node-rs/argon2 cannot be loaded.',
-          fix: 'It brings one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2',
+          fix: 'It has one binary for each platform. Run on the machine of the service: npm install @node-rs/argon2',
         },
     ])
   }

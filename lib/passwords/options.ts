@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { Type, type Static } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
 import { checkOptions } from '../options/check-options.js'
@@ -15,7 +16,7 @@ const LEAST_FIX = `At least ${
   LEAST_MEMORY_KIB.map((memory, index) => `${memory} KiB with ${index + 1}`).join(', ')
 } or more passes.`
 
-/** Those before the current one verify what nobody has renewed yet; more than a few are forgotten ones. */
+/** The current one, and earlier ones for hashes that are not renewed yet. */
 const MOST_PEPPERS = 8
 
 export const PasswordsSchema = Type.Object({
@@ -30,14 +31,14 @@ export const PasswordsSchema = Type.Object({
     Type.Integer({
       minimum: 1,
       maximum: MOST.passes,
-      description: 'How often the memory is gone over, from 1 to 32; default 2.',
+      description: 'Passes over the memory, from 1 to 32; default 2.',
     }),
   ),
   lanes: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: MOST.lanes,
-      description: 'Into how many lanes the memory is divided, from 1 to 16; default 1.',
+      description: 'Lanes into which the memory is divided, from 1 to 16; default 1.',
     }),
   ),
   concurrency: Type.Optional(
@@ -45,7 +46,7 @@ export const PasswordsSchema = Type.Object({
       minimum: 1,
       maximum: 1024,
       description:
-        'Hashes at work at once, from 1; by default as many as leave a core and half the thread pool to everything else.',
+        'Hashes computed at once, from 1. Default: all but one core, and at most half the thread pool.',
     }),
   ),
   queue: Type.Optional(
@@ -97,11 +98,17 @@ export interface ResolvedPasswords {
   readonly legacy: ((stored: string, password: string) => Promise<unknown>) | null
 }
 
-/** What the hashes share with everything else in the process. */
+/** The part of the machine that hashing shares with the rest of the process. */
 export interface Machine {
   readonly cores: number
-  /** Of libuv's pool, in which files are read and names resolved, too. */
+  /** Of libuv's pool, which also serves files and DNS. */
   readonly threads: number
+}
+
+/** As libuv reads its pool's size: 4 without the variable, at least 1, at most 1,024. */
+export function readMachine (poolSize = process.env['UV_THREADPOOL_SIZE'], cores = availableParallelism()): Machine {
+  const written = poolSize === undefined ? 4 : Number.parseInt(poolSize, 10)
+  return { cores, threads: Math.min(Math.max(Number.isNaN(written) ? 1 : written, 1), 1024) }
 }
 
 /** Null when a problem was added. No problem holds a pepper. */
@@ -121,14 +128,14 @@ export function resolvePasswordsOptions (
   if (cost.memoryKiB < leastMemory(cost.passes)) {
     problems.push({
       path: options.memoryKiB === undefined ? 'passwords.passes' : 'passwords.memoryKiB',
-      message: 'Weaker than what OWASP recommends at least.',
+      message: 'Weaker than the minimum that OWASP recommends.',
       fix: LEAST_FIX,
     })
   }
   if (options.concurrency !== undefined && options.concurrency > Math.max(1, machine.threads - 1)) {
     problems.push({
       path: 'passwords.concurrency',
-      message: 'This would leave no thread to read files and resolve names with.',
+      message: 'This would leave no thread for files and DNS.',
       fix: 'Write less than UV_THREADPOOL_SIZE, which is 4 unless set.',
     })
   }
@@ -147,10 +154,12 @@ function resolvePeppers (written: PasswordsOptions['pepper'], problems: Problem[
   const peppers = typeof written === 'string' ? [written] : written ?? [null]
   peppers.forEach((pepper, index) => {
     const path = typeof written === 'string' ? 'passwords.pepper' : `passwords.pepper[${index}]`
-    for (const message of pepper === null ? [] : secretProblems(pepper))
-      {problems.push({ path, message, fix: SECRET_FIX })}
-    if (peppers.indexOf(pepper) < index)
-      {problems.push({ path, message: 'It is in the list twice.', fix: 'Write each once, the current one first.' })}
+    for (const message of pepper === null ? [] : secretProblems(pepper)) {
+      problems.push({ path, message, fix: SECRET_FIX })
+    }
+    if (peppers.indexOf(pepper) < index) {
+      problems.push({ path, message: 'It is in the list twice.', fix: 'Write each once, the current one first.' })
+    }
   })
   return Object.freeze([...peppers])
 }
@@ -159,7 +168,7 @@ function leastMemory (passes: number): number {
   return LEAST_MEMORY_KIB[Math.min(passes, LEAST_MEMORY_KIB.length) - 1] ?? Infinity
 }
 
-/** A core stays with the event loop, and half the pool with files and names. */
+/** One core is left to the event loop, and half the pool to files and DNS. */
 function defaultConcurrency ({ cores, threads }: Machine): number {
   return Math.max(1, Math.min(cores - 1, Math.floor(threads / 2)))
 }

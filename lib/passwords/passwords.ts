@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
 import { loadEngine, type Engine, type Stored } from './engine.js'
-import { readMachine } from './machine.js'
-import { MOST, resolvePasswordsOptions, type Cost, type PasswordsOptions, type ResolvedPasswords } from './options.js'
+import { MOST, readMachine, resolvePasswordsOptions, type Cost, type PasswordsOptions,
+  type ResolvedPasswords } from './options.js'
 import { createSlots } from './slots.js'
 import { encodePassword } from './text.js'
 
 export interface HashOptions {
-  /** Ends the wait for a turn when whoever asked has gone (`request.signal`). */
+  /** Ends the wait for a turn when the client has gone (`whileConnected`). */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -28,8 +28,8 @@ export interface Passwords {
   hash (password: string, options?: HashOptions): Promise<string>
   /**
    * Whether the stored hash is that of the password. Pass null for a user who does not exist: the answer is false after
-   * the same work, so that time tells nothing. A stored value that cannot be read is nobody's, and a warning of the
-   * process.
+   * the same work, so that time tells nothing. For a stored value that cannot be read the answer is false, too, and the
+   * process warns once.
    * @throws SecurityError SERVICE_UNAVAILABLE under overload
    * @throws the signal's reason when it aborts before the work begins
    */
@@ -55,11 +55,11 @@ export async function passwordsWith (
   { cost, concurrency, queue, legacy }: ResolvedPasswords,
 ): Promise<Passwords> {
   const slots = createSlots(concurrency, queue)
-  const nobody = await engine.hash(randomBytes(32))
+  const unknownHash = await engine.hash(randomBytes(32))
   const warn = createWarning()
 
-  async function belongsToNobody (bytes: Buffer): Promise<false> {
-    await engine.verify(nobody, bytes)
+  async function failAfterSameWork (bytes: Buffer): Promise<false> {
+    await engine.verify(unknownHash, bytes)
     return false
   }
 
@@ -68,13 +68,13 @@ export async function passwordsWith (
     if (legacy !== null && !isArgon2(stored)) return await legacy(stored, password) === true
     if (hash === null || exceeds(hash, MOST)) {
       warn()
-      return belongsToNobody(bytes)
+      return failAfterSameWork(bytes)
     }
     try {
       return await engine.verify(stored, bytes)
     } catch {
       warn()
-      return belongsToNobody(bytes)
+      return failAfterSameWork(bytes)
     }
   }
 
@@ -85,16 +85,16 @@ export async function passwordsWith (
       return slots(() => engine.hash(bytes), signal)
     },
     async verify (stored, password, { signal, upgrade } = {}) {
-      // What is no password was never stored, so this tells nothing of the account.
+      // A text that cannot be a password was never stored, so a quick answer tells nothing of the account.
       const bytes = encodePassword(password)
       if (typeof bytes === 'string') return false
       const { right, renewed } = await slots(async () => {
         // A user without a password may come as undefined from JavaScript.
-        if (typeof stored !== 'string') return { right: await belongsToNobody(bytes), renewed: null }
+        if (typeof stored !== 'string') return { right: await failAfterSameWork(bytes), renewed: null }
         const hash = engine.read(stored)
         const right = await matches(stored, hash, bytes, password)
         const outdated = hash?.current !== true || exceeds(cost, hash)
-        // In the same slot, so that who has signed in is not refused for the sake of the new hash.
+        // In the same slot, so that a right password is not refused because no slot is free for the new hash.
         return { right, renewed: right && outdated && upgrade !== undefined ? await engine.hash(bytes) : null }
       }, signal)
       if (renewed !== null) await upgrade?.(renewed)
@@ -112,14 +112,14 @@ function exceeds (one: Cost, other: Cost): boolean {
   return one.memoryKiB > other.memoryKiB || one.passes > other.passes || one.lanes > other.lanes
 }
 
-/** Once, because a warning for each attempt would be a way to fill the log. */
+/** Warns once, because a client could fill the log with a warning for each attempt. */
 function createWarning (): () => void {
   let warned = false
   return function warnOnce () {
     if (warned) return
     warned = true
     process.emitWarning(
-      'A stored password is neither null nor an Argon2 hash that can be verified here. Nobody can sign in with it.',
+      'A stored password is neither null nor an Argon2 hash that can be verified here. No password matches it.',
       { code: 'BULWARK_STORED_PASSWORD' },
     )
   }

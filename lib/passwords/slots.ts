@@ -7,9 +7,9 @@ export type Slots = <T>(operation: () => Promise<T>, signal?: AbortSignal) => Pr
 const RETRY_AFTER_SECONDS = '2'
 
 /**
- * Runs at most `concurrency` operations at once and lets at most `queue` wait, first come, first served. Who comes
- * later is told so at once instead of waiting in vain: SecurityError SERVICE_UNAVAILABLE with Retry-After. A signal
- * that aborts gives its place in the queue to others and rejects with its reason; what has begun runs to its end.
+ * Runs at most `concurrency` operations at once and lets at most `queue` wait, first come, first served. Further ones
+ * are refused at once: SecurityError SERVICE_UNAVAILABLE with Retry-After. A signal that aborts frees its place in the
+ * queue and rejects with its reason; an operation that has begun runs to its end.
  */
 export function createSlots (concurrency: number, queue: number): Slots {
   const waiting: (() => void)[] = []
@@ -18,7 +18,7 @@ export function createSlots (concurrency: number, queue: number): Slots {
   function turn (signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = (): void => {
-        // Whose turn has come does not leave any more: an abort after this must not free the place a second time.
+        // An abort after this must not free the place a second time.
         signal?.removeEventListener('abort', leave)
         resolve()
       }
@@ -36,14 +36,15 @@ export function createSlots (concurrency: number, queue: number): Slots {
     if (running < concurrency) {
       running++
     } else {
-      if (waiting.length >= queue)
-        {throw refusal('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })}
+      if (waiting.length >= queue) {
+        throw refusal('SERVICE_UNAVAILABLE', { headers: { 'retry-after': RETRY_AFTER_SECONDS } })
+      }
       await turn(signal)
     }
     try {
       return await operation()
     } finally {
-      // The one who ends hands its slot over, so `running` stays as it is.
+      // The slot is handed over, so `running` stays as it is.
       const next = waiting.shift()
       if (next === undefined) running--
       else next()

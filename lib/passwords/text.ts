@@ -1,7 +1,7 @@
 /** A longer password costs the server more than the caller. */
 export const MAX_BYTES = 1024
 
-/** Composing joins at most four UTF-16 units to two bytes or more, so that nothing longer can end below the bound. */
+/** NFC joins at most four UTF-16 units into a character of two bytes or more, so longer text stays above the bound. */
 const MAX_UNITS = 4 * MAX_BYTES
 
 /**
@@ -12,8 +12,7 @@ export function encodePassword (password: unknown): Buffer | string {
   if (typeof password !== 'string') return 'The password is not a text.'
   if (password === '') return 'The password is empty.'
   if (password.length > MAX_UNITS) return 'The password is too long.'
-  // UTF-8 has no lone surrogates: all of them would become the same replacement character, and passwords with them
-  // equal.
+  // UTF-8 has no lone surrogates: all would become the same replacement character, and their passwords equal.
   if (/\p{Cs}/u.test(password)) return 'The password is not valid Unicode text.'
   const bytes = Buffer.from(password.replace(/\p{Zs}/gu, ' ').normalize('NFC'))
   return bytes.length > MAX_BYTES ? 'The password is too long.' : bytes

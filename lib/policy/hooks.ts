@@ -114,7 +114,7 @@ function runUntilRefused (
   done()
 }
 
-/** Runs every step whatever each does: the answer is decided, and one step's failure must not lose the others. */
+/** Runs every step, also after one that failed: the answer is decided, and the others must not be lost. */
 function runAll (
   steps: readonly Step[],
   from: number,

@@ -1,6 +1,6 @@
 import type { CompiledPolicy } from './compile.js'
 
-/** Where a step runs. Within a hook, steps run in the order of this table, whatever the order of registration was. */
+/** Where a step runs. Within a hook, steps run in the order of this table, not in the order of registration. */
 export const PIPELINE = {
   onRequest: [
     'headers',

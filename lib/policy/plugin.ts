@@ -51,8 +51,8 @@ export interface SecurityPlugin<Options extends object = object, Policy = unknow
   readonly key: string
   readonly mandatory: boolean
   readonly resolve: (input: unknown, context: Omit<ResolveContext, 'where'>) => Policy
-  /** Registers the plugin with a policy that is resolved already. */
-  readonly load: (app: FastifyInstance, policy: Policy) => PromiseLike<unknown>
+  /** The plugin with a policy that is resolved already. */
+  readonly withPolicy: (policy: Policy) => FastifyPluginAsync
 }
 
 /** Makes a plugin of the suite. All of them are made here, so that all check, resolve and refuse in one way. */
@@ -84,10 +84,10 @@ export function defineSecurityPlugin<Schema extends TSchema, Policy, Input exten
     assertNoProblems(problems)
     await install(app, policy)
   }
-  const load = (app: FastifyInstance, policy: Policy): PromiseLike<unknown> =>
-    app.register(fp(async (instance: FastifyInstance) => {
-      claimRegistration(instance, key)
-      await install(instance, policy)
-    }, named))
-  return Object.assign(fp(registered, named), { key, mandatory, resolve, load })
+  const withPolicy = (policy: Policy): FastifyPluginAsync =>
+    fp(async (app: FastifyInstance) => {
+      claimRegistration(app, key)
+      await install(app, policy)
+    }, named)
+  return Object.assign(fp(registered, named), { key, mandatory, resolve, withPolicy })
 }

@@ -1,82 +1,49 @@
 import { refusal, type SecurityError } from '../response/errors.js'
 import type { Decision } from './engine.js'
-import type { ResolvedLimit } from './limits.js'
+import type { ResolvedLimit } from './policies.js'
+import { capacityOf } from './quota.js'
 
 /**
- * What a caller may be told of the limits of one route; `RateLimit` and `RateLimit-Policy` of
+ * What a caller is told of the limits of one route: `RateLimit` and `RateLimit-Policy` of
  * draft-ietf-httpapi-ratelimit-headers-10.
  */
 
-/**
- * A limit that counts by a body field counts an account, and its numbers would tell a stranger how often somebody else
- * failed to sign in. A shadow limit refuses nobody, so a client has nothing to heed.
- */
-export function isExposed (limit: Pick<ResolvedLimit, 'phase' | 'quota'> & { readonly exposed?: boolean }): boolean {
-  return limit.exposed !== false && limit.phase !== 'limit-body' && !limit.quota.shadow
-}
-
 /** `"global";q=100;w=900, "search";q=30;w=60`, or null when no limit may be shown. Built at boot. */
 export function renderPolicyField (limits: readonly ResolvedLimit[]): string | null {
-  const items = limits.filter(isExposed).map(({ item, quota }) =>
+  const items = limits.filter(({ exposed }) => exposed).map(({ item, quota }) =>
     `"${item}";q=${quota.limit};w=${wholeSeconds(quota.windowMs)}`
   )
   return items.length === 0 ? null : items.join(', ')
 }
 
-/** The part of an item that boot knows: `"global";r=`. */
-export function renderItemHead (limit: ResolvedLimit): string | null {
-  return isExposed(limit) ? `"${limit.item}";r=` : null
-}
-
 /** `"global";r=97;t=840` for each limit that may be shown and was counted. */
-export function renderItems (
-  heads: readonly (string | null)[],
-  limits: readonly ResolvedLimit[],
-  decision: Decision,
-): string {
-  let field = ''
-  for (let index = 0; index < heads.length; index++) {
-    const head = heads[index] ?? null
-    const reading = decision.readings[index] ?? null
-    if (head === null || reading === null) continue
-    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf(limits[index]) - reading.used)
-    field += `${field === '' ? '' : ', '}${head}${remaining};t=${wholeSeconds(reading.waitMs)}`
-  }
-  return field
-}
-
-/** Units that may be counted at once. */
-function capacityOf (limit: ResolvedLimit | undefined): number {
-  if (limit === undefined) return 0
-  const { algorithm, limit: units, burst } = limit.quota
-  return algorithm === 'gcra' ? burst : units
+export function renderItems (limits: readonly ResolvedLimit[], { readings }: Decision): string {
+  const items = limits.map(({ item, exposed, quota }, index) => {
+    const reading = readings[index] ?? null
+    if (!exposed || reading === null) return ''
+    const remaining = reading.banned === true ? 0 : Math.max(0, capacityOf(quota) - reading.used)
+    return `"${item}";r=${remaining};t=${wholeSeconds(reading.waitMs)}`
+  })
+  return items.filter((text) => text !== '').join(', ')
 }
 
 /** The limits that had no room: `enforced` ones refused the request, `shadow` ones would have. */
 export function exceeded (
   limits: readonly ResolvedLimit[],
-  decision: Decision,
+  { readings }: Decision,
   which: 'enforced' | 'shadow',
 ): readonly ResolvedLimit[] {
-  const over: ResolvedLimit[] = []
-  for (let index = 0; index < limits.length; index++) {
-    const limit = limits[index] as ResolvedLimit
-    if (decision.readings[index]?.room === false && limit.quota.shadow === (which === 'shadow')) over.push(limit)
-  }
-  return over
+  return limits.filter(({ quota }, index) => readings[index]?.room === false && quota.shadow === (which === 'shadow'))
 }
 
 /** 429. Honouring Retry-After succeeds: it waits for the last of the violated limits and is rounded up. */
 export function tooManyRequests (limits: readonly ResolvedLimit[], decision: Decision): SecurityError {
-  let waitMs = 0
-  const violatedPolicies: string[] = []
-  for (let index = 0; index < limits.length; index++) {
-    const { policy, quota } = limits[index] as ResolvedLimit
-    const reading = decision.readings[index]
-    if (reading?.room !== false || quota.shadow) continue
-    waitMs = Math.max(waitMs, reading.waitMs)
-    if (!violatedPolicies.includes(policy)) violatedPolicies.push(policy)
-  }
+  const violated = exceeded(limits, decision, 'enforced')
+  const waitMs = violated.map((limit) => decision.readings[limits.indexOf(limit)]?.waitMs ?? 0)
+  return rateLimited(Math.max(0, ...waitMs), [...new Set(violated.map(({ policy }) => policy))])
+}
+
+export function rateLimited (waitMs: number, violatedPolicies: readonly string[]): SecurityError {
   const retryAfter = wholeSeconds(waitMs)
   return refusal('RATE_LIMITED', {
     headers: { 'retry-after': String(retryAfter), 'cache-control': 'no-store' },

@@ -14,18 +14,15 @@ const FAILURES_TO_OPEN = 5
 /** Short at first, because most losses are a hiccup; the longest bounds how late a return is seen. */
 const FIRST_COOL_DOWN_MS = 100
 const LONGEST_COOL_DOWN_MS = 500
-/**
- * A store that is lost again so soon is about as slow as the deadline: it opens for longer, so that it does not flap.
- */
+/** A store that is lost again so soon is about as slow as the deadline: the breaker then opens for longer. */
 const STEADY_MS = 10_000
 
 /**
- * Says whether a store may be asked. Every entry is left once, by `succeeded` or by `failed`.
+ * Says whether a store may be asked. Every ticket is given back once, to `succeeded` or to `failed`.
  *
- * It opens after five failures without an answer between them. One connection answers in order, so behind a command
- * that is overdue all later ones wait too: they count as failing with it, and until the store answers again one request
- * at a time finds out whether it does. Open, nobody asks; after a cool-down, which doubles with each loss, a single
- * request probes.
+ * It opens after five failures without an answer between them. One connection answers in order, so all requests behind
+ * an overdue one wait too: they count as failing with it, and until the store answers again, one request at a time asks.
+ * While it is open no request asks; after a cool-down, which doubles with each loss, a single request does.
  */
 export class CircuitBreaker {
   readonly #now: () => number
@@ -33,10 +30,10 @@ export class CircuitBreaker {
   #state: BreakerState = 'closed'
   /** Failures since the last answer. */
   #failures = 0
-  /** Entries that nobody left yet. */
+  /** Tickets that are not given back yet. */
   #inside = 0
   #lastTicket = NO_ENTRY
-  /** The one entry that may ask while it is doubtful whether the store answers. */
+  /** The one ticket that may ask while it is doubtful whether the store answers. */
   #trial = NO_ENTRY
   #overdue = false
   #coolDownMs = FIRST_COOL_DOWN_MS
@@ -76,7 +73,7 @@ export class CircuitBreaker {
     }
   }
 
-  /** `late`: the store said nothing in time, in contrast to an error, which costs nobody a wait. */
+  /** `late`: the store did not answer in time. An error, in contrast, keeps no request waiting. */
   failed (ticket: number, late: boolean): void {
     this.#inside--
     this.#failures++

@@ -8,7 +8,7 @@ interface Lane {
 }
 
 const ONLY_LANE = ''
-/** Nodes come and go under new addresses; what is known of the old ones must not add up. */
+/** Nodes come and go under new addresses; what is known of the old ones must not grow without bound. */
 const MAX_LANES = 4096
 const SWEEP_MS = 100
 
@@ -59,7 +59,7 @@ export class Breakers {
     return this.#store.laneOf === undefined ? ONLY_LANE : this.#store.laneOf(keys)
   }
 
-  /** Nobody asks a node any more whose slots another one took over, so its breaker would stay open for ever. */
+  /** A node whose slots another one took over is never asked again, so its breaker would stay open for ever. */
   #sweep (): void {
     const now = this.#now()
     if (now < this.#sweepAt) return

@@ -2,9 +2,10 @@ import { isIP } from 'node:net'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
 import { checkOptions } from '../options/check-options.js'
-import { nameOfPart, type KeyPart } from './key-parts.js'
+import { nameOfPart } from './key-parts.js'
 import type { KeySource } from './keys.js'
-import type { ResolvedLimit } from './limits.js'
+import type { KeyPart } from './options.js'
+import type { ResolvedLimit } from './policies.js'
 
 /** Whom a policy counts, in the policy's own parts. */
 export interface Caller {

@@ -1,32 +1,15 @@
-import { Type } from '@sinclair/typebox'
 import { isDuration, parseDuration, type Duration } from '../options/duration.js'
-import { assertNoProblems, SecurityError, type Problem } from '../response/errors.js'
-import { checkOptions } from '../options/check-options.js'
+import { SecurityError } from '../response/errors.js'
 import { sourceOf, type Caller } from './caller-key.js'
 import type { LimiterCounts } from './counters.js'
-import type { Decision, LimitSet } from './engine.js'
-import { resolvePolicies, type Limit, type Policies, type ResolvedLimit } from './limits.js'
-import type { LivePolicies } from './live.js'
-import type { Quota, Reading } from './quota.js'
+import type { LimitEngine } from './engine.js'
+import type { PhasePlan, Planner } from './plan.js'
+import type { ResolvedLimit } from './policies.js'
+import { capacityOf, type Reading } from './quota.js'
 
 export type { Caller } from './caller-key.js'
 
 export type { LimiterCounts as LimitCounters } from './counters.js'
-
-/** What control asks of the engine. */
-export interface LimitsPort {
-  decide (set: LimitSet, keys: readonly string[]): Decision | Promise<Decision>
-  giveBack (
-    set: LimitSet,
-    keys: readonly string[],
-    decision: Decision,
-    held: readonly boolean[],
-  ): undefined | Promise<void>
-  peek (set: LimitSet, keys: readonly string[]): readonly (Reading | null)[] | Promise<readonly (Reading | null)[]>
-  reset (keys: readonly string[]): undefined | Promise<void>
-  ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
-  counters (): LimiterCounts
-}
 
 /** How one limit stands to one caller. */
 export interface LimitState {
@@ -54,66 +37,37 @@ export interface LimitsApi {
   readonly ban: (policy: string, caller: Caller, duration: Duration) => Promise<void>
   /** Lifts a ban and keeps the counts. */
   readonly unban: (policy: string, caller: Caller) => Promise<void>
-  /**
-   * Puts other policies in force, as the `policies` option would, without a restart.
-   * @throws BulwarkConfigError, and changes nothing, when something is wrong with them.
-   */
-  readonly reload: (policies: Readonly<Record<string, Limit | readonly Limit[]>>) => void
   readonly counters: () => LimiterCounts
 }
 
-export interface ControlContext {
-  readonly live: LivePolicies
-  readonly port: LimitsPort
-  readonly store: 'memory' | 'redis'
-  /** What only the service around the limiter can say of policies. */
-  readonly check: (policies: Policies, path: string) => readonly Problem[]
-}
-
-const PATH = 'rateLimit.policies'
-const PoliciesSchema = Type.Record(Type.String(), Type.Unknown(), {
-  description: 'Write { name: { limit, window, by } } or { name: [limit, limit] }.',
-})
 const MAX_BAN_MS = 366 * 86_400_000
 
-export function createControl ({ live, port, store, check }: ControlContext): LimitsApi {
-  const keysFor = (
-    policy: string,
-    caller: Caller,
-  ): readonly (readonly [LimitSet, readonly ResolvedLimit[], readonly string[]])[] => {
-    const limits = live.named(policy)
-    const source = sourceOf(caller, limits, live.apiKeyHeader, null)
-    return live.plansOf(limits).map((plan) => [plan, plan.limits, plan.keyOf.map((keyOf) => keyOf(source))])
+export function createControl (planner: Planner, engine: LimitEngine): LimitsApi {
+  const keysFor = (policy: string, caller: Caller): readonly (readonly [PhasePlan, readonly string[]])[] => {
+    const limits = planner.named(policy)
+    const source = sourceOf(caller, limits, planner.apiKeyHeader, null)
+    return planner.plansOf(limits).map((plan) => [plan, plan.keyOf.map((keyOf) => keyOf(source))])
   }
   const setBan = async (policy: string, caller: Caller, durationMs: number): Promise<void> => {
-    for (const [, , keys] of keysFor(policy, caller)) await available(() => port.ban(keys, durationMs))
+    for (const [, keys] of keysFor(policy, caller)) await available(() => engine.ban(keys, durationMs))
   }
   return Object.freeze({
-    get policies () { return Object.freeze([...live.policies.keys()]) },
-    store,
+    policies: Object.freeze([...planner.policies.keys()]),
+    store: engine.kind,
     async inspect (policy: string, caller: Caller) {
       const states = new Map<string, LimitState>()
-      for (const [set, limits, keys] of keysFor(policy, caller)) {
-        const readings = await available(() => port.peek(set, keys))
-        for (const [index, limit] of limits.entries()) states.set(limit.item, stateOf(limit, readings[index] ?? null))
+      for (const [plan, keys] of keysFor(policy, caller)) {
+        const readings = await available(() => engine.peek(plan, keys))
+        for (const [index, limit] of plan.limits.entries()) states.set(limit.item, stateOf(limit, readings[index] ?? null))
       }
       return Object.freeze([...states.values()].sort(byPosition))
     },
     async reset (policy: string, caller: Caller) {
-      for (const [, , keys] of keysFor(policy, caller)) await available(() => port.reset(keys))
+      for (const [, keys] of keysFor(policy, caller)) await available(() => engine.reset(keys))
     },
     async ban (policy: string, caller: Caller, duration: Duration) { await setBan(policy, caller, banMs(duration)) },
     async unban (policy: string, caller: Caller) { await setBan(policy, caller, 0) },
-    reload (written: Readonly<Record<string, unknown>>) {
-      const problems: Problem[] = []
-      const checked = checkOptions(PoliciesSchema, written, PATH, problems)
-      assertNoProblems(problems)
-      const policies = resolvePolicies(checked ?? {}, PATH, problems)
-      if (problems.length === 0) problems.push(...check(policies, PATH))
-      assertNoProblems(problems)
-      live.replace(policies, PATH)
-    },
-    counters: () => port.counters(),
+    counters: () => engine.counters(),
   })
 }
 
@@ -128,13 +82,13 @@ async function available<T> (ask: () => T | Promise<T>): Promise<T> {
 
 function stateOf ({ item, quota }: ResolvedLimit, reading: Reading | null): LimitState {
   if (reading === null)
-    {throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`nobody counts "${item}" at present`) })}
+    {throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`the store told nothing of "${item}"`) })}
   const { room, used, waitMs, banned = false } = reading
   return Object.freeze({
     item,
     limit: quota.limit,
     used,
-    remaining: Math.max(0, roofOf(quota) - used),
+    remaining: Math.max(0, capacityOf(quota) - used),
     waitMs,
     blocked: !room,
     banned,
@@ -149,11 +103,6 @@ function byPosition (a: LimitState, b: LimitState): number {
 function positionOf (item: string): number {
   const colon = item.indexOf(':')
   return colon === -1 ? 1 : Number(item.slice(colon + 1))
-}
-
-/** The units that a caller may have at once. */
-export function roofOf ({ algorithm, limit, burst }: Quota): number {
-  return algorithm === 'gcra' ? burst : limit
 }
 
 function banMs (duration: unknown): number {

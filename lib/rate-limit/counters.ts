@@ -1,7 +1,7 @@
 import type { BreakerState } from './breaker.js'
 import type { Decision } from './engine.js'
-import type { ResolvedLimit } from './limits.js'
-import type { Quota } from './quota.js'
+import type { ResolvedLimit } from './policies.js'
+import { capacityOf, type Quota } from './quota.js'
 
 /** What happened to the requests that one policy applied to, since the start. */
 export interface PolicyCounts {
@@ -17,16 +17,8 @@ export interface PolicyCounts {
   fallback: number
   /** Refused without asking the shared store, because it had refused just before. */
   denyCacheHits: number
-  /** Calls of `request.rateLimit.penalize`, which lets nobody through and refuses nobody. */
+  /** Calls of `request.rateLimit.penalize`, which neither lets through nor refuses. */
   penalized: number
-}
-
-export interface LatencySummary {
-  readonly count: number
-  /** Milliseconds; at most a fifth above the true value. */
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly maxMs: number
 }
 
 export type LimiterCounts = {
@@ -37,12 +29,10 @@ export type LimiterCounts = {
     readonly failures: number
     /** Keys that the memory store dropped for want of room; null when it does not count them. */
     readonly evictions: number | null
-    /** Of the questions to a shared store; a memory store is not timed. */
-    readonly latency: LatencySummary
   }
 }
 
-/** Plain numbers that the request path counts up; reading them costs what it costs. */
+/** Plain numbers that the request path counts up. */
 export class PolicyCounters {
   readonly #policies = new Map<string, PolicyCounts>()
 
@@ -62,8 +52,8 @@ export class PolicyCounters {
 }
 
 /** The number of units from which on a caller is close to being refused. */
-export function nearLimitOf ({ algorithm, limit, burst }: Quota): number {
-  return Math.ceil((algorithm === 'gcra' ? burst : limit) * 0.8)
+export function nearLimitOf (quota: Quota): number {
+  return Math.ceil(capacityOf(quota) * 0.8)
 }
 
 /** Counts one decision; only increments, and nothing that boot could have looked up. */
@@ -117,39 +107,5 @@ function count ({ counts, limits, last, closed }: PolicyPart, { outcome, source,
   } else if (full || (closed && outcome === 'unavailable')) {
     counts.denied++
     if (source === 'deny-cache') counts.denyCacheHits++
-  }
-}
-
-const STEPS_PER_DOUBLING = 4
-/** One microsecond; the last step is past a minute, longer than any deadline. */
-const SMALLEST_MS = 0.001
-const STEPS = 26 * STEPS_PER_DOUBLING
-
-/** A histogram of fixed size over durations: four steps a doubling. */
-export class Latency {
-  readonly #steps = new Uint32Array(STEPS + 1)
-  #count = 0
-  #maxMs = 0
-
-  record (milliseconds: number): void {
-    const step = Math.ceil(Math.log2(Math.max(milliseconds, SMALLEST_MS) / SMALLEST_MS) * STEPS_PER_DOUBLING)
-    const place = Math.min(step, STEPS)
-    this.#steps[place] = (this.#steps[place] ?? 0) + 1
-    this.#count++
-    if (milliseconds > this.#maxMs) this.#maxMs = milliseconds
-  }
-
-  summary (): LatencySummary {
-    return { count: this.#count, p50Ms: this.#quantile(0.5), p99Ms: this.#quantile(0.99), maxMs: this.#maxMs }
-  }
-
-  #quantile (share: number): number {
-    let left = Math.ceil(this.#count * share)
-    if (left === 0) return 0
-    for (let step = 0; step <= STEPS; step++) {
-      left -= this.#steps[step] ?? 0
-      if (left <= 0) return Math.min(SMALLEST_MS * 2 ** (step / STEPS_PER_DOUBLING), this.#maxMs)
-    }
-    return this.#maxMs
   }
 }

@@ -1,6 +1,7 @@
+import { Generations } from '../common/generations.js'
 import { NOT_COUNTED, type Quota, type Reading } from './quota.js'
 
-const DEFAULT_CAPACITY = 10_000
+const DEFAULT_CAPACITY = 20_000
 /** A reset, a lifted ban or a larger limit that another instance made is seen after so long. */
 const MAX_AGE_MS = 10_000
 /**
@@ -9,7 +10,7 @@ const MAX_AGE_MS = 10_000
 const MAX_AGE_OF_FAILURES_MS = 1000
 
 interface Remembered {
-  /** Of this very limit: changed limits are new quotas, which no old answer speaks for. */
+  /** Of this very limit: another quota under the same key is another question. */
   readonly quota: Quota
   readonly room: boolean
   readonly used: number
@@ -23,15 +24,11 @@ interface Remembered {
 /**
  * Remembers what the shared store said when it refused a request, so that a blocked flood costs it no command. It also
  * remembers which other limits of that request had room: without them nobody could say how long to wait for all.
- *
- * Holds at most twice `capacity` keys in two generations: when the young one is full it becomes the old one, and the
- * old one is dropped. Constant time, no timers, no scans; what is dropped too early costs one question.
+ * What is dropped too early costs one question.
  */
 export class DenyCache {
-  readonly #capacity: number
   readonly #now: () => number
-  #young = new Map<string, Remembered>()
-  #old = new Map<string, Remembered>()
+  readonly #remembered: Generations<string, Remembered>
 
   /** `now` answers milliseconds that never run backwards; by default the process' monotonic clock. */
   constructor (
@@ -40,17 +37,17 @@ export class DenyCache {
       readonly now?: () => number
     } = {},
   ) {
-    this.#capacity = capacity
     this.#now = now
+    this.#remembered = new Generations(capacity)
   }
 
   get size (): number {
-    return this.#young.size + this.#old.size
+    return this.#remembered.size
   }
 
   /** What the store would answer; null when it must be asked. */
   find (quota: Quota, key: string): Reading | null {
-    const known = this.#young.get(key) ?? this.#old.get(key)
+    const known = this.#remembered.get(key)
     if (known?.quota !== quota) return null
     const now = this.#now()
     if (now >= known.validUntil) return null
@@ -81,20 +78,14 @@ export class DenyCache {
     const validUntil = askedAt + (room ? maxAgeMs : Math.min(waitMs, maxAgeMs))
     const now = this.#now()
     if (validUntil <= now) return
-    if (this.#young.size >= this.#capacity) {
-      this.#old = this.#young
-      this.#young = new Map()
-    }
-    this.#young.set(key, { quota, room, used, banned, validUntil, freeAt: now + waitMs })
+    this.#remembered.set(key, { quota, room, used, banned, validUntil, freeAt: now + waitMs })
   }
 
   forget (key: string): void {
-    this.#young.delete(key)
-    this.#old.delete(key)
+    this.#remembered.delete(key)
   }
 
   clear (): void {
-    this.#young.clear()
-    this.#old.clear()
+    this.#remembered.clear()
   }
 }

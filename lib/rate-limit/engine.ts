@@ -2,9 +2,9 @@ import { SecurityError } from '../response/errors.js'
 import { DeadlineExceeded } from '../redis/connection.js'
 import { NO_ENTRY, type CircuitBreaker } from './breaker.js'
 import { Breakers } from './breakers.js'
-import { Latency, PolicyCounters, type LimiterCounts } from './counters.js'
+import { PolicyCounters, type LimiterCounts } from './counters.js'
 import { DenyCache } from './deny-cache.js'
-import type { OnOutage } from './limits.js'
+import type { OnOutage } from './options.js'
 import { NOT_COUNTED, type Quota, type Reading } from './quota.js'
 import type { LimitStore, Verdict } from './stores/store.js'
 
@@ -57,7 +57,6 @@ export class LimitEngine {
   readonly #now: () => number
   readonly #denied: DenyCache
   readonly #breakers: Breakers
-  readonly #latency = new Latency()
   #failures = 0
   #closed = false
 
@@ -71,6 +70,10 @@ export class LimitEngine {
       // What a closing connection leaves unanswered is no outage.
       onTransition: (available) => { if (!this.#closed) onTransition(available) },
     })
+  }
+
+  get kind (): LimitStore['kind'] {
+    return this.#store.kind
   }
 
   /** Decides synchronously where it need not wait for Redis; else a promise, which never rejects. */
@@ -144,7 +147,6 @@ export class LimitEngine {
         breaker: this.#breakers.state,
         failures: this.#failures,
         evictions: evictionsOf(this.#store.kind === 'memory' ? this.#store : this.#fallback),
-        latency: this.#latency.summary(),
       },
     }
   }
@@ -162,10 +164,10 @@ export class LimitEngine {
     try {
       verdict = await this.#store.consume(set.quotas, keys)
     } catch (error) {
-      this.#unanswered(entry, askedAt, error)
+      this.#unanswered(entry, error)
       return this.#decideWithoutStore(set, keys)
     }
-    this.#answered(entry, askedAt)
+    entry.breaker.succeeded(entry.ticket)
     const decision = decisionOf(verdict, 'store', this.#store)
     if (!verdict.admitted) this.#remember(set, keys, decision, askedAt)
     // What was remembered of these callers' other limits has changed.
@@ -179,12 +181,11 @@ export class LimitEngine {
     marks: readonly number[],
     entry: Entry,
   ): Promise<void> {
-    const askedAt = this.#now()
     try {
       await this.#store.giveBack(quotas, keys, marks)
-      this.#answered(entry, askedAt)
+      entry.breaker.succeeded(entry.ticket)
     } catch (error) {
-      this.#unanswered(entry, askedAt, error)
+      this.#unanswered(entry, error)
     }
     // Only now, because the answer to a request that was refused before this may have come just before.
     this.#forget(keys.filter((_key, index) => marks[index] !== NOT_COUNTED))
@@ -231,13 +232,7 @@ export class LimitEngine {
     return ticket === NO_ENTRY ? null : { breaker, ticket }
   }
 
-  #answered ({ breaker, ticket }: Entry, askedAt: number): void {
-    this.#latency.record(this.#now() - askedAt)
-    breaker.succeeded(ticket)
-  }
-
-  #unanswered ({ breaker, ticket }: Entry, askedAt: number, error: unknown): void {
-    this.#latency.record(this.#now() - askedAt)
+  #unanswered ({ breaker, ticket }: Entry, error: unknown): void {
     this.#failures++
     breaker.failed(ticket, error instanceof DeadlineExceeded)
   }
@@ -272,8 +267,8 @@ export class LimitEngine {
       local.map((index) => quotas[index] as Quota),
       local.map((index) => keys[index] as string),
     )
-    // What is left uncounted are the limits declared `open`: whoever wrote that holds an unlimited minute for a smaller
-    // harm than a refused one, for example on a read-only page. It is never a default.
+    // Limits declared `open` stay uncounted. It is never a default: the service chose it where a refusal would do more
+    // harm than an unlimited minute, for example on a read-only page.
     const readings = quotas.map((_quota, index) => verdict.readings[local.indexOf(index)] ?? null)
     return { outcome: verdict.admitted ? 'admitted' : 'refused', source: 'fallback', readings, store: this.#fallback }
   }

@@ -1,35 +1,33 @@
-import { NOT_COUNTED, type Quota, type Reading } from './quota.js'
+import { NOT_COUNTED, type Counting, type Counts, type Quota, type Reading } from './quota.js'
 
-/** One counter; window number `n` covers the milliseconds from `n * windowMs`. */
-export interface FixedCount {
-  number: number
-  count: number
-}
+/**
+ * Counts are the number of a window and the units in it; window `n` covers the milliseconds from `n * windowMs`. For
+ * compatibility: it admits twice the limit across an edge.
+ */
+export const fixed: Counting = { read: readFixed, add: addFixed, remove: removeFixed }
 
-/** Reads without a change. A clock that stepped back counts as standing still. */
-export function readFixed (state: Readonly<FixedCount> | null, quota: Quota, now: number): Reading {
-  const number = windowNumber(state, quota, now)
-  const used = state !== null && state.number === number ? state.count : 0
+function readFixed (counts: Readonly<Counts>, quota: Quota, now: number): Reading {
+  const number = windowNumber(counts, quota, now)
+  const [known = number, units = 0] = counts
+  const used = known === number ? units : 0
   const waitMs = used === 0 ? quota.windowMs : (number + 1) * quota.windowMs - now
   return { room: used + quota.cost <= quota.limit, used, waitMs, mark: NOT_COUNTED }
 }
 
-/** Counts one request; only after `readFixed` said that there is room at the same `now`. */
-export function addFixed (state: FixedCount, quota: Quota, now: number, reading: Reading): void {
-  state.number = windowNumber(state, quota, now)
-  state.count = reading.used + quota.cost
-  reading.used = state.count
-  reading.waitMs = (state.number + 1) * quota.windowMs - now
-  reading.mark = state.number
+function addFixed (counts: Counts, quota: Quota, now: number, reading: Reading): void {
+  const number = windowNumber(counts, quota, now)
+  reading.used += quota.cost
+  reading.waitMs = (number + 1) * quota.windowMs - now
+  reading.mark = number
+  counts[0] = number
+  counts[1] = reading.used
 }
 
-/** Takes one request out again. False when its window is over, or holds nothing. */
-export function removeFixed (state: FixedCount, mark: number, cost: number): boolean {
-  if (state.number !== mark || state.count === 0) return false
-  state.count = Math.max(0, state.count - cost)
-  return true
+function removeFixed (counts: Counts, { cost }: Quota, mark: number): void {
+  const [number, units = 0] = counts
+  if (number === mark) counts[1] = Math.max(0, units - cost)
 }
 
-function windowNumber (state: Readonly<FixedCount> | null, quota: Quota, now: number): number {
-  return Math.max(Math.floor(now / quota.windowMs), state?.number ?? 0)
+function windowNumber ([known = 0]: Readonly<Counts>, quota: Quota, now: number): number {
+  return Math.max(Math.floor(now / quota.windowMs), known)
 }

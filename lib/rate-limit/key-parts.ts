@@ -1,8 +1,6 @@
 import type { Problem } from '../response/errors.js'
 import { isPlainObject, nearest } from '../options/check-options.js'
-
-/** What a caller is told apart by. */
-export type KeyPart = 'ip' | 'user' | 'apiKey' | { readonly body: string } | { readonly header: string }
+import type { KeyPart } from './options.js'
 
 export const PART_FIX = "Write 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these."
 
@@ -21,7 +19,7 @@ export function nameOfPart (part: KeyPart): string {
   return 'body' in part ? `body.${part.body}` : `header.${part.header}`
 }
 
-/** True when the part comes out of the request's body, which is somebody's account more often than not. */
+/** True when the part comes out of the request's body: in most cases it names an account. */
 export function isBodyPart (part: KeyPart): part is { readonly body: string } {
   return typeof part === 'object' && 'body' in part
 }
@@ -29,9 +27,9 @@ export function isBodyPart (part: KeyPart): part is { readonly body: string } {
 /** Resolves one part or a list of parts; what cannot be read is a problem and left out. */
 export function resolveParts (input: unknown, where: string, problems: Problem[]): readonly KeyPart[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
-  if (list.length === 0) problems.push({ path: where, message: 'Nobody is told apart.', fix: PART_FIX })
+  if (list.length === 0) problems.push({ path: where, message: '`by` is empty: name at least one key part.', fix: PART_FIX })
   if (list.length > MAX_PARTS)
-    {problems.push({ path: where, message: 'More parts than any caller has.', fix: `Write at most ${MAX_PARTS} parts.` })}
+    {problems.push({ path: where, message: `Too many key parts (at most ${MAX_PARTS}).`, fix: `Write at most ${MAX_PARTS} parts.` })}
   const parts: KeyPart[] = []
   const seen = new Set<string>()
   for (const [index, written] of list.slice(0, MAX_PARTS).entries()) {

@@ -31,6 +31,11 @@ export interface Quota {
   readonly penalty: Penalty | null
 }
 
+/** The units that a caller may have at once. */
+export function capacityOf ({ algorithm, limit, burst }: Quota): number {
+  return algorithm === 'gcra' ? burst : limit
+}
+
 /** What a store says of one limit after it decided. */
 export interface Reading {
   /** Whether this limit had room for the request's cost, and no ban stood against it. */
@@ -50,6 +55,22 @@ export interface Reading {
 }
 
 export const NOT_COUNTED = -1
+
+/** The counts of one caller in one limit. What the numbers mean is the algorithm's own; an empty list counts nothing. */
+export type Counts = number[]
+
+/**
+ * One algorithm on one caller's counts; `now` in milliseconds. A clock that stepped back counts as standing still, so
+ * that nothing leaves early. The scripts in stores/lua.ts are the same for Redis: both give the same answers.
+ */
+export interface Counting {
+  /** Says what `add` would find; changes nothing. */
+  read (counts: Readonly<Counts>, quota: Quota, now: number): Reading
+  /** Counts one request and updates its reading, which said that there is room at the same `now`. */
+  add (counts: Counts, quota: Quota, now: number, reading: Reading): void
+  /** Takes out what `add` marked, as far as it still counts. */
+  remove (counts: Counts, quota: Quota, mark: number, now: number): void
+}
 
 export const SUB_BUCKETS = 15
 

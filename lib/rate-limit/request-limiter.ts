@@ -1,19 +1,14 @@
 import type { FastifyRequest } from 'fastify'
-import type { SecurityEvent } from '../events/catalogue.js'
 import { exceeded } from './answers.js'
 import { sourceOf, type Caller } from './caller-key.js'
-import { roofOf, type LimitsPort } from './control.js'
-import { compileTally, type PolicyCounters } from './counters.js'
-import type { Decision } from './engine.js'
+import { isAllowed } from './address-lists.js'
+import { compileTally } from './counters.js'
 import type { KeySource } from './keys.js'
-import type { LivePolicies } from './live.js'
-import type { ResolvedLimit } from './limits.js'
-import type { Networks } from './networks.js'
 import type { PhasePlan } from './plan.js'
-import { NOT_COUNTED } from './quota.js'
-import { isAllowed } from './route-steps.js'
+import type { ResolvedLimit } from './policies.js'
+import { capacityOf, NOT_COUNTED } from './quota.js'
 import { isSkipped } from './skip.js'
-import { kLimits } from './steps.js'
+import { kLimits, type Decided, type LimiterContext } from './steps.js'
 
 /** What a policy says to a request that asks for itself. */
 export interface Consumed {
@@ -32,45 +27,36 @@ export interface ConsumeOptions {
   readonly caller?: Caller
 }
 
-export interface RequestLimiterContext {
-  readonly live: LivePolicies
-  readonly port: Pick<LimitsPort, 'decide' | 'giveBack'> & { readonly policies: PolicyCounters }
-  readonly networks: Networks | null
-  readonly emit: (event: SecurityEvent, request: FastifyRequest | null) => void
-}
-
-interface Taken { readonly plan: PhasePlan, readonly keys: readonly string[], readonly decision: Decision }
-
 /** `request.rateLimit`: limits for decisions that a route declaration cannot make. `N` are the known policy names. */
 export class RequestLimiter<N extends string = string> {
   readonly #request: FastifyRequest
-  readonly #context: RequestLimiterContext
-  readonly #taken = new Map<string, Taken[]>()
+  readonly #context: LimiterContext
+  readonly #taken = new Map<string, Decided[]>()
 
-  constructor (request: FastifyRequest, context: RequestLimiterContext) {
+  constructor (request: FastifyRequest, context: LimiterContext) {
     this.#request = request
     this.#context = context
   }
 
   /**
-   * Takes units of a policy, of all its limits or of none. What it took stays taken, whatever the answer's status,
-   * unless `reward` gives it back.
+   * Takes units of all limits of a policy, or of none. They stay taken whatever status the answer has, unless `reward`
+   * gives them back.
    * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot
    * be one.
    */
   async consume (policy: N, { cost, caller }: ConsumeOptions = {}): Promise<Consumed> {
-    const { live, port } = this.#context
-    const named = live.named(policy)
+    const { planner, engine } = this.#context
+    const named = planner.named(policy)
     checkCost(cost, named)
     const source = this.#sourceOf(caller, named)
-    if (caller === undefined && isAllowed(this.#context.networks, this.#request)) return admittedFreely(named)
+    if (caller === undefined && isAllowed(this.#context.lists, this.#request)) return admittedFreely(named)
     const limits = named.filter((limit) => !isSkipped(limit, this.#request))
-    const taken: Taken[] = []
-    const plans = live.plansOf(limits, cost)
+    const taken: Decided[] = []
+    const plans = planner.plansOf(limits, cost)
     for (const [index, plan] of plans.entries()) {
       const step = await this.#decide(plan, source)
       const later = plans.slice(index + 1).flatMap((one) => one.limits)
-      compileTally(port.policies, plan.limits, new Set(later.map((limit) => limit.policy)))(step.decision)
+      compileTally(engine.policies, plan.limits, new Set(later.map((limit) => limit.policy)))(step.decision)
       if (step.decision.outcome !== 'admitted') {
         for (const earlier of taken) await this.#giveBack(earlier, () => true)
         return refused(step)
@@ -87,7 +73,7 @@ export class RequestLimiter<N extends string = string> {
    * counted. Once.
    */
   async reward (policy: N): Promise<void> {
-    this.#context.live.named(policy)
+    this.#context.planner.named(policy)
     const taken = this.#taken.get(policy)
     this.#taken.delete(policy)
     for (const one of taken ?? this.#request[kLimits]?.decided ?? []) {
@@ -100,24 +86,24 @@ export class RequestLimiter<N extends string = string> {
    * policy.
    */
   async penalize (policy: N, cost?: number): Promise<void> {
-    const { live, networks, port } = this.#context
-    const named = live.named(policy)
+    const { planner, lists, engine } = this.#context
+    const named = planner.named(policy)
     checkCost(cost, named)
-    if (isAllowed(networks, this.#request)) return
+    if (isAllowed(lists, this.#request)) return
     let local = false
     for (const limit of named) {
-      for (const plan of live.plansOf([limit], cost)) {
+      for (const plan of planner.plansOf([limit], cost)) {
         const { decision } = await this.#decide(plan, this.#request)
         local ||= decision.source === 'fallback'
         const [reading] = decision.readings
-        const room = roofOf(limit.quota) - (reading?.used ?? Infinity)
+        const room = capacityOf(limit.quota) - (reading?.used ?? Infinity)
         if (reading?.room === false && reading.banned !== true && room > 0) {
-          for (const rest of live.plansOf([limit], room)) await this.#decide(rest, this.#request)
+          for (const rest of planner.plansOf([limit], room)) await this.#decide(rest, this.#request)
         }
       }
     }
     for (const name of new Set(named.map((limit) => limit.policy))) {
-      const counts = port.policies.of(name)
+      const counts = engine.policies.of(name)
       counts.penalized++
       if (local) counts.fallback++
     }
@@ -126,13 +112,13 @@ export class RequestLimiter<N extends string = string> {
   #sourceOf (caller: Caller | undefined, limits: readonly ResolvedLimit[]): KeySource {
     return caller === undefined
       ? this.#request
-      : sourceOf(caller, limits, this.#context.live.apiKeyHeader, this.#request)
+      : sourceOf(caller, limits, this.#context.planner.apiKeyHeader, this.#request)
   }
 
-  async #decide (plan: PhasePlan, source: KeySource): Promise<Taken> {
-    const { port, emit } = this.#context
+  async #decide (plan: PhasePlan, source: KeySource): Promise<Decided> {
+    const { engine, emit } = this.#context
     const keys = plan.keyOf.map((keyOf) => keyOf(source))
-    const decision = await port.decide(plan, keys)
+    const decision = await engine.decide(plan, keys)
     const over = decision.outcome === 'refused' ? exceeded(plan.limits, decision, 'enforced') : []
     const shadow = decision.outcome === 'admitted' ? exceeded(plan.limits, decision, 'shadow') : []
     const policies = [...over.map(({ item }) => item), ...shadow.map(({ item }) => `${item} (shadow)`)]
@@ -140,10 +126,10 @@ export class RequestLimiter<N extends string = string> {
     return { plan, keys, decision }
   }
 
-  async #giveBack ({ plan, keys, decision }: Taken, mine: (limit: ResolvedLimit) => boolean): Promise<void> {
+  async #giveBack ({ plan, keys, decision }: Decided, mine: (limit: ResolvedLimit) => boolean): Promise<void> {
     const held = plan.limits.map(mine)
-    const giving = this.#context.port.giveBack(plan, keys, decision, held)
-    // Whoever settles this request later finds nothing left to give back.
+    const giving = this.#context.engine.giveBack(plan, keys, decision, held)
+    // Settling this request later then finds nothing left to give back.
     for (const [index, reading] of decision.readings.entries())
       {if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED}
     await giving
@@ -151,24 +137,24 @@ export class RequestLimiter<N extends string = string> {
 }
 
 function checkCost (cost: number | undefined, limits: readonly ResolvedLimit[]): void {
-  const most = Math.min(...limits.map(({ quota }) => roofOf(quota)))
+  const most = Math.min(...limits.map(({ quota }) => capacityOf(quota)))
   if (cost === undefined || (Number.isInteger(cost) && cost >= 1 && cost <= most)) return
   throw new RangeError(`A cost is a whole number from 1 to the smallest limit of the policy, ${most}.`)
 }
 
 function admittedFreely (limits: readonly ResolvedLimit[]): Consumed {
-  return { admitted: true, remaining: Math.min(...limits.map(({ quota }) => roofOf(quota))), retryAfterSeconds: 0 }
+  return { admitted: true, remaining: Math.min(...limits.map(({ quota }) => capacityOf(quota))), retryAfterSeconds: 0 }
 }
 
-function remainingOf ({ plan, decision }: Taken): number {
+function remainingOf ({ plan, decision }: Decided): number {
   const left = plan.quotas.map((quota, index) =>
-    quota.shadow ? Infinity : Math.max(0, roofOf(quota) - (decision.readings[index]?.used ?? 0))
+    quota.shadow ? Infinity : Math.max(0, capacityOf(quota) - (decision.readings[index]?.used ?? 0))
   )
   const least = Math.min(...left)
-  return least === Infinity ? Math.min(...plan.quotas.map(roofOf)) : least
+  return least === Infinity ? Math.min(...plan.quotas.map(capacityOf)) : least
 }
 
-function refused (step: Taken): Consumed {
+function refused (step: Decided): Consumed {
   const { plan, decision } = step
   const waits = plan.quotas.map(({ shadow }, index) => {
     const reading = decision.readings[index]

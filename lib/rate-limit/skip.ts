@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { ResolvedLimit, Skip } from './limits.js'
+import type { Skip } from './options.js'
+import type { ResolvedLimit } from './policies.js'
 
 const QUIET_MS = 60_000
 const quietUntil = new WeakMap<Skip, number>()
@@ -18,7 +19,7 @@ export function isSkipped ({ skip, item }: ResolvedLimit, request: FastifyReques
     return false
   }
   if (typeof answer === 'boolean') return answer
-  // Nobody else will ever look at this promise.
+  // No one else handles its rejection.
   if (answer instanceof Promise) answer.catch(() => {})
   report(
     skip,

@@ -1,9 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
-import type { Cluster, Redis } from 'ioredis'
-import type { Problem } from '../response/errors.js'
 import { checkOptions, isPlainObject } from '../options/check-options.js'
-
-export type RedisClient = Redis | Cluster
+import type { Problem } from '../response/errors.js'
+import { checkGivenClient, isRedisClient, type RedisClient } from './given-client.js'
 
 /** One server, as a URL names it. */
 export interface RedisServer {
@@ -50,7 +48,7 @@ export type RedisSentinelOptions = Static<typeof SentinelSchema>
 export type RedisClusterOptions = Static<typeof ClusterSchema>
 
 /** What the `redis` option of a plugin may be, beside `false`. */
-export type RedisOption = string | Redis | Cluster | RedisSentinelOptions | RedisClusterOptions
+export type RedisOption = string | RedisClient | RedisSentinelOptions | RedisClusterOptions
 
 /** A checked `redis` option. It may hold passwords: never log it. */
 export type RedisSource =
@@ -83,171 +81,94 @@ export function resolveRedisSource (
   const inherited = config['REDIS_URL']
   const source = input ?? (inherited === '' ? undefined : inherited)
   if (source === undefined) return null
+  const before = problems.length
+  const what = input === undefined ? 'REDIS_URL in app.config is not' : 'Not'
+  const resolved = resolveSource(source, what, path, problems)
+  return problems.length > before || resolved === null ? null : Object.freeze(resolved)
+}
+
+function resolveSource (source: unknown, what: string, path: string, problems: Problem[]): RedisSource | null {
   if (typeof source === 'string') {
-    const server = parseRedisUrl(source)
-    if (typeof server !== 'string') return Object.freeze({ kind: 'server', server })
-    problems.push({
-      path,
-      message: input === undefined
-        ? `REDIS_URL in app.config is not a Redis URL${server}.`
-        : `Not a Redis URL${server}.`,
-      fix: URL_FORM,
-    })
-    return null
+    const server = resolveUrl(source, what, path, problems)
+    return server === null ? null : { kind: 'server', server }
   }
-  if (isRedisClient(source)) return resolveGiven(source, path, problems)
+  if (isRedisClient(source)) {
+    checkGivenClient(source, path, problems)
+    return { kind: 'given', client: source }
+  }
   if (isPlainObject(source) && source['cluster'] !== undefined) return resolveCluster(source, path, problems)
   if (isPlainObject(source) && source['sentinels'] !== undefined) {
     const options = checkOptions(SentinelSchema, source, path, problems)
-    return options === null ? null : Object.freeze({ kind: 'sentinel', options })
+    return options === null ? null : { kind: 'sentinel', options }
   }
   problems.push({ path, message: 'Neither a Redis URL nor an ioredis client.', fix: FORMS })
   return null
 }
 
+function resolveUrl (text: string, what: string, path: string, problems: Problem[]): RedisServer | null {
+  const server = parseRedisUrl(text)
+  if (typeof server !== 'string') return server
+  problems.push({ path, message: `${what} a Redis URL${server}.`, fix: URL_FORM })
+  return null
+}
+
 /**
- * Reads `redis://[user][:password]@host[:port][/db][?family=6]`, or `rediss://` for TLS. What it cannot read it says,
- * as the end of a sentence: ioredis would take any option from the query, the offline queue included, or skip it in
- * silence.
+ * Reads `redis://[user][:password]@host[:port][/db][?family=6]`, or `rediss://` for TLS. Of a text that it cannot read
+ * it gives the reason, as the end of a sentence. Not ioredis' own reading, which takes any option from the query, the
+ * offline queue included, and skips in silence what it does not know.
  */
 export function parseRedisUrl (text: string): RedisServer | string {
   if (!/^rediss?:\/\/./.test(text) || !URL.canParse(text)) return ''
   const { protocol, hostname, port, username, password, pathname, searchParams, hash } = new URL(text)
   if (hostname === '') return ': it names no host'
-  const db = pathname === '' || pathname === '/' ? '0' : pathname.slice(1)
+  const db = pathname.slice(1) || '0'
   if (!/^\d{1,5}$/.test(db)) return ': its path is not the number of a database'
   const family = searchParams.get('family') ?? '0'
-  if (hash !== '' || [...searchParams.keys()].some((key) => key !== 'family') || !['0', '4', '6'].includes(family))
-    {return ': of options it takes family=4 or family=6 only'}
-  const decoded = [username, password].map(decode)
-  if (decoded.includes(null)) return ': its user or password is not percent-encoded'
-  return Object.freeze({
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: port === '' ? 6379 : Number(port),
-    username: decoded[0] ?? undefined,
-    password: decoded[1] ?? undefined,
-    db: Number(db),
-    tls: protocol === 'rediss:',
-    family: Number(family),
-  })
-}
-
-/** Undefined for an absent part, null for one that cannot be decoded. */
-function decode (part: string): string | undefined | null {
-  if (part === '') return undefined
+  if (hash !== '' || [...searchParams.keys()].some((key) => key !== 'family') || !['0', '4', '6'].includes(family)) {
+    return ': of options it takes family=4 or family=6 only'
+  }
   try {
-    return decodeURIComponent(part)
+    return Object.freeze({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? 6379 : Number(port),
+      username: username === '' ? undefined : decodeURIComponent(username),
+      password: password === '' ? undefined : decodeURIComponent(password),
+      db: Number(db),
+      tls: protocol === 'rediss:',
+      family: Number(family),
+    })
   } catch {
-    return null
+    return ': its user or password is not percent-encoded'
   }
 }
 
 function resolveCluster (input: unknown, path: string, problems: Problem[]): RedisSource | null {
   const options = checkOptions(ClusterSchema, input, path, problems)
   if (options === null) return null
-  const before = problems.length
   const nodes = options.cluster.flatMap((text, index) => {
-    const node = parseRedisUrl(text)
     const at = `${path}.cluster[${index}]`
-    if (typeof node === 'string') {
-      problems.push({ path: at, message: `Not a Redis URL${node}.`, fix: URL_FORM })
-      return []
-    }
-    if (node.username !== undefined || node.password !== undefined)
-      {problems.push({
+    const node = resolveUrl(text, 'Not', at, problems)
+    if (node === null) return []
+    if (node.username !== undefined || node.password !== undefined) {
+      problems.push({
         path: at,
         message: 'Nodes that are found later would not have its user and password.',
         fix: 'Write username and password beside cluster.',
-      })}
-    if (node.db !== 0)
-      {problems.push({ path: at, message: 'A Redis Cluster has database 0 only.', fix: 'Leave the path out.' })}
+      })
+    }
+    if (node.db !== 0) {
+      problems.push({ path: at, message: 'A Redis Cluster has database 0 only.', fix: 'Leave the path out.' })
+    }
     return [node]
   })
-  const encrypted = nodes.filter(({ tls }) => tls).length
-  const contradictory = options.tls === undefined
-    ? encrypted > 0 && encrypted < nodes.length
-    : !options.tls && encrypted > 0
-  if (contradictory)
-    {problems.push({
+  const isAnyEncrypted = nodes.some((node) => node.tls)
+  const { username, password, tls = nodes.every((node) => node.tls) } = options
+  if (isAnyEncrypted && !tls) {
+    problems.push({
       path: `${path}.cluster`,
       message: 'All nodes speak TLS or none does.',
       fix: 'Write rediss:// for all of them, and no tls: false.',
-    })}
-  if (problems.length > before) return null
-  return Object.freeze({
-    kind: 'cluster',
-    nodes: Object.freeze(nodes),
-    username: options.username,
-    password: options.password,
-    tls: options.tls ?? encrypted > 0,
-  })
-}
-
-function resolveGiven (client: RedisClient, path: string, problems: Problem[]): RedisSource | null {
-  const before = problems.length
-  const add = (message: string, fix: string): void => { problems.push({ path, message, fix }) }
-  const name = isCluster(client) ? 'ioredis Cluster client' : 'ioredis client'
-  const fix = isCluster(client)
-    ? 'Create the ioredis client with { enableOfflineQueue: false, retryDelayOnFailover: 0 }, or give { cluster }.'
-    : 'Create the ioredis client with { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }, or give the URL.'
-  if (queuesOffline(client))
-    {add(
-      `This ${name} queues commands while it is disconnected; they would run long after their request was answered.`,
-      fix,
-    )}
-  else if (resends(client))
-    {add(
-      `This ${name} sends commands again whose connection broke; one that Redis had run already would run twice.`,
-      fix,
-    )}
-  if (client.status === 'end') add('This ioredis client is closed.', 'Give one that is open, or the URL.')
-  if (isCluster(client)) {
-    if (client.options.scaleReads !== undefined && client.options.scaleReads !== 'master')
-      {add('This ioredis Cluster client reads from replicas, which are behind.', 'Create it without scaleReads.')}
-  } else if (client.options.readOnly === true || client.options.role === 'slave') {
-    add('This ioredis client is connected to a replica, which cannot count.', 'Give a client of the master.')
+    })
   }
-  return problems.length > before ? null : Object.freeze({ kind: 'given', client })
-}
-
-/** By what it can do, because the app may bring an ioredis of its own. */
-function isRedisClient (value: unknown): value is RedisClient {
-  if (typeof value !== 'object' || value === null) return false
-  const client = value as { evalsha?: unknown, eval?: unknown, status?: unknown, options?: unknown }
-  return typeof client.evalsha === 'function' && typeof client.eval === 'function' &&
-    typeof client.status === 'string' &&
-    typeof client.options === 'object' && client.options !== null
-}
-
-export function isCluster (client: RedisClient): client is Cluster {
-  return client.isCluster
-}
-
-/**
- * True for an ioredis client that queues commands while it is disconnected: they would run long after their deadline.
- * ioredis does not heed `redisOptions.enableOfflineQueue` of a Cluster, but whoever wrote true there wants the queue.
- */
-export function queuesOffline (client: RedisClient): boolean {
-  if (client.options.enableOfflineQueue !== false) return true
-  if (!isCluster(client)) return false
-  const ofNodes: object = client.options.redisOptions ?? {}
-  return 'enableOfflineQueue' in ofNodes && ofNodes.enableOfflineQueue === true
-}
-
-/** True for an ioredis client that repeats, on the next connection, what the last one left without an answer. */
-function resends (client: RedisClient): boolean {
-  if (!isCluster(client)) return typeof client.options.retryStrategy === 'function' && resendsOn(client.options)
-  // The nodes of a Cluster connect again only if they are told how; the Cluster itself asks again after a delay.
-  const { retryDelayOnFailover, clusterNodeRetryStrategy, redisOptions = {} } = client.options
-  return retryDelayOnFailover !== 0 || (typeof clusterNodeRetryStrategy === 'function' && resendsOn(redisOptions))
-}
-
-/** Each connection that breaks ends the commands on it when they may not be retried at all. */
-function resendsOn (
-  options: {
-    readonly autoResendUnfulfilledCommands?: boolean | undefined
-    readonly maxRetriesPerRequest?: number | null | undefined
-  },
-): boolean {
-  return options.autoResendUnfulfilledCommands !== false && options.maxRetriesPerRequest !== 0
+  return { kind: 'cluster', nodes: Object.freeze(nodes), username, password, tls }
 }

@@ -4,56 +4,57 @@ import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeader, type 
 export interface PreparedHeaders {
   /** Name, value, name, value; names in lower case. Not frozen: V8 copies a frozen list several times slower. */
   readonly flat: readonly string[]
+  /** Where the value of a name stands in `flat`. */
+  readonly positions: ReadonlyMap<string, number>
 }
 
-/** A name may stand in the list once; a header with several lines has a list as its value. */
-export type HeaderList = OutgoingHttpHeader[]
-
 /** What `writeHead` of Node takes: an object, a flat list or pairs. */
-export type HeadArgument = OutgoingHttpHeaders | HeaderList | null | undefined
+export type HeadArgument = OutgoingHttpHeaders | OutgoingHttpHeader[] | null | undefined
+
+export const NO_HEADERS = layOut(new Map())
 
 /** @throws TypeError of Node's own check when a name or a value cannot be sent (RFC 9110, section 5). */
 export function prepareHeaders (headers: Readonly<Record<string, string>>): PreparedHeaders {
-  const flat: string[] = []
+  const fields = new Map<string, string>()
   for (const [name, value] of Object.entries(headers)) {
     validateHeaderName(name)
     validateHeaderValue(name, value)
-    setField(flat, name.toLowerCase(), value)
+    fields.set(name.toLowerCase(), value)
   }
-  return Object.freeze({ flat })
+  return layOut(fields)
 }
 
 /** Lower-case names to values. */
-export function fieldsOf ({ flat }: PreparedHeaders): [name: string, value: string][] {
-  return Array.from({ length: flat.length / 2 }, (_unused, field) => [flat[2 * field] ?? '', flat[2 * field + 1] ?? ''])
+export function fieldsOf ({ flat, positions }: PreparedHeaders): Map<string, string> {
+  return new Map([...positions].map(([name, at]) => [name, flat[at] as string]))
 }
 
-/** Where the value of a lower-case name stands in a list; -1 where it does not. */
-export function positionOf (list: readonly unknown[], name: string): number {
-  for (let at = 0; at < list.length; at += 2) if (list[at] === name) return at + 1
-  return -1
+function layOut (fields: ReadonlyMap<string, string>): PreparedHeaders {
+  const positions = new Map([...fields.keys()].map((name, index) => [name, 2 * index + 1]))
+  return Object.freeze({ flat: [...fields].flat(), positions })
 }
 
-/** Replaces the value of a lower-case name, or adds it. */
-export function setField<Value> (list: (Value | string)[], name: string, value: Value): void {
-  const at = positionOf(list, name)
-  if (at === -1) list.push(name, value)
-  else list[at] = value
+const COMBINED = new WeakMap<PreparedHeaders, WeakMap<PreparedHeaders, PreparedHeaders>>()
+
+/** Both, `above` over `below`; made once for each pair, because the same few pairs come with every request. */
+export function combine (below: PreparedHeaders, above: PreparedHeaders): PreparedHeaders {
+  let pairs = COMBINED.get(below)
+  if (pairs === undefined) COMBINED.set(below, pairs = new WeakMap())
+  let both = pairs.get(above)
+  if (both === undefined) pairs.set(above, both = layOut(new Map([...fieldsOf(below), ...fieldsOf(above)])))
+  return both
 }
 
-/** Replaces in a list what `own` names, and adds the rest. */
-export function layOver (list: HeaderList, own: HeadArgument): void {
-  if (own === null || own === undefined) return
-  if (Array.isArray(own)) {
-    for (const [name, value] of valuesOf(own)) setField(list, name, value)
-    return
-  }
-  // An undefined value goes on to Node, which refuses it as it always does.
-  for (const name of Object.keys(own)) setField(list, name.toLowerCase(), own[name] as OutgoingHttpHeader)
+/** The same without one header; `name` in lower case. */
+export function without (headers: PreparedHeaders, name: string): PreparedHeaders {
+  if (!headers.positions.has(name)) return headers
+  const fields = fieldsOf(headers)
+  fields.delete(name)
+  return layOut(fields)
 }
 
-/** A list may repeat a name, to send several lines of it. */
-function valuesOf (own: HeaderList): Map<string, OutgoingHttpHeader> {
+/** The values of a list, by lower-case name. A list may repeat a name, to send several lines of it. */
+export function valuesOf (own: OutgoingHttpHeader[]): Map<string, OutgoingHttpHeader> {
   const flat = Array.isArray(own[0]) ? own.flat() : own
   const values = new Map<string, OutgoingHttpHeader>()
   for (let at = 0; at < flat.length; at += 2) {

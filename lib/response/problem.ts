@@ -1,4 +1,5 @@
-import { STATUS_CODES } from 'node:http'
+import type { FastifyReply } from 'fastify'
+import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import { ERROR_CATALOGUE, SecurityError, type ErrorCode } from './errors.js'
 
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8'
@@ -127,8 +128,8 @@ export function claimedStatus (error: unknown): number | null {
 
 const MAX_CAUSES = 4
 /**
- * What libraries call their errors: `FST_ERR_CTP_INVALID_JSON_BODY`, `23505`, `ECONNREFUSED`. Nobody's value looks so
- * for long.
+ * What libraries call their errors: `FST_ERR_CTP_INVALID_JSON_BODY`, `23505`, `ECONNREFUSED`. A client's value is
+ * rarely as short and plain.
  */
 const LIBRARY_CODE = /^[\w.:-]{1,64}$/
 
@@ -144,7 +145,7 @@ export function libraryCodes (error: unknown): string[] {
   return codes
 }
 
-/** Whoever throws decides what its getters do. */
+/** The getters of a thrown value may throw. */
 function readMember (value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return undefined
   try {
@@ -158,4 +159,44 @@ function codeOf (error: unknown, status: number): ErrorCode {
   // Fastify's own validator marks its errors so.
   if (status === 400 && readMember(error, 'validation') !== undefined) return 'VALIDATION_FAILED'
   return CODE_OF_STATUS.get(status) ?? (status >= 500 ? 'INTERNAL_ERROR' : 'BAD_REQUEST')
+}
+
+/**
+ * The last answer: past every hook and serializer, because one of them has failed already on a refusal. It keeps the
+ * reply's headers, without those that Node refuses and those that the failure itself brought.
+ */
+export function answerDirectly (reply: FastifyReply, failure: unknown, problem: RenderedProblem): void {
+  const { raw } = reply
+  if (raw.headersSent) {
+    // Part of another answer is on its way: cut off, it cannot be taken for a whole one.
+    raw.destroy()
+    return
+  }
+  for (const name of headersOf(failure)) reply.removeHeader(name)
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (!isSendable(name, value)) reply.removeHeader(name)
+  reply.hijack()
+  raw.writeHead(problem.status, {
+    'content-type': PROBLEM_MEDIA_TYPE,
+    'content-length': Buffer.byteLength(problem.body),
+  })
+  raw.end(problem.body)
+}
+
+/** Fastify's own handler copies `headers` of an error into the reply before it sends. */
+function headersOf (failure: unknown): string[] {
+  try {
+    return Object.keys((failure as { readonly headers?: object }).headers ?? {})
+  } catch {
+    return []
+  }
+}
+
+function isSendable (name: string, value: unknown): boolean {
+  try {
+    validateHeaderName(name)
+    for (const item of Array.isArray(value) ? value as unknown[] : [value]) validateHeaderValue(name, String(item))
+    return true
+  } catch {
+    return false
+  }
 }

@@ -1,18 +1,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ServerResponse, type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
 import { Head, type FinalStep } from './finish.js'
-import { layOver, positionOf, type HeadArgument, type HeaderList, type PreparedHeaders } from './headers.js'
-
-const NOTHING: readonly string[] = []
+import { combine, fieldsOf, NO_HEADERS, without, type HeadArgument, type PreparedHeaders } from './headers.js'
 
 /**
  * A response that sends prepared headers beneath its own, and runs the final steps when its head is written. It
- * overrides public methods only; whatever asks for a header sees the prepared ones as if they had been set, and what is
- * set or removed later wins.
+ * overrides public methods only. The prepared headers can be read as if they had been set; what is set or removed later
+ * wins.
  */
 export class PreparedResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
-  /** In Node's flat form. It may belong to many responses: it is replaced, never changed. */
-  #prepared: readonly string[] = NOTHING
+  #prepared = NO_HEADERS
   #steps: readonly FinalStep[] = []
   #request: FastifyRequest | null = null
   #whenOver: (() => void) | null = null
@@ -32,14 +29,8 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   /** What is given later lies over what was given before. */
-  setPreparedHeaders ({ flat }: PreparedHeaders): void {
-    if (this.#prepared.length === 0) {
-      this.#prepared = flat
-      return
-    }
-    const both: HeaderList = this.#prepared.slice()
-    layOver(both, flat as string[])
-    this.#prepared = both as string[]
+  setPreparedHeaders (headers: PreparedHeaders): void {
+    this.#prepared = this.#prepared === NO_HEADERS ? headers : combine(this.#prepared, headers)
   }
 
   finishWith (steps: readonly FinalStep[], request: FastifyRequest): void {
@@ -58,7 +49,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
     const head = new Head(this, statusCode, prepared, set, own)
     if (this.#request !== null) for (const step of this.#steps) step(head, this.#request)
     // Node may remove each header of the list before it sets it. If it refuses one, another answer follows.
-    this.#prepared = NOTHING
+    this.#prepared = NO_HEADERS
     try {
       return typeof reason === 'string'
         ? super.writeHead(statusCode, reason, head.list)
@@ -69,7 +60,9 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   #find (name: string): string | undefined {
-    return this.#prepared[positionOf(this.#prepared, name.toLowerCase())]
+    const { flat, positions } = this.#prepared
+    const at = positions.get(name.toLowerCase())
+    return at === undefined ? undefined : flat[at]
   }
 
   override getHeader (name: string): number | string | string[] | undefined {
@@ -81,20 +74,18 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
   }
 
   override getHeaderNames (): string[] {
-    return [...new Set([...this.#prepared.filter((_text, at) => at % 2 === 0), ...super.getHeaderNames()])]
+    return [...new Set([...this.#prepared.positions.keys(), ...super.getHeaderNames()])]
   }
 
   override getHeaders (): OutgoingHttpHeaders {
     const all = super.getHeaders()
-    const prepared = this.#prepared
-    for (let at = 0; at < prepared.length; at += 2) all[prepared[at] as string] ??= prepared[at + 1]
+    for (const [name, value] of fieldsOf(this.#prepared)) all[name] ??= value
     return all
   }
 
   override removeHeader (name: string): void {
     super.removeHeader(name)
-    const value = positionOf(this.#prepared, name.toLowerCase())
-    if (value !== -1) this.#prepared = this.#prepared.filter((_text, at) => at !== value && at !== value - 1)
+    this.#prepared = without(this.#prepared, name.toLowerCase())
   }
 
   override appendHeader (name: string, value: string | readonly string[]): this {
@@ -105,7 +96,7 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
 }
 
 /**
- * Gives a reply headers that yield to whatever the app sets itself, before or after. On a server that was built with
+ * Gives a reply headers that yield to what the app sets itself, before or after. On a server that was built with
  * `serverOptions()` nothing is copied before the head is written; on any other they are set one by one.
  */
 export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeaders): void {
@@ -114,11 +105,8 @@ export function setPreparedHeaders (reply: FastifyReply, headers: PreparedHeader
     raw.setPreparedHeaders(headers)
     return
   }
-  const { flat } = headers
-  for (let at = 0; at < flat.length; at += 2) {
-    const name = flat[at] as string
-    if (!reply.hasHeader(name)) reply.header(name, flat[at + 1])
-  }
+  const { flat, positions } = headers
+  for (const [name, at] of positions) if (!reply.hasHeader(name)) reply.header(name, flat[at])
 }
 
 /** Calls back when the response is sent or its connection is gone. */
@@ -144,7 +132,7 @@ export function finishWith (reply: FastifyReply, steps: readonly FinalStep[]): v
     // Node throws where the head was written already.
     if (!raw.headersSent) {
       const own = typeof reason === 'string' ? headers : headers ?? reason
-      const head = new Head(raw, statusCode, NOTHING, raw.getHeaders(), own)
+      const head = new Head(raw, statusCode, NO_HEADERS, raw.getHeaders(), own)
       for (const step of steps) step(head, request)
       given.push(...typeof reason === 'string' ? [reason, head.list] : [head.list])
     }

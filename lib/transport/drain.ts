@@ -12,7 +12,7 @@ export function drainOnClose (app: FastifyInstance, drainMs = DRAIN_MS): () => b
   const timers: NodeJS.Timeout[] = []
   app.addHook('preClose', function startDrain (done) {
     closing = true
-    // A keep-alive connection whose request was in flight falls idle afterwards, and nobody else would end it.
+    // A keep-alive connection whose request was in flight falls idle afterwards, and Node does not end it.
     timers.push(setInterval(() => { app.server.closeIdleConnections() }, IDLE_CHECK_MS).unref())
     timers.push(setTimeout(() => { app.server.closeAllConnections() }, drainMs).unref())
     done()

@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { IncomingMessage } from 'node:http'
-import type { BlockList } from 'node:net'
-import { isTrustedAddress } from './request-id.js'
+import type { CidrSet } from '../net/cidr.js'
 
 /** Fastify's `rewriteUrl`: its only hook that runs before routing, for every request, and that no scope can replace. */
 export type RewriteUrl = (this: FastifyInstance, request: IncomingMessage) => string
@@ -13,17 +12,17 @@ export type RewriteUrl = (this: FastifyInstance, request: IncomingMessage) => st
  * connection would be a client of its own, and no limit would ever be reached. What other addresses send is left to the
  * tripwire; Fastify believes none of it.
  */
-export function createForwardedFilter (proxies: BlockList, forwardedHost: boolean): (request: IncomingMessage) => void {
+export function createForwardedFilter (proxies: CidrSet, forwardedHost: boolean): (request: IncomingMessage) => void {
   return function filterForwarded ({ headers, socket }) {
     const proto = headers['x-forwarded-proto']
     const dropsHost = !forwardedHost && headers['x-forwarded-host'] !== undefined
-    const mendsProto = proto !== undefined && proto !== 'https' && proto !== 'http'
+    const fixesProto = proto !== undefined && proto !== 'https' && proto !== 'http'
     const addresses = headers['x-forwarded-for']
-    const mendsFor = typeof addresses === 'string' && HAS_PORT.test(addresses)
-    if ((!dropsHost && !mendsProto && !mendsFor) || !isTrustedAddress(proxies, socket.remoteAddress)) return
+    const fixesFor = typeof addresses === 'string' && HAS_PORT.test(addresses)
+    if ((!dropsHost && !fixesProto && !fixesFor) || !proxies.has(socket.remoteAddress)) return
     if (dropsHost) delete headers['x-forwarded-host']
-    if (mendsFor) headers['x-forwarded-for'] = addresses.split(',').map(withoutPort).join(',')
-    if (!mendsProto) return
+    if (fixesFor) headers['x-forwarded-for'] = addresses.split(',').map(withoutPort).join(',')
+    if (!fixesProto) return
     const scheme = schemeOf(String(proto))
     if (scheme === null) delete headers['x-forwarded-proto']
     else headers['x-forwarded-proto'] = scheme

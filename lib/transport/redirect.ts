@@ -1,6 +1,6 @@
 import { SecurityError } from '../response/errors.js'
 
-/** Nobody owns it (RFC 2606), so a target that leaves its own origin shows. */
+/** A reserved name (RFC 2606): a target that leaves its own origin shows by it. */
 const NOWHERE = 'https://redirect.invalid'
 
 /**
@@ -14,8 +14,8 @@ const MAX_DECODINGS = 4
 
 /**
  * The `Location` for a target that a client may have chosen: a path of this origin (`/x?y#z`), or an http(s) URL whose
- * origin is listed. The result is the normalized text, not what was given, so that nobody downstream reads it
- * otherwise.
+ * origin is listed. The result is the normalized text, not what was given, so that no later reader takes
+ * it for another.
  *
  * @throws SecurityError BAD_REQUEST for any other target
  */
@@ -66,7 +66,7 @@ function isUtf8 (path: string): boolean {
   }
 }
 
-/** The scheme is compared too: a `blob:` URL has the origin of whoever made it. */
+/** The scheme is compared too: a `blob:` URL has the origin of its maker. */
 function listedUrl (target: string, origins: ReadonlySet<string>): string | null {
   if (!/^https?:\/\/[^/]/i.test(target) || !URL.canParse(target)) return null
   const url = new URL(target)

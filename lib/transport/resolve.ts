@@ -1,4 +1,5 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList } from 'node:net'
+import { CIDR_FIX, CidrSet, parseCidr, type CidrRange } from '../net/cidr.js'
 import type { Problem } from '../response/errors.js'
 import { isOrigin } from '../net/origin.js'
 import { resolveMethods } from './methods.js'
@@ -36,12 +37,12 @@ export interface ResolvedTransport {
   /** What Fastify's `trustProxy` gets: false, or the declared list. */
   readonly trustProxy: false | string[]
   /** The same list for own checks, or null for none. */
-  readonly proxies: BlockList | null
+  readonly proxies: CidrSet | null
   /** Methods that are served; any other is answered 405. */
   readonly methods: ReadonlySet<string>
 }
 
-/** Resolves the transport options; production must say which proxies stand in front, because nobody can guess that. */
+/** Resolves the transport options; production must say which proxies stand in front, which has no safe default. */
 export function resolveTransport (input: TransportInput, production: boolean, problems: Problem[]): ResolvedTransport {
   const https = input.https ?? (production ? 'require' : 'off')
   // What was written but could not be read is reported already.
@@ -136,34 +137,30 @@ function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlyS
   return names
 }
 
-/** `::ffff:0:0/96` and wider: every IPv4 address has a form there (RFC 4291, section 2.5.5.2). */
-function coversIPv4 (address: string, bits: number): boolean {
-  const range = new BlockList()
-  range.addSubnet(address, bits, 'ipv6')
-  return range.check('::ffff:0.0.0.0', 'ipv6') && range.check('::ffff:255.255.255.255', 'ipv6')
-}
-
-function resolveProxies (list: readonly string[], problems: Problem[]): BlockList {
-  const proxies = new BlockList()
+function resolveProxies (list: readonly string[], problems: Problem[]): CidrSet {
+  const ranges: CidrRange[] = []
   for (const [index, entry] of list.entries()) {
-    const [address = '', prefix, ...rest] = entry.split('/')
-    const version = isIP(address)
-    const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
-    if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
+    const path = `transport.proxies[${index}]`
+    const range = parseCidr(entry)
+    if (range === null) {
+      problems.push({ path, message: 'Not an address range.', fix: CIDR_FIX })
+    } else if (range.bits === 0 || coversMappedIPv4(range)) {
       problems.push({
-        path: `transport.proxies[${index}]`,
-        message: 'Not an address range.',
-        fix: 'Write an IP address or a CIDR range: 10.0.0.0/8, 2001:db8::/32.',
-      })
-    } else if (bits === 0 || (version === 6 && coversIPv4(address, bits))) {
-      problems.push({
-        path: `transport.proxies[${index}]`,
+        path,
         message: 'This trusts every client to say who it is.',
         fix: "List the proxies' own addresses, or write 'none'.",
       })
     } else {
-      proxies.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
+      ranges.push(range)
     }
   }
-  return proxies
+  return new CidrSet(ranges)
+}
+
+/** Wider than `::ffff:0:0/96`: Fastify's `trustProxy` would find every IPv4 address there. */
+function coversMappedIPv4 ({ address, bits, family }: CidrRange): boolean {
+  if (family === 'ipv4') return false
+  const range = new BlockList()
+  range.addSubnet(address, bits, family)
+  return range.check('::ffff:0.0.0.0', 'ipv6')
 }

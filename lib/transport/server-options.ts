@@ -46,7 +46,7 @@ export function buildServerOptions (settings: ServerSettings, rewriteUrl?: Rewri
   const genReqId = createRequestIdGenerator(proxies)
   const options: FastifyHttpOptions<Server> = {
     trustProxy: settings.transport.trustProxy,
-    // Without a declared proxy Fastify believes nobody, and there is nothing to take away.
+    // Without a declared proxy Fastify believes no such header, so none is removed.
     ...(proxies !== null &&
       { rewriteUrl: filteredRewrite(createForwardedFilter(proxies, policy.forwardedHost), rewriteUrl) }),
     ...(proxies === null && rewriteUrl !== undefined && { rewriteUrl }),

@@ -1,11 +1,10 @@
 import type { IncomingMessage } from 'node:http'
-import type { BlockList } from 'node:net'
-import { isTrustedAddress } from './request-id.js'
+import type { CidrSet } from '../net/cidr.js'
 
 /** The headers by which a proxy speaks for a client. */
 export type ProxyHeader = 'x-forwarded-for' | 'x-forwarded-proto' | 'x-forwarded-host' | 'forwarded'
 
-/** Whoever sends such headers can send many: one notice says as much as a thousand. */
+/** A client can send many such headers; one notice a minute says enough. */
 const QUIET_MS = 60_000
 
 /**
@@ -15,7 +14,7 @@ const QUIET_MS = 60_000
  * @param now monotonic milliseconds
  */
 export function createProxyTripwire (
-  proxies: BlockList | null,
+  proxies: CidrSet | null,
   now: () => number = () => performance.now(),
 ): (request: IncomingMessage) => ProxyHeader | null {
   let quietUntil = -Infinity
@@ -31,7 +30,7 @@ export function createProxyTripwire (
       : null
     if (header === null) return null
     const time = now()
-    if (time < quietUntil || (proxies !== null && isTrustedAddress(proxies, socket.remoteAddress))) return null
+    if (time < quietUntil || (proxies !== null && proxies.has(socket.remoteAddress))) return null
     quietUntil = time + QUIET_MS
     return header
   }

@@ -12,12 +12,7 @@ const APPLIES_TO: readonly (readonly [types: readonly string[], keywords: readon
   [['number', 'integer'], ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf']],
   [['array'], ['items', 'additionalItems', 'minItems', 'maxItems', 'uniqueItems', 'contains']],
   [['object'], [
-    'properties',
-    'patternProperties',
-    'additionalProperties',
-    'required',
-    'minProperties',
-    'maxProperties',
+    'properties', 'patternProperties', 'additionalProperties', 'required', 'minProperties', 'maxProperties',
     'propertyNames',
   ]],
   [['string', 'array', 'object'], ['controls']],

@@ -47,8 +47,8 @@ export function addFormats (ajv: Ajv): void {
 
 function isUrl (text: string): boolean {
   // URL parsers differ in how they repair `\` and a missing slash.
-  if (text.length > 2048 || !/^https?:\/\/[^/?#\\@]/.test(text) || /[^\x21-\x7e]|\\/.test(text) || !URL.canParse(text))
-    {return false}
+  if (text.length > 2048 || !/^https?:\/\/[^/?#\\@]/.test(text) || /[^\x21-\x7e]|\\/.test(text)) return false
+  if (!URL.canParse(text)) return false
   const { username, password, hostname } = new URL(text)
   return username === '' && password === '' && hostname !== '' && !/^https?:\/\/[^/?#]*@/.test(text)
 }

@@ -26,8 +26,9 @@ export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole'
     return guardedCopy(child, guarding, kind === 'member' || kind === 'rest' ? 'whole' : 'part')
   })
   guardNumber(schema, result)
-  if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined)
-    {result['bulwark:finite'] = true}
+  if (guarding.coerced && (mayBe(schema, 'number') || mayBe(schema, 'integer')) && schema['type'] !== undefined) {
+    result['bulwark:finite'] = true
+  }
   guardText(schema, result, guarding, place)
   if (schema['controls'] !== true) guardContainer(schema, result, guarding, place)
   return result
@@ -36,10 +37,12 @@ export function guardedCopy (schema: unknown, guarding: Guarding, place: 'whole'
 function guardNumber (schema: Schema, result: Record<string, unknown>): void {
   const { type } = schema
   if (type !== 'integer' && !(Array.isArray(type) && type.includes('integer') && !type.includes('number'))) return
-  if (schema['maximum'] === undefined && schema['exclusiveMaximum'] === undefined)
-    {result['maximum'] = Number.MAX_SAFE_INTEGER}
-  if (schema['minimum'] === undefined && schema['exclusiveMinimum'] === undefined)
-    {result['minimum'] = Number.MIN_SAFE_INTEGER}
+  if (schema['maximum'] === undefined && schema['exclusiveMaximum'] === undefined) {
+    result['maximum'] = Number.MAX_SAFE_INTEGER
+  }
+  if (schema['minimum'] === undefined && schema['exclusiveMinimum'] === undefined) {
+    result['minimum'] = Number.MIN_SAFE_INTEGER
+  }
 }
 
 function guardText (

@@ -53,7 +53,19 @@ export function mapSchema (schema: Schema, change: (child: Child) => unknown): R
     if (Array.isArray(value)) copy[keyword] = value.map((member) => replace(member))
     else if (!MAPS.has(keyword)) copy[keyword] = replace(value)
     // fromEntries defines its keys, so a property named __proto__ stays a property.
-    else if (isSchema(value)) copy[keyword] = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, replace(member, name)]))
+    else if (isSchema(value)) {
+      copy[keyword] = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, replace(member, name)]))
+    }
   }
   return copy
+}
+
+/** What a JSON Pointer (RFC 6901, as the fragment of a `$ref`) leads to; undefined where nothing is. */
+export function atPointer (document: unknown, pointer: string): unknown {
+  let at = document
+  for (const step of pointer.split('/').slice(1)) {
+    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
+    at = typeof at === 'object' && at !== null && Object.hasOwn(at, key) ? (at as Schema)[key] : undefined
+  }
+  return at
 }

@@ -13,7 +13,8 @@ const CHARACTERS: Readonly<Record<CharacterKind, RegExp>> = {
 const UNPRINTABLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ud800-\udfff]/u
 const UNPAIRED = /[\ud800-\udfff]/u
 /** Also the marks that turn the direction of writing (Trojan Source, CVE-2021-42574), and the byte order mark. */
-const UNSAFE_LINES = new RegExp(`${UNPRINTABLE.source}|[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]`, 'u')
+const MARKS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/u
+const UNSAFE_LINES = new RegExp(`${UNPRINTABLE.source}|${MARKS.source}`, 'u')
 const UNSAFE_LINE = new RegExp(`${UNSAFE_LINES.source}|[\\t\\n\\r\\u2028\\u2029]`, 'u')
 const SURROUNDED = /^\s|\s$/u
 

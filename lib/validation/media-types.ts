@@ -1,7 +1,8 @@
 import type { RouteInfo, Step } from '../policy/section.js'
 import { refusal, type Problem } from '../response/errors.js'
 import { isSchema } from './json-schema.js'
-import { MEDIA_TYPE, type ResolvedValidationPolicy } from './policy.js'
+import type { ResolvedValidationPolicy } from './options.js'
+import { MEDIA_TYPE } from './resolve.js'
 
 type BodyRoute = Pick<RouteInfo, 'method' | 'schema'>
 

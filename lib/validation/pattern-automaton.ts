@@ -124,6 +124,7 @@ function connect (
   to: ReadonlyMap<number, number>,
   edges: readonly Map<number, number>[],
 ): void {
-  for (const [a, ways] of from)
-    {for (const [b, others] of to) edges[a]?.set(b, Math.min(2, (edges[a].get(b) ?? 0) + ways * others))}
+  for (const [a, ways] of from) {
+    for (const [b, others] of to) edges[a]?.set(b, Math.min(2, (edges[a].get(b) ?? 0) + ways * others))
+  }
 }

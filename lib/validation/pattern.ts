@@ -85,8 +85,9 @@ function samplesOf (source: string): string[] {
     for (const near of [point - 1, point, point + 1]) if (near >= 0 && near <= 0x10ffff) points.add(near)
   }
   for (const char of source) add(char.codePointAt(0) ?? 0)
-  for (const [, braced, four, two] of source.matchAll(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2}))/gi))
-    {add(Number.parseInt(braced ?? four ?? two ?? '0', 16))}
+  for (const [, braced, four, two] of source.matchAll(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2}))/gi)) {
+    add(Number.parseInt(braced ?? four ?? two ?? '0', 16))
+  }
   return [...points].map((point) => String.fromCodePoint(point))
 }
 

@@ -1,6 +1,6 @@
 import type { Problem } from '../response/errors.js'
 import { isPlainObject } from '../options/check-options.js'
-import { childrenOf, isSchema, type Schema } from './json-schema.js'
+import { atPointer, childrenOf, isSchema, type Schema } from './json-schema.js'
 import { loadClean } from './sanitize.js'
 import { faultOf, faultOfName, type Fault } from './sanitize-rules.js'
 
@@ -66,8 +66,9 @@ function unavailable (): Fault {
 /** A body or an answer can have a schema for each content type, an answer one for each status. */
 function placesOf (name: string, schema: unknown): [place: string, schema: unknown][] {
   if (!isPlainObject(schema)) return []
-  if (name === 'response')
-    {return Object.entries(schema).flatMap(([status, answer]) => placesOf(`response.${status}`, answer))}
+  if (name === 'response') {
+    return Object.entries(schema).flatMap(([status, answer]) => placesOf(`response.${status}`, answer))
+  }
   const { content } = schema
   if ((name !== 'body' && !name.startsWith('response.')) || !isPlainObject(content)) return [[name, schema]]
   return Object.values(content).map((entry) => [name, isPlainObject(entry) ? entry['schema'] : undefined])
@@ -99,8 +100,9 @@ export function usesOf (part: string, schema: unknown, added: Schema): SanitizeU
       if (fault !== null || !uses.has(at.path)) uses.set(at.path, { path: at.path, fault })
     }
     const root = typeof node['$id'] === 'string' ? node : at.root
-    for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef'])
-      {if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })}
+    for (const keyword of ['$ref', '$dynamicRef', '$recursiveRef']) {
+      if (typeof node[keyword] === 'string') follow(node[keyword], { ...at, root })
+    }
     for (const { schema: child, keyword, kind, name } of childrenOf(node)) {
       if (kind === 'target') continue
       const isCondition = at.isCondition || kind === 'condition'
@@ -130,14 +132,7 @@ function resolve (ref: string, root: unknown, ids: ReadonlyMap<string, unknown>)
   const hash = ref.indexOf('#')
   const base = hash === -1 ? ref : ref.slice(0, hash)
   const from = base === '' ? root : ids.get(base) ?? ids.get(`${base}#`)
-  let target = from
-  for (const step of hash === -1 ? [] : ref.slice(hash + 1).split('/').slice(1)) {
-    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
-    target = typeof target === 'object' && target !== null && Object.hasOwn(target, key)
-      ? (target as Schema)[key]
-      : undefined
-  }
-  return [target, from]
+  return [atPointer(from, hash === -1 ? '' : ref.slice(hash + 1)), from]
 }
 
 function collectIds (node: unknown, ids: Map<string, unknown>): void {

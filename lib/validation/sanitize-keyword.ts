@@ -54,11 +54,13 @@ export function addSanitize (ajv: Ajv): void {
       return function note (_value: string, at) {
         // The boot check names the route and the field; what it cannot see (validateInput) must not pass unclean
         // either.
-        if (fault !== null || !isMode(mode) || at === undefined)
-          {throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.fix ?? ''}`)}
+        if (fault !== null || !isMode(mode) || at === undefined) {
+          throw new TypeError(`the keyword sanitize: ${fault?.message ?? ''} ${fault?.fix ?? ''}`)
+        }
         const parent: unknown = at.parentData
-        if (typeof parent !== 'object' || parent === null)
-          {throw new TypeError('the keyword sanitize stands on a whole request part: put it on a field')}
+        if (typeof parent !== 'object' || parent === null) {
+          throw new TypeError('the keyword sanitize stands on a whole request part: put it on a field')
+        }
         places.push({ parent, key: at.parentDataProperty, mode, path: at.instancePath })
         return true
       }

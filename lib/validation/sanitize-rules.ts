@@ -13,16 +13,18 @@ export function isMode (value: unknown): value is SanitizeMode {
 /** The first thing that is wrong with a schema that has the keyword `sanitize`; null when nothing is. */
 export function faultOf (schema: Readonly<Record<string, unknown>>): Fault | null {
   const { sanitize, type, maxLength } = schema
-  if (!isMode(sanitize))
-    {return {
+  if (!isMode(sanitize)) {
+    return {
       message: 'The value of `sanitize` is not known.',
       fix: "Write 'text' (no markup is left) or 'basic' (a little formatting is left).",
-    }}
-  if (!isStringType(type))
-    {return {
+    }
+  }
+  if (!isStringType(type)) {
+    return {
       message: '`sanitize` stands on a schema that is not of type string.',
       fix: "Put it on the string schema itself, with type: 'string'.",
-    }}
+    }
+  }
   if (schema['format'] === 'password' || schema['writeOnly'] === true) return SECRET
   if (!Number.isInteger(maxLength) || Number(maxLength) < 1 || Number(maxLength) > MAX_SANITIZED_LENGTH) {
     return {

@@ -8,30 +8,14 @@ import type { IOptions } from 'sanitize-html'
  */
 export type SanitizeMode = 'text' | 'basic'
 
-/**
- * The value without what its mode does not allow; null for a value that is built to cost time, which no person writes.
- */
+/** The value without what its mode does not allow; null for a value that is built to cost time. */
 export type Clean = (value: string, mode: SanitizeMode) => string | null
 
 /** The longest value a schema may let in: what one costs at worst is measured at this length. */
 export const MAX_SANITIZED_LENGTH = 100_000
 
 export const BASIC_TAGS: readonly string[] = Object.freeze([
-  'p',
-  'br',
-  'b',
-  'strong',
-  'i',
-  'em',
-  'u',
-  's',
-  'ul',
-  'ol',
-  'li',
-  'blockquote',
-  'code',
-  'pre',
-  'a',
+  'p', 'br', 'b', 'strong', 'i', 'em', 'u', 's', 'ul', 'ol', 'li', 'blockquote', 'code', 'pre', 'a',
 ])
 
 /** What a link gets: the page it leads to learns nothing, is not vouched for, and cannot reach back. */
@@ -40,24 +24,10 @@ export const LINK_REL = 'noopener noreferrer nofollow'
 const LINK_SCHEMES: ReadonlySet<string> = new Set(['http:', 'https:', 'mailto:'])
 const MAX_LINK = 2_000
 
-/** Their content is no text for a reader, or is parsed by other rules than the rest. */
+/** Their content is no text for a reader, or is parsed by rules of its own. */
 const DROPPED_WITH_CONTENT = [
-  'script',
-  'style',
-  'textarea',
-  'option',
-  'select',
-  'xmp',
-  'title',
-  'noscript',
-  'noembed',
-  'noframes',
-  'iframe',
-  'template',
-  'plaintext',
-  'svg',
-  'math',
-  'object',
+  'script', 'style', 'textarea', 'option', 'select', 'xmp', 'title', 'noscript', 'noembed', 'noframes', 'iframe',
+  'template', 'plaintext', 'svg', 'math', 'object',
 ]
 
 /** The parser's work for one tag grows with how many are open. */
@@ -137,7 +107,7 @@ function textOf (html: string): string {
   return text.replace(/<(?=\/(?![a-z]))/gi, '')
 }
 
-/** Only whole addresses: a relative one would lead to wherever the text is shown, a logout for example. */
+/** Only absolute addresses: a relative one would lead into the site that shows the text, to a logout for example. */
 function linkAttributes (href: string | undefined): Record<string, string> {
   const url = href !== undefined && href.length <= MAX_LINK && URL.canParse(href) ? new URL(href) : null
   // https://bank.example@evil.example shows one host and leads to another.

@@ -1,10 +1,10 @@
 /**
  * Removes the keys that a schema does not name (`unknown: 'strip'`) from a value that fits the schema apart from these.
- * In a choice all branches that fit count: a key stays when one of them names it. The caller validates the result again,
- * closed, so that an ambiguous choice is refused and not guessed.
+ * In a choice all branches that fit count: a key stays when one of them names it. The caller validates the result
+ * again, closed, so that an ambiguous choice is refused and not guessed.
  */
 import type { Ajv } from 'ajv'
-import { isSchema, type Schema } from './json-schema.js'
+import { atPointer, isSchema, type Schema } from './json-schema.js'
 
 interface Node { readonly schema: Schema, readonly ref: string }
 
@@ -86,8 +86,9 @@ export function createStripper (
       if (isSchema(at[branch])) flatten({ schema: at[branch], ref: child(ref, branch) }, value, into, seen)
     }
     for (const key of ['dependentSchemas', 'dependencies']) {
-      for (const part of mapNodes(node, key))
-        {if (Object.hasOwn(value as object, part.name)) flatten(part.node, value, into, seen)}
+      for (const part of mapNodes(node, key)) {
+        if (Object.hasOwn(value as object, part.name)) flatten(part.node, value, into, seen)
+      }
     }
   }
 
@@ -95,11 +96,7 @@ export function createStripper (
     const [id = '', pointer = ''] = target.split('#', 2)
     const document = documents.get(id === '' ? `${from.split('#', 1)[0] ?? ''}#` : `${id}#`)
     if (document === undefined) return null
-    let at: unknown = document.schema
-    for (const step of pointer.split('/').slice(1))
-      {at = isSchema(at) || Array.isArray(at)
-        ? (at as Schema)[decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')]
-        : undefined}
+    const at = atPointer(document.schema, pointer)
     return isSchema(at) ? { schema: at, ref: `${document.ref}${pointer}` } : null
   }
 }
@@ -114,8 +111,9 @@ function memberNodes ({ schema, ref }: Node, key: string): Node[] | 'open' {
   }
   if (isSchema(properties) && Object.hasOwn(properties, key)) add(properties[key], child(ref, 'properties', key))
   if (isSchema(patternProperties)) {
-    for (const [pattern, member] of Object.entries(patternProperties))
-      {if (new RegExp(pattern, 'u').test(key)) add(member, child(ref, 'patternProperties', pattern))}
+    for (const [pattern, member] of Object.entries(patternProperties)) {
+      if (new RegExp(pattern, 'u').test(key)) add(member, child(ref, 'patternProperties', pattern))
+    }
   }
   if (found.any) return nodes.length > 0 ? nodes : 'open'
   for (

@@ -34,8 +34,9 @@ const CURSOR = '^[A-Za-z0-9_-]+={0,2}$'
 
 /** A default beyond the maximum would refuse every request that leaves `limit` out. */
 function limitOf (helper: string, { defaultLimit, maxLimit = 100 }: PageOptions): TInteger {
-  if (defaultLimit !== undefined && defaultLimit > maxLimit)
-    {throw new TypeError(`Type.${helper}: defaultLimit ${defaultLimit} is above maxLimit ${maxLimit}.`)}
+  if (defaultLimit !== undefined && defaultLimit > maxLimit) {
+    throw new TypeError(`Type.${helper}: defaultLimit ${defaultLimit} is above maxLimit ${maxLimit}.`)
+  }
   return TypeBox.Integer({ minimum: 1, maximum: maxLimit, default: defaultLimit ?? Math.min(20, maxLimit) })
 }
 

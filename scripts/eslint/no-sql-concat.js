@@ -3,7 +3,7 @@
  *
  * A constant is a literal, a template without expressions, a choice of two constants, a `const` of the same file that
  * was given one of these, or an imported name that the option `imported` lists. A method named `query` may pass on its
- * own first parameter: whoever calls it is checked in its turn.
+ * own first parameter: its callers are checked as well.
  */
 
 /** @type {import('eslint').Rule.RuleModule} */

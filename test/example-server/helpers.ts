@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
-import { buildApp, type App } from '../../example-server/app.js'
+import { buildApp } from '../../example-server/app.js'
 import { openDatabase, type Database } from '../../example-server/database/database.js'
 import { readConfig, type Config } from '../../example-server/env.js'
+import type { App } from '../../example-server/services.js'
 
 /** For tests that start a Postgres in WebAssembly, which takes a busy machine its time. */
 export const SLOW = { timeout: 180_000 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { CookieJar, emptyData, workingDirectory } from './helpers.js'
@@ -14,7 +14,10 @@ export async function serverDirectory (t: Test): Promise<string> {
   return directory
 }
 
-/** A program of the example in a process of its own, with these variables and no others. */
+/**
+ * A program of the example in a process of its own, with these variables and no others.
+ * `file`: below dist/example-server, or an absolute path.
+ */
 export class Program {
   stdout = ''
   stderr = ''
@@ -26,7 +29,7 @@ export class Program {
     file: string,
     { cwd, env, args = [] }: { cwd: string, env: Readonly<Record<string, string>>, args?: readonly string[] },
   ) {
-    this.#child = spawn(process.execPath, [join(PROGRAMS, file), ...args], {
+    this.#child = spawn(process.execPath, [resolve(PROGRAMS, file), ...args], {
       cwd,
       env: { PATH: process.env['PATH'] ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -194,6 +194,11 @@ export const BASE = Object.assign(
   ...[CSP, HSTS, FRAMES, REFERRERS, CROSS_ORIGIN].map(([first]) => first?.theirs),
 ) as HelmetOptions
 
+/** BASE, changed. As plain objects: helmet's type is a union of thousands, and of two of them takes half a minute. */
+export function overBase (theirs: object): object {
+  return { ...BASE as object, ...theirs }
+}
+
 /** 360 combinations of what both know. */
 export function grid (): Wish[] {
   const wishes: Wish[] = []

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import type { RedisClient, RedisSource } from '../../lib/redis/connection.js'
+import { parseRedisUrl } from '../../lib/redis/source.js'
 
 /**
  * The binary of the servers that tests start: Redis', or that of a server that speaks its protocol (`valkey-server`).
@@ -16,6 +18,14 @@ export function redisUrl (): string {
   if (url === undefined || url === '')
     {throw new Error('REDIS_URL is not set. Run `npm test`, which starts a Redis of its own.')}
   return url
+}
+
+/** A source as the `redis` option resolves it, without judging a client. */
+export function sourceOf (redis: string | RedisClient): RedisSource {
+  if (typeof redis !== 'string') return { kind: 'given', client: redis }
+  const server = parseRedisUrl(redis)
+  if (typeof server === 'string') throw new Error(`not a Redis URL${server}`)
+  return { kind: 'server', server }
 }
 
 /** A key prefix of the test's own, so that tests share a Redis and nothing is ever flushed. */

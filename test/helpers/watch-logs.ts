@@ -34,7 +34,7 @@ function streamOf (log: object): LogStream | null {
 
 function holdsSecret (line: string, { config }: Logged): boolean {
   return FORBIDDEN.some((pattern) => pattern.test(line)) ||
-    (config !== undefined && secretValuesOf(config).some((value) => value.length >= 8 && line.includes(value)))
+    (config !== undefined && secretValuesOf(config).some((value) => line.includes(value)))
 }
 
 function report (line: string): void {

@@ -160,7 +160,8 @@ const CHOICES: readonly Choice[] = [
   },
   {
     name: 'a preflight for a method that is not in `methods` is refused, also one that browsers always allow',
-    theirs: async (app) => preflight(await service(app, theirCors, { ...LISTED, methods: ['DELETE'] }), '/items', 'POST'),
+    theirs: async (app) =>
+      preflight(await service(app, theirCors, { ...LISTED, methods: ['DELETE'] }), '/items', 'POST'),
     expectTheirs: [204, APP],
     ours: async (app) => preflight(await service(app, cors, { ...LISTED, methods: ['DELETE'] }), '/items', 'POST'),
     expectOurs: [403, undefined],

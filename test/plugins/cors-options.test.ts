@@ -42,7 +42,11 @@ const ROWS: Readonly<Record<string, Row>> = {
       async () => true,
     ],
   },
-  methods: { good: [['GET'], [], ['DELETE', 'M-SEARCH']], fine: ['list'], bad: [[''], ['get'], ['*'], ['GET,POST'], [5], 'GET'] },
+  methods: {
+    good: [['GET'], [], ['DELETE', 'M-SEARCH']],
+    fine: ['list'],
+    bad: [[''], ['get'], ['*'], ['GET,POST'], [5], 'GET'],
+  },
   credentials: { good: [true, false], fine: ['true', 'false'] },
   allowedHeaders: names(['X-A'], []),
   exposedHeaders: names(['X-A', 'ETag'], []),
@@ -107,7 +111,8 @@ test('every option of the cors plugin has a row here', async (t) => {
 
 for (const door of DOORS) {
   test(`${door.name}: wrong types and values are refused by name`, async (t) => checkRefusals(t, door, ROWS))
-  test(`${door.name}: a misspelt option is refused with the right name`, async (t) => checkMisspelt(t, door, ROWS, OLD_NAMES))
+  test(`${door.name}: a misspelt option is refused with the right name`, async (t) =>
+    checkMisspelt(t, door, ROWS, OLD_NAMES))
   test(`${door.name}: undefined is absent, and options are left as they were`, async (t) =>
     checkHarmless(t, door, ROWS, ask))
 }

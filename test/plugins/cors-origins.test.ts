@@ -172,10 +172,13 @@ test('a function that allows everybody stops the boot with credentials, and work
 
 test('a regular expression stops the boot wherever it is written', async (t) => {
   const fix = /https:\/\/\*\.example\.com as text/
-  await t.rejects(async () => Fastify().register(cors, { origin: ['https://a.example.com', /example\.com/ as never] }), {
-    code: 'BULWARK_CONFIG',
-    problems: [{ path: 'cors.origin[1]', fix }],
-  })
+  await t.rejects(
+    async () => Fastify().register(cors, { origin: ['https://a.example.com', /example\.com/ as never] }),
+    {
+      code: 'BULWARK_CONFIG',
+      problems: [{ path: 'cors.origin[1]', fix }],
+    },
+  )
   const { app } = await build(t, {})
   app.get('/x', { security: { cors: { origin: [/^https:\/\/.*$/ as never] } } }, async () => 1)
   app.get('/y', { security: { cors: { origin: () => true, credentials: true } } }, async () => 1)

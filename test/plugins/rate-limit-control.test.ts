@@ -1,11 +1,10 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import { test } from 'tap'
-import { BulwarkConfigError } from '../../lib/response/errors.js'
 import type { Duration } from '../../lib/options/duration.js'
-import type { Limit } from '../../lib/rate-limit/limits.js'
+import type { Limit } from '../../lib/rate-limit/options.js'
 import type { LimitStore } from '../../lib/rate-limit/stores/store.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
-import { addLogin, bootProblems, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
+import { addLogin, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 import { buildOn, ClockedStore } from '../lib/rate-limit/clocked-store.js'
 
 const tiny = { tiny: { limit: 2, window: '1h', by: 'ip' } } as const
@@ -152,103 +151,6 @@ test('an administrator learns that the store did not hear, and nothing of its te
     t.match(error, { code: 'STORE_UNAVAILABLE', statusCode: 503 })
     t.notMatch((error as Error).message, /secret/)
   }
-})
-
-test('reload puts new numbers in force without a restart, with the counts there are', async (t) => {
-  const { app, store } = await buildOn(t, new ClockedStore(), {
-    policies: { global: tiny.tiny, login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } },
-  })
-  app.get('/', async () => 'ok')
-  await app.register(async (child) => {
-    child.get('/nested', { security: { rateLimit: ['login'] } }, async () => 'ok')
-  })
-  t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
-  const { limits } = app.security
-  const same = { login: { limit: 1, window: '1h', by: 'ip', count: 'failures' } } as const
-  limits.reload({ global: { limit: 4, window: '1h', by: 'ip' }, ...same })
-  const first = await app.inject({ url: '/', remoteAddress: REMOTE })
-  t.equal(first.headers['ratelimit-policy'], '"global";q=4;w=3600')
-  t.equal(first.headers['ratelimit'], '"global";r=1;t=3600')
-  t.same(await statuses(app, 2, { url: '/nowhere' }), [404, 429], 'the 404 too')
-  limits.reload({ global: { limit: 1, window: '1h', by: 'ip', mode: 'shadow' }, ...same })
-  t.same(await statuses(app, 2, { url: '/nested' }), [200, 200])
-  limits.reload({ global: { limit: 1, window: '2h', by: 'ip' }, ...same })
-  t.same(await statuses(app, 2, { url: '/' }), [200, 429], 'another window starts at zero')
-  limits.reload({
-    global: {
-      limit: 1,
-      window: '2h',
-      by: 'ip',
-      skip: () => true,
-      cost: 1,
-      onOutage: 'open',
-      penalty: { after: 1, within: '1m', bans: ['1m'] },
-    },
-    ...same,
-    fresh: tiny.tiny,
-  })
-  t.same(await statuses(app, 2, { url: '/' }), [200, 200])
-  t.same(limits.policies, ['global', 'auth', 'login', 'reports', 'fresh'])
-  t.match(await limits.inspect('fresh', { ip: REMOTE }), [{ used: 0 }])
-  limits.reload({ global: tiny.tiny, ...same })
-  t.same(limits.policies, ['global', 'auth', 'login', 'reports'], 'what no route uses may go')
-  t.ok(store.keys.size > 0)
-})
-
-test('a reload with anything wrong in it throws all of it and changes nothing', async (t) => {
-  const { app } = await buildOn(t, new ClockedStore(), {
-    policies: { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] },
-  })
-  app.get('/', { security: { rateLimit: ['own', 'pair'] } }, async () => 'ok')
-  const good = { global: tiny.tiny, own: { limit: 5, window: '1m', by: 'ip' }, pair: [tiny.tiny, tiny.tiny] } as const
-  const table: readonly (readonly [string, unknown])[] = [
-    ['rateLimit.policies', null],
-    ['rateLimit.policies', []],
-    ['rateLimit.policies', 'own'],
-    ['rateLimit.policies', undefined],
-    ['rateLimit.policies.own.limit', { ...good, own: { ...good.own, limit: 0 } }],
-    ['rateLimit.policies.own.windw', { ...good, own: { ...good.own, windw: '1m' } }],
-    ['rateLimit.policies.own', { global: tiny.tiny, pair: good.pair }],
-    ['rateLimit.policies.own', { ...good, own: { ...good.own, by: { header: 'x-a' } } }],
-    ['rateLimit.policies.own', { ...good, own: { ...good.own, count: 'failures' } }],
-    ['rateLimit.policies.own', { ...good, own: [good.own, good.own] }],
-    ['rateLimit.policies.pair', { ...good, pair: tiny.tiny }],
-    ['rateLimit.policies.fresh', { ...good, fresh: { limit: 5, window: '1m', by: 'user' } }],
-  ]
-  for (const [path, policies] of table) {
-    const found = await bootProblems(async () => { app.security.limits.reload(policies as never) })
-    t.same(found.map((problem) => problem.path), [path], JSON.stringify(policies))
-    t.ok(found.every(({ fix }) => fix.length > 0))
-  }
-  t.throws(() => {
-    app.security.limits.reload({ ...good, own: { ...good.own, limit: -1 }, pair: [] })
-  }, BulwarkConfigError)
-  t.equal(
-    (await bootProblems(async () => {
-      app.security.limits.reload({ own: { limit: 0, window: 'x' as never, by: 'ip' } })
-    })).length,
-    2,
-  )
-  t.equal(
-    (await app.inject('/')).headers['ratelimit-policy'],
-    '"global";q=2;w=3600, "own";q=5;w=60, "pair";q=2;w=3600, "pair:2";q=2;w=3600',
-  )
-})
-
-test('a reload in the middle of a request settles it where it was counted', async (t) => {
-  const store = new ClockedStore()
-  const { app } = await buildOn(t, store, {
-    policies: { global: { limit: 3, window: '1h', by: 'ip', count: 'failures' } },
-  })
-  app.get('/', async () => {
-    app.security.limits.reload({
-      global: { limit: 3, window: '2h', by: 'ip', count: 'failures', algorithm: 'sliding' },
-    })
-    return 'ok'
-  })
-  t.same(await statuses(app, 1, { url: '/' }), [200])
-  app.security.limits.reload({ global: { limit: 3, window: '1h', by: 'ip', count: 'failures' } })
-  t.match(await app.security.limits.inspect('global', { ip: REMOTE }), [{ used: 0 }])
 })
 
 test('consume decides for the handler, reward gives back once, penalize counts without asking', async (t) => {
@@ -517,7 +419,7 @@ test('every server publishes its control, whatever the plugin was given', async 
   t.teardown(() => app.close())
   await app.register(rateLimit)
   const { limits } = app.security
-  t.same(Object.keys(limits).sort(), ['ban', 'counters', 'inspect', 'policies', 'reload', 'reset', 'store', 'unban'])
+  t.same(Object.keys(limits).sort(), ['ban', 'counters', 'inspect', 'policies', 'reset', 'store', 'unban'])
   t.ok(Object.isFrozen(limits))
   t.type(limits.counters(), 'object')
 })

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { test } from 'tap'
-import { slotOf } from '../../lib/rate-limit/stores/slot.js'
+import { slotOf } from '../../lib/redis/cluster-node.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
 import { issueCertificate, makeAuthority } from '../helpers/certificates.js'
 import { startCluster, startNode, type TestCluster } from '../helpers/redis-nodes.js'

@@ -8,8 +8,9 @@ import { test } from 'tap'
 import { SecurityError } from '../../lib/response/errors.js'
 import { addSection, overrideScope } from '../../lib/policy/install.js'
 import { defineSection } from '../../lib/policy/section.js'
+import { errors } from '../../plugins/errors.js'
 import { rateLimit } from '../../plugins/rate-limit.js'
-import { addLogin, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
+import { addLogin, bootProblems, build, login, REMOTE, statuses } from '../lib/rate-limit/app.js'
 
 const tiny = { tiny: { limit: 2, window: '1h', by: 'ip' } } as const
 
@@ -147,12 +148,28 @@ test('names add to the scope\'s policies, only replaces them, false drops them',
   t.equal((await app.inject('/off')).headers['ratelimit'], undefined)
 })
 
-test('a route declared before the plugin was loaded is limited', async (t) => {
+test('a route declared before the limiter has its limits, those it names itself too', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
-  app.get('/early', async () => 'ok')
-  await app.register(rateLimit, { policies: { global: { limit: 2, window: '1h', by: 'ip' } } })
-  t.same(await statuses(app, 3, { url: '/early' }), [200, 200, 429])
+  await app.register(errors)
+  app.get('/base', async () => 'ok')
+  app.get('/named', { security: { rateLimit: ['one'] } }, async () => 'ok')
+  app.get('/off', { security: { rateLimit: false } }, async () => 'ok')
+  await app.register(rateLimit, {
+    policies: { global: { limit: 9, window: '1h', by: 'ip' }, one: { limit: 1, window: '1h', by: 'ip' } },
+  })
+  t.same(await statuses(app, 2, { url: '/named' }), [200, 429])
+  t.same(await statuses(app, 9, { url: '/base' }), [200, 200, 200, 200, 200, 200, 200, 200, 429])
+  t.same(await statuses(app, 2, { url: '/off' }), [200, 200])
+})
+
+test('an unknown policy on a route declared before the limiter stops the boot', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(errors)
+  app.get('/typo', { security: { rateLimit: ['globl'] } }, async () => 'ok')
+  await app.register(rateLimit)
+  t.match(await bootProblems(() => app.ready()), [{ path: 'GET /typo security.rateLimit', fix: /"global"/ }])
 })
 
 test('200 parallel wrong passwords run the handler at most five times', async (t) => {

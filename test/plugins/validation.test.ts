@@ -103,7 +103,7 @@ test('hostile bodies reach no handler', async (t) => {
   t.equal(ran, 0)
 })
 
-test('a schema is validated whatever the Content-Type was spelt like', async (t) => {
+test('a schema is validated with every spelling of the Content-Type', async (t) => {
   const { app } = await build(t)
   const ran: string[] = []
   app.post('/one', { schema: { body: User } }, async () => {

@@ -1,4 +1,4 @@
-/** The page: text goes into the document as text only, so whatever a project is called, it stays a name. */
+/** The page: text goes into the document as text only, so any name of a project stays a name. */
 import { connect, Refusal } from './api.js'
 
 const { call, signOut } = connect(showSignedOut)
@@ -31,7 +31,7 @@ function waitOf (seconds) {
   return seconds < 60 ? `in ${seconds} s` : `in ${Math.ceil(seconds / 60)} min`
 }
 
-/** Runs what a click or a submit asks for; whatever goes wrong is shown, and without a session the sign-in too. */
+/** Runs what a click or a submit asks for; an error is shown, and without a session the sign-in too. */
 async function attempt (control, work) {
   control.disabled = true
   try {
@@ -41,7 +41,7 @@ async function attempt (control, work) {
     if (code === 'TOKEN_MISSING' || code === 'TOKEN_INVALID') showVisitor()
   } finally {
     control.disabled = false
-    // What is disabled loses the focus, and with it whoever uses the keyboard their place.
+    // What is disabled loses the focus, and with it users of a keyboard lose their place.
     if (control.isConnected && document.activeElement === document.body) control.focus()
   }
 }
@@ -69,7 +69,7 @@ function showVisitor () {
   byId('sessions').replaceChildren()
 }
 
-/** Whoever ended the session, and in whichever tab. */
+/** The session has ended, in this tab or in another one. */
 function showSignedOut (code) {
   showVisitor()
   say(code === 'SIGNED_OUT' ? 'You are signed out.' : 'Your session has ended. Sign in again.')
@@ -190,7 +190,7 @@ onSubmit('add', async ({ name, description, status }) => {
 
 onSubmit('forgot', async ({ email }) => {
   await call('POST', '/auth/forgot-password', { email })
-  // The server says no more, so that nobody learns who has an account here.
+  // The server says no more: it does not tell who has an account here.
   say('If there is an account with this address, a link is on its way to it.')
 })
 

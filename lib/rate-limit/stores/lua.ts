@@ -8,18 +8,14 @@ import { LIVE_BUCKETS } from '../quota.js'
  * may be a moment before the TIME that the stamps are made of.
  */
 export const COMMON = `
--- ARGV[1]: the quotas as JSON, one a key. ARGV[2]: the time in milliseconds; '' for Redis' own.
-local quotas = cjson.decode(ARGV[1])
-local now = tonumber(ARGV[2])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 local now_us = now * 1000
 local MARGIN_MS = 1000
--- Only for what joins a text: Redis itself writes whole numbers in full.
-local function whole(number) return string.format('%.0f', number) end
 local function put(key, value, ttl) redis.call('SET', key, value, 'PX', ttl + MARGIN_MS) end
+`
+
+/** ARGV[4]: the quotas as JSON, one a key. */
+export const QUOTAS = `
+local quotas = cjson.decode(ARGV[4])
 `
 
 export const READ: string = `
@@ -134,15 +130,15 @@ local function read_all()
   end
 end
 
+-- Four numbers a limit: room (1, 0 or -1 = banned), used, wait ms, mark (-1 = not counted).
 local function answer_all(status)
-  local answer = { status, now }
-  for i = 1, #KEYS do
-    local q, at = quotas[i], #answer
-    answer[at + 1] = q.room and 1 or q.banned and -1 or 0
-    answer[at + 2], answer[at + 3], answer[at + 4] = q.used, q.wait, q.mark
+  local readings = {}
+  for i, q in ipairs(quotas) do
+    local at = #readings
+    readings[at + 1] = q.room and 1 or q.banned and -1 or 0
+    readings[at + 2], readings[at + 3], readings[at + 4] = q.used, q.wait, q.mark
   end
-  -- Exact for whole numbers below 10^14, and much cheaper than a list for the client.
-  return table.concat(answer, ' ')
+  return answer(status, readings)
 end
 `
 

@@ -1,172 +1,158 @@
-import { NOT_COUNTED, type Quota, type Reading } from '../quota.js'
-import { Bans } from './bans.js'
-import { Counts, kindOf, NONE } from './counts.js'
-import { Fingerprint } from './fingerprint.js'
-import { EXACT, LADDER } from './slots.js'
+import { Generations } from '../../common/generations.js'
+import { exact } from '../exact.js'
+import { fixed } from '../fixed.js'
+import { gcra } from '../gcra.js'
+import { addRefusal, banByHand, emptyPenalty, isBanned, underBan, type PenaltyState } from '../penalty.js'
+import { capacityOf, NOT_COUNTED, type Algorithm, type Counting, type Counts, type Quota,
+  type Reading } from '../quota.js'
+import { sliding } from '../sliding.js'
 import type { LimitStore, Verdict } from './store.js'
-import { Table } from './table.js'
 
-const DEFAULT_CAPACITY = 100_000
-/** As many as 24 bits of chunk numbers allow. */
-const MAX_CAPACITY = 2 ** 25
+const ALGORITHMS: Readonly<Record<Algorithm, Counting>> = { exact, sliding, gcra, fixed }
+
+const DEFAULT_CAPACITY = 25_000
+/** More than the limits of one request, so that none of them pushes another out. */
+const MIN_CAPACITY = 64
+/** A Map holds no more. */
+const MAX_CAPACITY = 2 ** 24
+
+/** What is known of one caller in one limit. */
+interface Caller {
+  readonly counts: Counts
+  penalty: PenaltyState | null
+  /** Kept among the held callers; null before it is kept at all. */
+  held: boolean | null
+}
 
 /**
- * Counts in this process, synchronously and without timers, in a fixed number of slots: 38 bytes a key of the capacity,
- * all told (at least 28 kB). When the set of a new key is full, an expired or the least loaded key of that set goes;
- * one that blocks somebody goes only when every key of the set does, so that a flood of foreign keys frees nobody.
- *
- * Keys fall into sets by chance: filling the table to its capacity already costs a tenth of the light ones.
+ * Counts in this process, synchronously and without timers. Callers who have no room, are banned or were refused under
+ * a penalty are held apart from those with room: a flood of new callers pushes out callers with room only, so it frees
+ * nobody. Of both there are `capacity` at most.
  */
 export class MemoryStore implements LimitStore {
   readonly kind = 'memory'
   readonly #now: () => number
-  readonly #table: Table
-  readonly #counts: Counts
-  readonly #bans: Bans
-  readonly #fingerprint = new Fingerprint()
-  /** Three a limit of the running `consume`: both lanes, and the slot. */
-  #places = new Int32Array(3 * 8)
+  readonly #free: Generations<string, Caller>
+  readonly #held: Generations<string, Caller>
 
   /**
-   * `capacity` is rounded up to whole sets of 16. `now` answers whole milliseconds; by default the process' monotonic
-   * clock.
-   * @throws RangeError for a capacity that is no whole number from 1 to 2^25
+   * `now` answers whole milliseconds; by default the process' monotonic clock.
+   * @throws RangeError for a capacity that is no whole number from 64 to 2^24
    */
-  constructor (options: { capacity?: number, now?: () => number } = {}) {
-    const capacity = options.capacity ?? DEFAULT_CAPACITY
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY)
-      {throw new RangeError(`capacity must be a whole number from 1 to ${MAX_CAPACITY}`)}
-    this.#now = options.now ?? monotonicMs
-    this.#table = new Table(capacity)
-    this.#counts = new Counts(this.#table)
-    this.#bans = new Bans(this.#table)
+  constructor ({ capacity = DEFAULT_CAPACITY, now = monotonicMs }: { capacity?: number, now?: () => number } = {}) {
+    if (!Number.isInteger(capacity) || capacity < MIN_CAPACITY || capacity > MAX_CAPACITY)
+      {throw new RangeError(`capacity must be a whole number from ${MIN_CAPACITY} to ${MAX_CAPACITY}`)}
+    this.#now = now
+    this.#free = new Generations(capacity)
+    this.#held = new Generations(capacity)
   }
 
-  /** Slots in use: one a key, and one each for the refusals, the ban and the past bans of a punished one. */
+  /** Callers that are remembered; one who is counted by several limits counts several times. */
   get size (): number {
-    return this.#table.slots.size
+    return this.#free.size + this.#held.size
   }
 
-  /** Keys that lost their counts to others before these had ended. */
+  /** Callers that were dropped to make room for others. */
   get evictions (): number {
-    return this.#table.evictions
+    return this.#free.evicted + this.#held.evicted
   }
 
   consume (quotas: readonly Quota[], keys: readonly string[]): Verdict {
-    const now = this.#time()
-    const readings = new Array<Reading>(quotas.length)
-    let admitted = true
-    if (3 * quotas.length > this.#places.length) this.#places = new Int32Array(3 * quotas.length)
-    for (let index = 0; index < quotas.length; index++) {
-      const quota = quotas[index] as Quota
-      const reading = this.#read(quota, keys[index] as string, now, index)
-      readings[index] = reading
-      if (!reading.room && !quota.shadow) admitted = false
-    }
-    for (let index = 0; index < quotas.length; index++) {
-      const quota = quotas[index] as Quota
+    const now = this.#now()
+    const callers = keys.map((key) => this.#find(key))
+    const readings = quotas.map((quota, index) => read(callers[index], quota, now))
+    const admitted = readings.every(({ room }, index) => room || quotas[index]?.shadow === true)
+    for (const [index, quota] of quotas.entries()) {
+      const key = keys[index] as string
       const reading = readings[index] as Reading
-      if (admitted && reading.room) this.#count(quota, reading, now, index)
-      else if (quota.penalty !== null && !reading.room) this.#punish(quota, reading, now, index)
+      if (admitted && reading.room) {
+        const caller = callers[index] ?? newCaller()
+        ALGORITHMS[quota.algorithm].add(caller.counts, quota, now, reading)
+        this.#keep(key, caller, isFull(quota, reading))
+      } else if (!reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null) {
+        const caller = callers[index] ?? newCaller()
+        caller.penalty ??= emptyPenalty()
+        addRefusal(caller.penalty, quota.penalty, now, reading)
+        this.#keep(key, caller, true)
+      }
     }
     return { admitted, readings }
   }
 
   giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined {
-    const now = this.#time()
-    for (let index = 0; index < quotas.length; index++) {
+    const now = this.#now()
+    for (const [index, quota] of quotas.entries()) {
+      const key = keys[index] as string
       const mark = marks[index] ?? NOT_COUNTED
-      if (mark === NOT_COUNTED) continue
-      const quota = quotas[index] as Quota
-      const fingerprint = this.#fingerprint
-      fingerprint.take(keys[index] as string)
-      const slot = this.#table.slots.find(fingerprint.a, fingerprint.b, kindOf(quota))
-      if (slot !== NONE) this.#counts.takeOut(slot, quota, mark, now)
+      const caller = mark === NOT_COUNTED ? undefined : this.#find(key)
+      if (caller === undefined) continue
+      const { read, remove } = ALGORITHMS[quota.algorithm]
+      remove(caller.counts, quota, mark, now)
+      this.#keep(key, caller, isFull(quota, read(caller.counts, quota, now)))
     }
   }
 
   peek (quotas: readonly Quota[], keys: readonly string[]): readonly Reading[] {
-    const now = this.#time()
-    return quotas.map((quota, index) => this.#read(quota, keys[index] as string, now, 0))
+    const now = this.#now()
+    return quotas.map((quota, index) => read(this.#find(keys[index] as string), quota, now))
   }
 
   reset (keys: readonly string[]): undefined {
     for (const key of keys) {
-      this.#fingerprint.take(key)
-      for (let kind = EXACT; kind <= LADDER; kind++) {
-        const slot = this.#table.slots.find(this.#fingerprint.a, this.#fingerprint.b, kind)
-        if (slot !== NONE) this.#table.drop(slot)
-      }
+      this.#free.delete(key)
+      this.#held.delete(key)
     }
   }
 
   ban (keys: readonly string[], durationMs: number): undefined {
-    const now = this.#time()
+    const now = this.#now()
     for (const key of keys) {
-      this.#fingerprint.take(key)
-      this.#bans.set(this.#fingerprint.a, this.#fingerprint.b, durationMs, now)
+      const known = this.#find(key)
+      // There is no ban to lift.
+      if (durationMs === 0 && (known?.penalty ?? null) === null) continue
+      const caller = known ?? newCaller()
+      banByHand(caller.penalty ??= emptyPenalty(), now, durationMs)
+      this.#keep(key, caller, true)
     }
   }
 
   close (): void {
-    this.#table.clear()
+    this.#free.clear()
+    this.#held.clear()
   }
 
-  #time (): number {
-    return Math.max(0, this.#now())
+  #find (key: string): Caller | undefined {
+    return this.#free.get(key) ?? this.#held.get(key)
   }
 
-  #read (quota: Quota, key: string, now: number, index: number): Reading {
-    const fingerprint = this.#fingerprint
-    fingerprint.take(key)
-    const { a, b } = fingerprint
-    const slot = this.#table.slots.find(a, b, kindOf(quota))
-    const at = 3 * index
-    this.#places[at] = a
-    this.#places[at + 1] = b
-    this.#places[at + 2] = slot
-    const reading = this.#counts.read(slot, quota, now)
-    const until = this.#bans.until(a, b, now)
-    return until === 0 ? reading : banned(reading, until - now)
-  }
-
-  #count (quota: Quota, reading: Reading, now: number, index: number): void {
-    const at = 3 * index
-    const a = this.#places[at] as number
-    const b = this.#places[at + 1] as number
-    let slot = this.#places[at + 2] as number
-    const kind = kindOf(quota)
-    // Another limit of this request may have taken the slot, or made it if both share the key.
-    if (slot === NONE || !this.#table.slots.holds(slot, a, b, kind)) slot = this.#table.slots.find(a, b, kind)
-    if (slot === NONE) slot = this.#table.claim(a, b, kind, now)
-    this.#counts.add(slot, quota, now, reading)
-  }
-
-  /** A refusal counts towards a ban whichever limit refused the request, if this one had no room either. */
-  #punish (quota: Quota, reading: Reading, now: number, index: number): void {
-    if (quota.penalty === null || quota.shadow || reading.banned === true) return
-    const end = this.#bans.refuse(
-      this.#places[3 * index] as number,
-      this.#places[3 * index + 1] as number,
-      quota.penalty,
-      now,
-    )
-    reading.waitMs = Math.max(reading.waitMs, end - now)
+  /** A caller with a penalty stays held: forgetting how often it was banned would shorten the next ban. */
+  #keep (key: string, caller: Caller, full: boolean): void {
+    const held = full || caller.penalty !== null
+    if (caller.held === held) return
+    if (caller.held !== null) (caller.held ? this.#held : this.#free).delete(key)
+    caller.held = held
+    const kept = held ? this.#held : this.#free
+    kept.set(key, caller)
   }
 }
 
-function banned (reading: Reading, leftMs: number): Reading {
-  return {
-    room: false,
-    used: reading.used,
-    waitMs: reading.room ? leftMs : Math.max(leftMs, reading.waitMs),
-    mark: NOT_COUNTED,
-    banned: true,
-  }
+function newCaller (): Caller {
+  return { counts: [], penalty: null, held: null }
 }
 
-/** A third cheaper than `performance.now()`. */
+const NO_COUNTS: Readonly<Counts> = Object.freeze([])
+
+function read (caller: Caller | undefined, quota: Quota, now: number): Reading {
+  const reading = ALGORITHMS[quota.algorithm].read(caller?.counts ?? NO_COUNTS, quota, now)
+  const penalty = caller?.penalty ?? null
+  return penalty !== null && isBanned(penalty, now) ? underBan(penalty, reading, now) : reading
+}
+
+/** Whether the next request would be refused. */
+function isFull (quota: Quota, { used }: Reading): boolean {
+  return !quota.shadow && used + quota.cost > capacityOf(quota)
+}
+
 function monotonicMs (): number {
-  const [seconds, nanos] = process.hrtime()
-  return seconds * 1000 + Math.floor(nanos / 1e6)
+  return Math.floor(performance.now())
 }

@@ -1,6 +1,7 @@
-import type { Cluster } from 'ioredis'
-import { assertScriptsRun, connectRedis, isCluster, type RedisClient, type RedisConnection,
-  type RedisSource } from '../../redis/connection.js'
+import { nodeOf } from '../../redis/cluster-node.js'
+import type { RedisClient, RedisSource } from '../../redis/connection.js'
+import { isCluster } from '../../redis/given-client.js'
+import { openRedis } from '../../redis/open.js'
 import { ClusterStore } from './cluster.js'
 import { MemoryStore } from './memory.js'
 import { RedisStore } from './redis.js'
@@ -8,28 +9,18 @@ import type { LimitStore } from './store.js'
 
 export interface StoreSettings {
   /** Null counts in the memory of this process. */
-  readonly redis: string | RedisClient | RedisSource | null
+  readonly redis: RedisSource | null
   readonly keyPrefix: string
   readonly deadlineMs: number
 }
 
-/**
- * Opens the store that the settings name; `close` ends what was opened here.
- * @throws Error when Redis does not answer within five seconds, or does not run scripts. The message holds neither URL
- * nor Redis' own text.
- */
+/** Opens the store that the settings name; `close` ends what was opened here. @throws like `openRedis`. */
 export async function openStore (
   settings: StoreSettings,
 ): Promise<{ readonly store: LimitStore, readonly close: () => void }> {
   if (settings.redis === null) return { store: new MemoryStore(), close: () => {} }
-  const connection: RedisConnection<RedisClient> = await connectRedis(settings.redis, 'rate-limit')
-  try {
-    await assertScriptsRun(connection.client, settings.keyPrefix, 'rate-limit')
-  } catch (error) {
-    connection.close()
-    throw error
-  }
-  return { store: createRedisStore(connection.client, settings), close: () => { connection.close() } }
+  const { client, close } = await openRedis(settings.redis, 'rate-limit', settings.keyPrefix)
+  return { store: createRedisStore(client, settings), close }
 }
 
 /** A store that counts through this client; the client belongs to the caller. */
@@ -37,16 +28,11 @@ export function createRedisStore (
   client: RedisClient,
   { keyPrefix: prefix, deadlineMs }: Pick<StoreSettings, 'keyPrefix' | 'deadlineMs'>,
 ): LimitStore {
-  const createStore = (): RedisStore => new RedisStore(client, { prefix, deadlineMs })
-  if (!isCluster(client)) return createStore()
-  return new ClusterStore({
+  const store = new RedisStore(client, { prefix, deadlineMs, nodeOf: (key) => nodeOf(client, key) })
+  if (!isCluster(client)) return store
+  return new ClusterStore(store, {
     prefix: (client.options.keyPrefix ?? '') + prefix,
     deadlineMs,
-    nodeOf: (slot) => masterOf(client, slot),
-    createStore,
+    nodeOf: (key) => nodeOf(client, prefix + key),
   })
-}
-
-function masterOf (cluster: Cluster, slot: number): string {
-  return cluster.slots[slot]?.[0] ?? ''
 }

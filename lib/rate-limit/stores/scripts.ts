@@ -1,40 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createScript } from '../../redis/script.js'
 import { drainUs } from '../gcra.js'
 import { NOT_COUNTED, type Quota } from '../quota.js'
-import { ADD, COMMON, READ } from './lua.js'
-import { WITHOUT_END } from './server-clock.js'
+import { ADD, COMMON, QUOTAS, READ } from './lua.js'
 
-/** A Lua script and the SHA-1 by which Redis knows it. */
-export interface Script { readonly lua: string, readonly sha: string }
-
-function script (lua: string): Script {
-  return Object.freeze({ lua, sha: createHash('sha1').update(lua).digest('hex') })
-}
-
-/** The first number of an answer, which is a text of whole numbers with a space between. */
-export const REFUSED = 0
-export const ADMITTED = 1
-export const STALE = -1
-
-export const NUMBERS_BEFORE_READINGS = 2
-export const NUMBERS_PER_READING = 4
-
-/** Stands for Redis' own clock where a time is asked for. */
-export const REDIS_CLOCK = ''
-
-/** For the scripts that need to know keys only. */
-export const NO_QUOTAS = '[]'
-
-/**
- * Decides all limits in one step. ARGV[3]: the last millisecond of Redis' clock at which the command may still count, 0
- * for any; a later one changes nothing and answers that it is stale.
- *
- * Answer: status, Redis' now, then four a limit: room (1, 0 or -1 = banned), used, wait ms, mark (-1 = not counted).
- */
-export const CONSUME = script(`${COMMON}
-local valid_until = tonumber(ARGV[3])
-if valid_until > ${WITHOUT_END} and now > valid_until then return '${STALE} ' .. whole(now) end
-${READ}${ADD}
+/** Decides all limits in one step. → admitted or refused, and the readings. */
+export const CONSUME = createScript(`${COMMON}${QUOTAS}${READ}${ADD}
 read_all()
 local admitted = true
 for i = 1, #KEYS do
@@ -48,17 +18,17 @@ for i, key in ipairs(KEYS) do
     add_refusal(key, q)
   end
 end
-return answer_all(admitted and ${ADMITTED} or ${REFUSED})
-`)
+return answer_all(admitted and 'admitted' or 'refused')
+`, { expires: true })
 
 /** Reads like `CONSUME` and writes nothing. */
-export const PEEK = script(`${COMMON}${READ}
+export const PEEK = createScript(`${COMMON}${QUOTAS}${READ}
 read_all()
-return answer_all(${ADMITTED})
+return answer_all('read')
 `)
 
-/** ARGV[3] and on: one mark a key, -1 where there is nothing to give back. No write here creates a key. */
-export const GIVE_BACK = script(`${COMMON}
+/** ARGV[5] and on: one mark a key, -1 where there is nothing to give back. No write here creates a key. */
+export const GIVE_BACK = createScript(`${COMMON}${QUOTAS}
 local give_back = {}
 
 function give_back.exact(key, q, mark) redis.call('LREM', key, q.cost, mark) end
@@ -83,20 +53,20 @@ function give_back.fixed(key, q, mark)
 end
 
 for i, key in ipairs(KEYS) do
-  local mark = ARGV[i + 2]
+  local mark = ARGV[i + 4]
   if mark ~= '${NOT_COUNTED}' then give_back[quotas[i].algorithm](key, quotas[i], mark) end
 end
-return 1
+return answer('done')
 `)
 
-export const RESET = script(`
+export const RESET = createScript(`
 for _, key in ipairs(KEYS) do redis.call('DEL', key, key .. ':b') end
-return 1
+return answer('done')
 `)
 
-/** ARGV[3]: milliseconds; 0 lifts the ban. The ladder of the penalty and its refusals stay as they are. */
-export const BAN = script(`${COMMON}
-local ms = tonumber(ARGV[3])
+/** ARGV[4]: milliseconds; 0 lifts the ban. The ladder of the penalty and its refusals stay as they are. */
+export const BAN = createScript(`${COMMON}
+local ms = tonumber(ARGV[4])
 for _, key in ipairs(KEYS) do
   local name = key .. ':b'
   local rest = string.match(redis.call('GET', name) or '', '^%d+(:.*)$')
@@ -104,17 +74,21 @@ for _, key in ipairs(KEYS) do
     put(name, whole(ms > 0 and now + ms or 0) .. (rest or ':0:0:'), math.max(ms, redis.call('PTTL', name) - MARGIN_MS))
   end
 end
-return 1
+return answer('done')
 `)
 
-/** The quotas as the scripts read them; made once for each list of quotas, since it goes out with each command. */
+const encoded = new WeakMap<Quota, string>()
+
+/** The quotas as the scripts read them. */
 export function encodeQuotas (quotas: readonly Quota[]): string {
-  return JSON.stringify(quotas.map(encodeQuota))
+  return `[${quotas.map(encodeQuota).join()}]`
 }
 
-function encodeQuota (quota: Quota): Record<string, unknown> {
+function encodeQuota (quota: Quota): string {
+  const known = encoded.get(quota)
+  if (known !== undefined) return known
   const { algorithm, limit, windowMs, cost, shadow, penalty } = quota
-  return {
+  const text = JSON.stringify({
     algorithm,
     limit,
     window: windowMs,
@@ -123,5 +97,7 @@ function encodeQuota (quota: Quota): Record<string, unknown> {
     ...(algorithm === 'gcra' ? { burst: quota.burst, unit: drainUs(quota) } : {}),
     ...(shadow ? { shadow } : {}),
     ...(penalty === null ? {} : { penalty: { after: penalty.after, within: penalty.withinMs, bans: penalty.bansMs } }),
-  }
+  })
+  encoded.set(quota, text)
+  return text
 }

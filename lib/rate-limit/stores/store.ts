@@ -18,6 +18,7 @@ export interface Verdict {
  */
 export interface LimitStore {
   readonly kind: 'memory' | 'redis'
+  /** No two keys of one call are the same. */
   consume (quotas: readonly Quota[], keys: readonly string[]): Verdict | Promise<Verdict>
   /** `marks` holds `NOT_COUNTED` where there is nothing to give back. */
   giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): undefined | Promise<void>

@@ -4,10 +4,9 @@ import { test, type Test } from 'tap'
 import { createLivenessCheck } from '../../../lib/auth/liveness.js'
 import { REDIS_DEADLINE_MS, RedisSessionStore } from '../../../lib/auth/redis-store.js'
 import type { SessionPolicy } from '../../../lib/auth/session-store.js'
-import { StoreClock } from '../../../lib/auth/store-clock.js'
 import { connectRedis, resolveRedisSource, type RedisSource } from '../../../lib/redis/connection.js'
-import { slotOf } from '../../../lib/redis/slot.js'
-import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
+import { slotOf } from '../../../lib/redis/cluster-node.js'
+import { redisUrl, sourceOf, uniquePrefix } from '../../helpers/redis.js'
 import { startCluster, startNode, startSentinels } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
 import { Login, POLICY } from './stores.js'
@@ -16,14 +15,14 @@ import { Login, POLICY } from './stores.js'
 async function instances (
   t: Test,
   count: number,
-  { url = redisUrl(), policy = POLICY, keyPrefix = uniquePrefix() }: {
-    url?: string | RedisSource
+  { source = sourceOf(redisUrl()), policy = POLICY, keyPrefix = uniquePrefix() }: {
+    source?: RedisSource
     policy?: SessionPolicy
     keyPrefix?: string
   } = {},
 ): Promise<[RedisSessionStore, ...RedisSessionStore[]]> {
   const open = async (): Promise<RedisSessionStore> => {
-    const store = new RedisSessionStore({ connection: await connectRedis(url, 'test'), keyPrefix, policy })
+    const store = new RedisSessionStore({ connection: await connectRedis(source, 'test'), keyPrefix, policy })
     t.teardown(() => { store.close() })
     await store.ready()
     return store
@@ -224,7 +223,7 @@ test('a user without the right to channels is served all the same', async (t) =>
     '+info',
     '+client',
   )
-  const [one, two] = await instances(t, 2, { url: `redis://narrow:password@127.0.0.1:${node.port}` })
+  const [one, two] = await instances(t, 2, { source: sourceOf(`redis://narrow:password@127.0.0.1:${node.port}`) })
   if (two === undefined) return
   one.onChange(() => {})
   const login = await new Login(one).open()
@@ -238,7 +237,7 @@ test('a user without the right to channels is served all the same', async (t) =>
 
 test('a Redis that is stopped is unavailable in time, and takes no step late', async (t) => {
   const node = await startNode(t)
-  const [store] = await instances(t, 1, { url: node.url, policy: { ...POLICY, graceMs: 0 } })
+  const [store] = await instances(t, 1, { source: sourceOf(node.url), policy: { ...POLICY, graceMs: 0 } })
   const login = await new Login(store).open()
   const [late, ended] = [new Login(store), await new Login(store).open()]
   node.pause()
@@ -261,7 +260,7 @@ test('a Redis that is stopped is unavailable in time, and takes no step late', a
 
 test('a flushed script cache, a killed subscriber and a full Redis', async (t) => {
   const node = await startNode(t)
-  const [store] = await instances(t, 1, { url: node.url })
+  const [store] = await instances(t, 1, { source: sourceOf(node.url) })
   const heard: string[] = []
   store.onChange((ids) => { heard.push(...ids) })
   const logins = await Promise.all(Array.from({ length: 20 }, () => new Login(store).open()))
@@ -305,24 +304,9 @@ test('all instances have Redis\' clock, whatever their own says', async (t) => {
   t.match(await new Login(one).create({ ageMs: 5 }), { status: 'created' })
 })
 
-test('what is known of the clock is what all answers prove, until one proves another clock', async (t) => {
-  const clock = new StoreClock()
-  t.equal(clock.known, false)
-  t.equal(clock.observe(100, 110, 1_000_105), false)
-  t.same([clock.earliest(0), clock.latest(0), clock.known], [999_995, 1_000_006, true])
-  clock.observe(200, 202, 1_000_201)
-  t.same([clock.earliest(0), clock.latest(0)], [999_999, 1_000_002], 'the faster answer')
-  clock.observe(300, 400, 1_000_350)
-  t.same([clock.earliest(0), clock.latest(0), clock.at(0)], [999_999, 1_000_002, 1_000_000], 'a slow one adds nothing')
-  t.equal(clock.observe(500, 502, 400_501), false, 'a clock that is ten minutes behind')
-  t.equal(clock.latest(0), 400_002)
-  t.equal(clock.observe(600, 602, 1_000_601), true, 'and one that is ahead')
-  t.equal(clock.earliest(0), 999_999)
-})
-
 test('a Redis with another clock that takes over stops nothing', async (t) => {
   for (const shift of [600, -600]) {
-    const { client, close } = await connectRedis(redisUrl(), 'test')
+    const { client, close } = await connectRedis(sourceOf(redisUrl()), 'test')
     t.teardown(close)
     const store = new RedisSessionStore({
       connection: { client, close },
@@ -334,7 +318,7 @@ test('a Redis with another clock that takes over stops nothing', async (t) => {
     })
     await store.ready()
     const login = await new Login(store).open()
-    const shifted = (lua: string): string => lua.replace('tonumber(t[1]) * 1000', `(tonumber(t[1]) + ${shift}) * 1000`)
+    const shifted = (lua: string): string => lua.replace('tonumber(time[1]) * 1000', `(tonumber(time[1]) + ${shift}) * 1000`)
     client.evalsha = async () => {
       throw new Error('NOSCRIPT')
     }
@@ -355,10 +339,10 @@ test('a Redis with another clock that takes over stops nothing', async (t) => {
 
 test('a Cluster serves it from each of its nodes, and no script leaves its slot', async (t) => {
   const { masters, masterOf } = await startCluster(t)
-  const url = resolveRedisSource({ cluster: masters.map((node) => node.url) }, {}, 'redis', [])
-  if (url === null) throw new Error('no source')
+  const source = resolveRedisSource({ cluster: masters.map((node) => node.url) }, {}, 'redis', [])
+  if (source === null) throw new Error('no source')
   const policy: SessionPolicy = { ...POLICY, maxSessions: 2, onReuse: 'user' }
-  const [one, two] = await instances(t, 2, { url, policy, keyPrefix: 'c:' })
+  const [one, two] = await instances(t, 2, { source, policy, keyPrefix: 'c:' })
   if (two === undefined) return
   const heard: string[] = []
   one.onChange((ids) => {
@@ -386,9 +370,9 @@ test('a Cluster serves it from each of its nodes, and no script leaves its slot'
 
 test('Sentinels: a new master takes over, and sessions that it has live on', async (t) => {
   const { name, master, replica, sentinels } = await startSentinels(t)
-  const url = resolveRedisSource({ sentinels: [...sentinels], name }, {}, 'redis', [])
-  if (url === null) throw new Error('no source')
-  const [store] = await instances(t, 1, { url, keyPrefix: 's:' })
+  const source = resolveRedisSource({ sentinels: [...sentinels], name }, {}, 'redis', [])
+  if (source === null) throw new Error('no source')
+  const [store] = await instances(t, 1, { source, keyPrefix: 's:' })
   store.onChange(() => {})
   const login = await new Login(store).open()
   await until('the replica has it', async () => (await replica.admin.keys('s:*')).length === 3)

@@ -12,6 +12,13 @@ test('holds at most its capacity and counts what it dropped', async (t) => {
   t.equal(map.get(0), undefined, 'the oldest is not')
 })
 
+test('its entries are those that it holds, each once', async (t) => {
+  const map = new Generations<number, string>(4)
+  for (const key of [1, 2, 3, 4]) map.set(key, String(key))
+  map.get(1)
+  t.same([...map], [[3, '3'], [4, '4'], [1, '1']])
+})
+
 test('an entry that is read stays, however many others come', async (t) => {
   const map = new Generations<string, number>(10)
   map.set('kept', 1)

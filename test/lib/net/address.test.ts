@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { test } from 'tap'
-import { addressPrefix, rememberPrefixes, unmappedAddress } from '../../../lib/net/address.js'
+import { addressPrefix, unmappedAddress } from '../../../lib/net/address.js'
 import { seeded } from '../rate-limit/traces.js'
 
 test('an address is reduced to what one subscriber cannot change', (t) => {
@@ -73,27 +73,6 @@ test('every IPv6 address, however it is shortened, falls into its /64', (t) => {
       {t.equal(addressPrefix(text), expected, text)}
   }
   t.pass('2000 addresses')
-  t.end()
-})
-
-test('the memory of prefixes gives what was made for each, also when places run out', (t) => {
-  let made = 0
-  const recall = rememberPrefixes((prefix) => { made++; return `made ${prefix}` }, 4)
-  const random = seeded(11)
-  for (let round = 0; round < 5000; round++) {
-    const group = (): string => Math.floor(random() * 4).toString(16)
-    const address = random() < 0.3
-      ? `::ffff:10.0.0.${group()}`
-      : random() < 0.5
-      ? `10.0.0.${group()}`
-      : `${group()}:0:${group()}:${group()}::${Math.floor(random() * 65_536).toString(16)}`
-    const found = recall(address)
-    if (found !== `made ${addressPrefix(address)}`) t.equal(found, `made ${addressPrefix(address)}`, address)
-  }
-  made = 0
-  for (let round = 0; round < 1000; round++) recall(`2001:db8:1:2::${round.toString(16)}`)
-  t.equal(made, 1, 'a whole /64 is one')
-  t.equal(recall('::'), 'made 0:0:0:0::/64', 'an empty place is no prefix')
   t.end()
 })
 

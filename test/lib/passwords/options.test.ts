@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
-import { readMachine } from '../../../lib/passwords/machine.js'
-import { PasswordsSchema, resolvePasswordsOptions, type ResolvedPasswords } from '../../../lib/passwords/options.js'
+import { readMachine, PasswordsSchema, resolvePasswordsOptions, type ResolvedPasswords } from '../../../lib/passwords/options.js'
 import { ROOT } from '../../helpers/root.js'
 
 const MACHINE = { cores: 8, threads: 4 }
@@ -141,7 +140,7 @@ test('a misspelt option is refused with the right name, and no list or text is t
   for (const input of [null, [], 'x', 5]) t.equal(resolve(input).problems.length, 1)
 })
 
-test('hashing leaves a core to the event loop and half the thread pool to files and names', async (t) => {
+test('hashing leaves a core to the event loop and half the thread pool to files and DNS', async (t) => {
   for (
     const [cores, threads, expected] of [[1, 4, 1], [2, 4, 1], [3, 4, 2], [64, 4, 2], [8, 16, 7], [64, 1, 1], [
       64,

@@ -4,8 +4,9 @@ import { assertNoProblems, type Problem } from '../../../lib/response/errors.js'
 import type { SecurityEvent } from '../../../lib/events/catalogue.js'
 import { securityOf } from '../../../lib/policy/install.js'
 import type { Quota, Reading } from '../../../lib/rate-limit/quota.js'
-import { resolveSettings, type RateLimitInput } from '../../../lib/rate-limit/settings.js'
-import { setUpRateLimit } from '../../../lib/rate-limit/setup.js'
+import { installLimiter } from '../../../lib/rate-limit/install.js'
+import type { RateLimitOptions } from '../../../lib/rate-limit/options.js'
+import { resolveRateLimit } from '../../../lib/rate-limit/resolve.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 
@@ -58,16 +59,16 @@ export class ClockedStore extends MemoryStore {
 export async function buildOn<S extends LimitStore> (
   t: Test,
   store: S,
-  options: RateLimitInput = {},
+  options: RateLimitOptions = {},
   server: FastifyServerOptions = {},
 ): Promise<{ app: FastifyInstance, store: S, events: SecurityEvent[] }> {
   const app = Fastify(server)
   t.teardown(() => app.close())
   const problems: Problem[] = []
-  const settings = resolveSettings(options, { production: false, config: {} }, 'rateLimit', problems)
+  const policy = resolveRateLimit(options, { production: false, config: {} }, 'rateLimit', problems)
   assertNoProblems(problems)
   const events: SecurityEvent[] = []
   securityOf(app).root.emit = (event) => { events.push(event) }
-  await setUpRateLimit(app, settings, async () => ({ store, close: () => {} }))
+  installLimiter(app, policy, { store, close: () => {} })
   return { app, store, events }
 }

@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
-import { slotOf } from '../../../lib/rate-limit/stores/slot.js'
+import { slotOf } from '../../../lib/redis/cluster-node.js'
 import { connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
 import { startCluster } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
@@ -14,7 +14,7 @@ test('a cluster with replicas', async (t) => {
   if (source === null) throw new Error('no source')
   const { client, close } = await connectRedis(source, 'test')
   t.teardown(close)
-  const store = createRedisStore(client, { keyPrefix: 'bulwark:rl:', deadlineMs: 100 })
+  const store = createRedisStore(client, { keyPrefix: 'bulwark:rl:', deadlineMs: 500 })
   const consume = async (key: string): Promise<number> => (await store.consume([QUOTA], [key])).readings[0]?.used ?? 0
 
   for (const [index, how] of ['killed', 'stopped'].entries()) {

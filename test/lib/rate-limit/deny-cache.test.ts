@@ -5,7 +5,7 @@ import { createQuota, NOT_COUNTED, type Reading } from '../../../lib/rate-limit/
 const quota = createQuota('exact', 3, 60_000, false)
 const refused = (waitMs: number): Reading => ({ room: false, used: 3, waitMs, mark: NOT_COUNTED })
 
-function create (capacity = 100): { cache: DenyCache, clock: { now: number } } {
+function create (capacity = 200): { cache: DenyCache, clock: { now: number } } {
   const clock = { now: 1000 }
   return { cache: new DenyCache({ capacity, now: () => clock.now }), clock }
 }
@@ -48,7 +48,7 @@ test('does not know when on the way the store decided: never holds too long, nev
 test('speaks only for the very limit that refused', (t) => {
   const { cache, clock } = create()
   cache.remember(quota, 'k', refused(5000), clock.now, false)
-  t.equal(cache.find(createQuota('exact', 3, 60_000, false), 'k'), null, 'a reloaded limit is asked about anew')
+  t.equal(cache.find(createQuota('exact', 3, 60_000, false), 'k'), null, 'another cost is another question')
   t.equal(cache.find(quota, 'l'), null)
   t.end()
 })
@@ -82,7 +82,7 @@ test('remembers no shadow and no refusal that may lead to a ban', (t) => {
 })
 
 test('stays bounded under a flood of blocked keys, and what was asked about lately is there', (t) => {
-  const { cache, clock } = create(100)
+  const { cache, clock } = create(200)
   for (let key = 0; key < 10_000; key++) {
     cache.remember(quota, `k${key}`, refused(5000), clock.now, false)
     if (cache.size > 200) t.fail(`holds ${cache.size}`)
@@ -94,7 +94,7 @@ test('stays bounded under a flood of blocked keys, and what was asked about late
 })
 
 test('forgets one key or all, of either generation, and an old denial never hides a newer one', (t) => {
-  const { cache, clock } = create(2)
+  const { cache, clock } = create(4)
   for (const key of ['a', 'b', 'c']) cache.remember(quota, key, refused(5000), clock.now, false)
   cache.remember(quota, 'a', refused(7000), clock.now, false)
   t.equal(cache.find(quota, 'a')?.waitMs, 7000)

@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { tooManyRequests } from '../../../lib/rate-limit/answers.js'
 import { LimitEngine, type Decision } from '../../../lib/rate-limit/engine.js'
-import { resolvePolicies, type ResolvedLimit } from '../../../lib/rate-limit/limits.js'
+import { resolvePolicies, type ResolvedLimit } from '../../../lib/rate-limit/policies.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.js'
 import { seeded } from './traces.js'

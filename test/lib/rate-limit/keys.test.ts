@@ -1,6 +1,7 @@
 import { test } from 'tap'
 import { compileKeys, deriveKeySecret, normalize } from '../../../lib/rate-limit/keys.js'
-import { resolvePolicies, type KeyPart } from '../../../lib/rate-limit/limits.js'
+import type { KeyPart } from '../../../lib/rate-limit/options.js'
+import { resolvePolicies } from '../../../lib/rate-limit/policies.js'
 import { rememberRecent } from '../../../lib/common/recent.js'
 
 interface Caller {

@@ -1,7 +1,5 @@
 import { test } from 'tap'
-import { addExact, readExact, type ExactLog } from '../../../lib/rate-limit/exact.js'
-import { createQuota, NOT_COUNTED, type Algorithm, type Quota } from '../../../lib/rate-limit/quota.js'
-import { addSliding, emptyCounts, readSliding } from '../../../lib/rate-limit/sliding.js'
+import { createQuota, type Algorithm, type Quota } from '../../../lib/rate-limit/quota.js'
 import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 import { Model } from './memory-model.js'
 import { randomTrace, seeded } from './traces.js'
@@ -77,52 +75,5 @@ test('on random traces every verdict, reading and mark is that of the plain mode
     t.ok(admissions > 300, `${admissions} admitted`)
     t.equal(store.evictions, 0)
   }
-  t.end()
-})
-
-test('while nothing is evicted, no verdict or reading differs from the pure functions of exact and sliding', (t) => {
-  for (
-    const quota of [
-      createQuota('exact', 9, 60_000, false),
-      createQuota('exact', 1000, 3_600_000, false),
-      createQuota('sliding', 100, 900_000, false),
-      createQuota('sliding', 5000, 40 * DAY, false),
-    ]
-  ) {
-    const clock = { now: 0 }
-    const store = new MemoryStore({ capacity: 200, now: () => clock.now })
-    const faults: unknown[] = []
-    const log: ExactLog = []
-    const counts = emptyCounts()
-    for (const { now } of randomTrace(seeded(quota.limit), quota, 10_000, 1)) {
-      clock.now = now
-      const expected = quota.algorithm === 'exact' ? readExact(log, quota, now) : readSliding(counts, quota, now)
-      const room = expected.room
-      if (room) {
-        if (quota.algorithm === 'exact') addExact(log, quota, now, expected)
-        else addSliding(counts, quota, now, expected)
-      }
-      const { admitted, readings: [actual] } = store.consume([quota], ['k'])
-      if (admitted !== room || JSON.stringify(actual) !== JSON.stringify(expected))
-        {faults.push({ now, actual, expected })}
-      if (faults.length > 1) break
-    }
-    t.same(faults, [], `${quota.algorithm} ${quota.limit} per ${quota.windowMs} ms`)
-  }
-  t.end()
-})
-
-test('two limits of different algorithms under one key count apart', (t) => {
-  const store = new MemoryStore({ now: () => 5000 })
-  const set = [
-    createQuota('exact', 2, 1000, false),
-    createQuota('gcra', 5, 1000, false),
-    createQuota('fixed', 5, 1000, false),
-  ]
-  for (let count = 1; count <= 2; count++)
-    {t.same(store.consume(set, ['k', 'k', 'k']).readings.map(({ used }) => used), [count, count, count])}
-  t.equal(store.consume(set, ['k', 'k', 'k']).admitted, false)
-  store.giveBack(set, ['k', 'k', 'k'], [5000, NOT_COUNTED, 5])
-  t.same(store.peek(set, ['k', 'k', 'k']).map(({ used }) => used), [1, 2, 1])
   t.end()
 })

@@ -5,8 +5,9 @@ import { test } from 'tap'
 import { RedisSessionStore } from '../../../lib/auth/redis-store.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { openStore } from '../../../lib/rate-limit/stores/open.js'
-import { assertScriptsRun, connectRedis } from '../../../lib/redis/connection.js'
-import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
+import { connectRedis } from '../../../lib/redis/connection.js'
+import { assertScriptsRun } from '../../../lib/redis/open.js'
+import { redisUrl, sourceOf, uniquePrefix } from '../../helpers/redis.js'
 import { startNode } from '../../helpers/redis-nodes.js'
 import { ROOT } from '../../helpers/root.js'
 import { until } from '../../helpers/until.js'
@@ -25,7 +26,7 @@ test('without Redis it counts in memory', async (t) => {
 })
 
 test('with a URL it opens a connection, which close ends', async (t) => {
-  const { store, close } = await openStore({ redis: redisUrl(), keyPrefix: uniquePrefix(), deadlineMs: 1000 })
+  const { store, close } = await openStore({ redis: sourceOf(redisUrl()), keyPrefix: uniquePrefix(), deadlineMs: 1000 })
   t.match(await store.consume(QUOTAS, ['{a}1', '{a}2']), { admitted: true })
   close()
   await t.rejects(async () => store.consume(QUOTAS, ['{a}1', '{a}2']))
@@ -35,7 +36,7 @@ test('a client of the app stays open, and the probe leaves nothing behind', asyn
   const redis = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false })
   t.teardown(() => { redis.disconnect() })
   const keyPrefix = uniquePrefix()
-  const { close } = await openStore({ redis, keyPrefix, deadlineMs: 1000 })
+  const { close } = await openStore({ redis: sourceOf(redis), keyPrefix, deadlineMs: 1000 })
   close()
   t.same(await redis.keys(`${keyPrefix}*`), [])
 })
@@ -46,7 +47,7 @@ test('the user of docs/redis.md', async (t) => {
   const url = `redis://bulwark:password@127.0.0.1:${node.port}`
 
   await t.test('may do all that the scripts do', async (t) => {
-    const folders = ['rate-limit/stores', 'auth'].map((name) => join(ROOT, 'lib', name))
+    const folders = ['redis', 'rate-limit/stores', 'auth'].map((name) => join(ROOT, 'lib', name))
     const scripts = folders.flatMap((folder) =>
       readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'))
     ).join('\n')
@@ -56,7 +57,7 @@ test('the user of docs/redis.md', async (t) => {
   })
 
   await t.test('can count and keep sessions under the default prefixes', async (t) => {
-    const { store, close } = await openStore({ redis: url, keyPrefix: 'bulwark:rl:', deadlineMs: 1000 })
+    const { store, close } = await openStore({ redis: sourceOf(url), keyPrefix: 'bulwark:rl:', deadlineMs: 1000 })
     t.teardown(close)
     for (const admitted of [true, true, true, false]) {
       const verdict = await store.consume(QUOTAS, ['{a}1', '{a}2'])
@@ -65,7 +66,7 @@ test('the user of docs/redis.md', async (t) => {
     const { readings } = await store.consume(QUOTAS, ['{b}1', '{b}2'])
     await store.giveBack(QUOTAS, ['{b}1', '{b}2'], readings.map(({ mark }) => mark))
 
-    const connection = await connectRedis(url, 'auth')
+    const connection = await connectRedis(sourceOf(url), 'auth')
     const sessions = new RedisSessionStore({
       connection,
       keyPrefix: 'bulwark:auth:',
@@ -106,7 +107,7 @@ test('the user of docs/redis.md', async (t) => {
   })
 
   await t.test('can do nothing else, and a prefix that it may not use is refused at boot', async (t) => {
-    const { client, close } = await connectRedis(`${url}/0`, 'test')
+    const { client, close } = await connectRedis(sourceOf(`${url}/0`), 'test')
     t.teardown(close)
     for (
       const [command, ...args] of [
@@ -122,7 +123,7 @@ test('the user of docs/redis.md', async (t) => {
     ) {
       await t.rejects(client.call(command, ...args), { message: /NOPERM/ }, command)
     }
-    await t.rejects(openStore({ redis: url, keyPrefix: 'other:', deadlineMs: 1000 }), {
+    await t.rejects(openStore({ redis: sourceOf(url), keyPrefix: 'other:', deadlineMs: 1000 }), {
       message: 'Redis does not run the scripts of rate-limit (NOPERM)',
       cause: undefined,
     })
@@ -132,7 +133,7 @@ test('the user of docs/redis.md', async (t) => {
 test('a Redis that cannot write is refused at boot, and the connection is closed', async (t) => {
   const node = await startNode(t)
   await node.admin.call('CONFIG', 'SET', 'maxmemory', '1')
-  await t.rejects(openStore({ redis: node.url, keyPrefix: 'x:', deadlineMs: 1000 }), {
+  await t.rejects(openStore({ redis: sourceOf(node.url), keyPrefix: 'x:', deadlineMs: 1000 }), {
     message: /^Redis does not run the scripts of rate-limit \(OOM\)$/,
   })
   await until(

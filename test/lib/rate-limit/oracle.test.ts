@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { test } from 'tap'
 import { createQuota, NOT_COUNTED, type Quota, type Reading } from '../../../lib/rate-limit/quota.js'
 import { ALGORITHMS, arbitrarySteps, atCost, CALLERS, PlainOracle, SHAPES, type Step } from './oracle.js'
-import { ReferenceStore } from './oracle-reference.js'
+import { MemoryStore } from '../../../lib/rate-limit/stores/memory.js'
 
 const RUNS = 30
 const STEPS = 150
@@ -27,7 +27,7 @@ for (const algorithm of ALGORITHMS) {
 
     test(`${name} admits when the wait is over and not a millisecond earlier, at every cost`, (t) => {
       const clock = { now: START }
-      const store = new ReferenceStore(() => clock.now)
+      const store = new MemoryStore({ now: () => clock.now })
       for (let cost = 1; cost <= Math.min(4, quota.burst); cost++) {
         clock.now += 10 * quota.windowMs
         const set = [atCost(quota, cost)]
@@ -49,7 +49,7 @@ test('a burst at each side of a window\'s edge: only fixed admits twice the limi
     for (let offset = -10; offset <= 10; offset++) {
       const edge = 100 * quota.windowMs
       const clock = { now: edge - 10 }
-      const store = new ReferenceStore(() => clock.now)
+      const store = new MemoryStore({ now: () => clock.now })
       const before = admittedBy(store, quota)
       clock.now = edge + offset
       const after = admittedBy(store, quota)
@@ -64,7 +64,7 @@ test('a clock that steps back frees nobody', (t) => {
   for (const algorithm of ALGORITHMS) {
     const quota = createQuota(algorithm, 5, 60_000, false)
     const clock = { now: START }
-    const store = new ReferenceStore(() => clock.now)
+    const store = new MemoryStore({ now: () => clock.now })
     admittedBy(store, quota)
     for (const back of [1, quota.bucketMs, quota.windowMs, 2 * quota.windowMs]) {
       clock.now = START - back
@@ -78,7 +78,7 @@ test('a request that costs more than is left changes nothing, and a cheaper one 
   for (const algorithm of ALGORITHMS) {
     const quota = createQuota(algorithm, 10, 60_000, false)
     const clock = { now: START }
-    const store = new ReferenceStore(() => clock.now)
+    const store = new MemoryStore({ now: () => clock.now })
     t.equal(store.consume([atCost(quota, 8)], ['k']).readings[0]?.used, 8)
     const refused = store.consume([atCost(quota, 3)], ['k'])
     t.equal(refused.admitted, false)
@@ -92,7 +92,7 @@ test('a limit that changes amid a trace holds from the next request on', (t) => 
   for (const algorithm of ALGORITHMS) {
     check(arbitrarySteps(createQuota(algorithm, 12, 60_000, false), ['consume'], STEPS), (steps) => {
       const clock = { now: START }
-      const store = new ReferenceStore(() => clock.now)
+      const store = new MemoryStore({ now: () => clock.now })
       for (const { advance, cost, pick } of steps) {
         clock.now += Math.max(0, advance)
         const quota = atCost(createQuota(algorithm, 4 + pick % 3 * 8, 60_000, false), cost)
@@ -119,7 +119,7 @@ test('the ladder of bans follows its model', (t) => {
   })
   check(fc.array(advance, { minLength: 200, maxLength: 200 }), (advances) => {
     const clock = { now: START }
-    const store = new ReferenceStore(() => clock.now)
+    const store = new MemoryStore({ now: () => clock.now })
     const counted: number[] = []
     let refusals: number[] = []
     let bans: { readonly end: number }[] = []
@@ -155,7 +155,7 @@ interface Taken { readonly mark: number, readonly cost: number, returned: boolea
 
 function followSteps (quota: Quota, steps: readonly Step[], exactly: boolean): string | null {
   const clock = { now: START }
-  const store = new ReferenceStore(() => clock.now)
+  const store = new MemoryStore({ now: () => clock.now })
   const oracles = Array.from({ length: CALLERS }, () => new PlainOracle(quota))
   const taken: Taken[][] = Array.from({ length: CALLERS }, () => [])
   for (const { advance, caller, cost: wanted, action, pick } of steps) {
@@ -217,7 +217,7 @@ function check<T> (trace: fc.Arbitrary<T>, follow: (trace: T) => string | null):
   }), { numRuns: RUNS, endOnFailure: true })
 }
 
-function admittedBy (store: ReferenceStore, quota: Quota): number {
+function admittedBy (store: MemoryStore, quota: Quota): number {
   let admitted = 0
   while (store.consume([quota], ['k']).admitted) admitted++
   return admitted

@@ -3,7 +3,8 @@ import { test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
 import { createQuota } from '../../../lib/rate-limit/quota.js'
 import { createRedisStore } from '../../../lib/rate-limit/stores/open.js'
-import { assertScriptsRun, connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
+import { connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
+import { assertScriptsRun } from '../../../lib/redis/open.js'
 import { startSentinels } from '../../helpers/redis-nodes.js'
 import { until } from '../../helpers/until.js'
 
@@ -30,7 +31,7 @@ test('Sentinels', async (t) => {
 
   const { client, close } = await connectRedis(source, 'test')
   t.teardown(close)
-  const store = createRedisStore(client, { keyPrefix: 'bulwark:rl:', deadlineMs: 100 })
+  const store = createRedisStore(client, { keyPrefix: 'bulwark:rl:', deadlineMs: 500 })
   const consume = async (key: string): Promise<number> => (await store.consume([QUOTA], [key])).readings[0]?.used ?? 0
 
   await t.test('a master that is killed is replaced within seconds, and no request counts twice', async (t) => {

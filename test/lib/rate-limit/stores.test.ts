@@ -7,7 +7,6 @@ import type { LimitStore, Verdict } from '../../../lib/rate-limit/stores/store.j
 import { redisUrl, uniquePrefix } from '../../helpers/redis.js'
 import { startRedis } from './redis-server.js'
 import { ALGORITHMS, atCost, SHAPES } from './oracle.js'
-import { ReferenceStore } from './oracle-reference.js'
 import { Oracle, QUOTAS, randomTrace, seeded } from './traces.js'
 
 const clock = { now: 0 }
@@ -15,22 +14,12 @@ const client = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: fa
 const prefix = uniquePrefix()
 let stores = 0
 
-/**
- * Stores that know all four algorithms, costs, penalties, peek, reset and ban; `memory` joins them here when it does.
- */
-const COMPLETE: readonly string[] = ['pure functions', 'redis']
-
 const KINDS: Readonly<Record<string, { readonly steps: number, open: () => LimitStore }>> = {
   memory: { steps: 4000, open: () => new MemoryStore({ now: () => clock.now }) },
   redis: {
     steps: 400,
     open: () => new RedisStore(client, { prefix: `${prefix}${stores++}:`, deadlineMs: 5000, now: () => clock.now }),
   },
-}
-
-const OPENERS: Readonly<Record<string, () => LimitStore>> = {
-  'pure functions': () => new ReferenceStore(() => clock.now),
-  ...Object.fromEntries(Object.entries(KINDS).map(([kind, { open }]) => [kind, open])),
 }
 
 test('the store contract', async (t) => {
@@ -135,8 +124,7 @@ test('the store contract', async (t) => {
     }
   }
 
-  for (const kind of COMPLETE) {
-    const open = OPENERS[kind] as () => LimitStore
+  for (const [kind, { open }] of Object.entries(KINDS)) {
     for (const algorithm of ALGORITHMS) {
       t.test(`${kind}: ${algorithm} takes a request's cost, all of it or nothing, and gives all of it back`, async (t) => {
         const store = open()
@@ -313,32 +301,6 @@ test('the store contract', async (t) => {
       }
     }
     t.same(differences, [])
-  })
-
-  t.test('memory and the pure functions give the same verdicts, counts, waits and marks at every cost and with penalties', async (t) => {
-    if (!COMPLETE.includes('memory')) { t.pass('not yet'); return }
-    for (const algorithm of ALGORITHMS) {
-      for (const penalty of [null, { after: 3, withinMs: 20_000, bansMs: [2000, 9000] }]) {
-        for (const shape of SHAPES[algorithm]) {
-          const quota = createQuota(algorithm, shape.limit, shape.windowMs, false, { burst: shape.burst, penalty })
-          const [memory, reference] = [KINDS['memory']?.open() as LimitStore, new ReferenceStore(() => clock.now)]
-          const differences: unknown[] = []
-          const marks: { readonly mark: number, readonly set: readonly Quota[] }[][] = [[], [], []]
-          const random = seeded(quota.limit)
-          for (const { now, caller, giveBack } of randomTrace(random, quota, 3000, 3, 1_000_000_000)) {
-            clock.now = now
-            const [keys, set] = [[`k${caller}`], [atCost(quota, 1 + Math.floor(random() * 3))]]
-            const held = giveBack ? marks[caller]?.pop() : undefined
-            if (held !== undefined) for (const store of [memory, reference]) await store.giveBack(held.set, keys, [held.mark])
-            const [expected, actual] = [reference.consume(set, keys), await memory.consume(set, keys)]
-            if (expected.admitted) marks[caller]?.push({ mark: expected.readings[0]?.mark ?? NOT_COUNTED, set })
-            if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)) && differences.length < 3)
-              {differences.push({ quota, now, actual, expected })}
-          }
-          t.same(differences, [], `${algorithm} ${quota.limit}${penalty === null ? '' : ' with a penalty'}`)
-        }
-      }
-    }
   })
 
   t.test('every Redis key ends by itself, after every call', async (t) => {

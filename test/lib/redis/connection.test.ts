@@ -3,63 +3,36 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { test } from 'tap'
-import { connectRedis, DeadlineExceeded, queuesOffline, resolveRedisSource,
-  withDeadline } from '../../../lib/redis/connection.js'
+import { connectRedis, resolveRedisSource } from '../../../lib/redis/connection.js'
+import { queuesOffline } from '../../../lib/redis/given-client.js'
 import { issueCertificate, makeAuthority } from '../../helpers/certificates.js'
 import { startNode } from '../../helpers/redis-nodes.js'
-import { redisUrl } from '../../helpers/redis.js'
-
-test('an operation that is done in time gives its result or its own error', async (t) => {
-  t.equal(await withDeadline(Promise.resolve(5), 1000), 5)
-  await t.rejects(withDeadline(Promise.reject(new TypeError('own')), 1000), { name: 'TypeError' })
-})
-
-test('an operation that is late is given up, and its late failure hurts nobody', async (t) => {
-  let fail = (_error: Error): void => {}
-  const late = new Promise<never>((_resolve, reject) => { fail = reject })
-  await t.rejects(withDeadline(late, 5), { name: 'DeadlineExceeded' })
-  fail(new Error('late'))
-  await new Promise(setImmediate)
-  t.ok(new DeadlineExceeded('x') instanceof Error)
-})
-
-test('an answer that lies in the socket already is taken, even when the process was busy past the deadline', async (t) => {
-  const connection = await connectRedis(redisUrl(), 'test')
-  t.teardown(() => { connection.close() })
-  const answer = withDeadline(connection.client.ping(), 20)
-  await new Promise(setImmediate)
-  const until = performance.now() + 60
-  while (performance.now() < until);
-  t.equal(await answer, 'PONG')
-})
+import { redisUrl, sourceOf } from '../../helpers/redis.js'
+import { until } from '../../helpers/until.js'
+import { startFakeSentinel } from './fake-sentinel.js'
 
 test('a connection of ours never queues and never resends; a given client stays open', async (t) => {
-  const connection = await connectRedis(redisUrl(), 'test')
+  const connection = await connectRedis(sourceOf(redisUrl()), 'test')
   t.equal(queuesOffline(connection.client), false)
-  t.equal(connection.client.options.autoResendUnfulfilledCommands, false)
-  t.equal(connection.client.options.maxRetriesPerRequest, 0)
+  t.match(connection.client.options, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 })
   connection.close()
   await t.rejects(connection.client.ping())
 
   const own = new Redis(redisUrl())
   t.teardown(() => { own.disconnect() })
-  const given = await connectRedis(own, 'test')
+  const given = await connectRedis(sourceOf(own), 'test')
   given.close()
   t.equal(await own.ping(), 'PONG')
   t.equal(queuesOffline(own), true)
 })
 
 test('an unreachable Redis is refused without telling its address', async (t) => {
-  await t.rejects(connectRedis('redis://user:hidden@127.0.0.1:1', 'limits'), {
+  await t.rejects(connectRedis(sourceOf('redis://user:hidden@127.0.0.1:1'), 'limits'), {
     message: 'no connection to Redis for limits within 5 s (ECONNREFUSED)',
     cause: undefined,
   })
-  await t.rejects(connectRedis('redis://user:hidden@nowhere.invalid', 'limits'), {
+  await t.rejects(connectRedis(sourceOf('redis://user:hidden@nowhere.invalid'), 'limits'), {
     message: /^no connection to Redis for limits within 5 s \((ENOTFOUND|EAI_AGAIN)\)$/,
-  })
-  await t.rejects(connectRedis('redis:hidden', 'limits'), { message: 'not a Redis URL' })
-  await t.rejects(connectRedis('redis://hidden/x', 'limits'), {
-    message: 'not a Redis URL: its path is not the number of a database',
   })
 })
 
@@ -69,7 +42,7 @@ test('a Redis that is silent is refused when the time is over', async (t) => {
   t.teardown(() => {
     silent.close()
   })
-  await t.rejects(connectRedis(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`, 'limits', 100), {
+  await t.rejects(connectRedis(sourceOf(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`), 'limits', 100), {
     message: 'no connection to Redis for limits within 0.1 s',
   })
 })
@@ -77,12 +50,12 @@ test('a Redis that is silent is refused when the time is over', async (t) => {
 test("a given client is waited for; one that never connects or is closed is refused, and stays the app's", async (t) => {
   const lazy = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false })
   t.teardown(() => { lazy.disconnect() })
-  t.equal((await connectRedis(lazy, 'test')).client, lazy)
+  t.equal((await connectRedis(sourceOf(lazy), 'test')).client, lazy)
   t.equal(await lazy.ping(), 'PONG')
 
   const connecting = new Redis(redisUrl(), { enableOfflineQueue: false })
   t.teardown(() => { connecting.disconnect() })
-  await connectRedis(connecting, 'test')
+  await connectRedis(sourceOf(connecting), 'test')
   t.equal(await connecting.ping(), 'PONG')
   t.equal(connecting.listenerCount('error'), 0, 'no listener is left behind')
 
@@ -94,25 +67,25 @@ test("a given client is waited for; one that never connects or is closed is refu
   t.teardown(() => {
     nowhere.disconnect()
   })
-  await t.rejects(connectRedis(nowhere, 'test', 100), {
+  await t.rejects(connectRedis(sourceOf(nowhere), 'test', 100), {
     message: 'the given Redis client is not ready for test within 0.1 s (ECONNREFUSED)',
   })
   await t.rejects(
-    connectRedis(nowhere, 'test', 100),
+    connectRedis(sourceOf(nowhere), 'test', 100),
     { message: /not ready for test within 0.1 s/ },
     'also while it tries again',
   )
 
   const closed = new Redis(redisUrl(), { lazyConnect: true, enableOfflineQueue: false })
   closed.disconnect()
-  await t.rejects(connectRedis(closed, 'test'), { message: /not ready/ })
+  await t.rejects(connectRedis(sourceOf(closed), 'test'), { message: /not ready/ })
 })
 
 test('a given Cluster client is waited for as well', async (t) => {
   const nowhere = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true, enableOfflineQueue: false })
   t.teardown(() => { nowhere.disconnect() })
   nowhere.on('error', () => {})
-  await t.rejects(connectRedis(nowhere, 'test', 100), {
+  await t.rejects(connectRedis(sourceOf(nowhere), 'test', 100), {
     message: /^the given Redis client is not ready for test within 0.1 s/,
   })
 })
@@ -137,16 +110,16 @@ test('users, passwords and databases of a URL are used, and a wrong one is refus
   const node = await startNode(t)
   await node.admin.call('ACL', 'SETUSER', 'app', 'on', '>s3cr:t@/', '~*', '+@all')
   const at = `127.0.0.1:${node.port}`
-  const { client, close } = await connectRedis(`redis://app:s3cr%3At%40%2F@${at}/3`, 'test')
+  const { client, close } = await connectRedis(sourceOf(`redis://app:s3cr%3At%40%2F@${at}/3`), 'test')
   t.teardown(close)
   t.equal(await client.call('ACL', 'WHOAMI'), 'app')
   t.match(await client.client('INFO'), / db=3 .*name=bulwark-test|name=bulwark-test .*db=3 /)
-  await t.rejects(connectRedis(`redis://app:hidden@${at}`, 'test'), {
+  await t.rejects(connectRedis(sourceOf(`redis://app:hidden@${at}`), 'test'), {
     message: 'no connection to Redis for test within 5 s (WRONGPASS)',
     cause: undefined,
   })
   await node.admin.call('CONFIG', 'SET', 'requirepass', 'word')
-  await t.rejects(connectRedis(`redis://${at}`, 'test'), {
+  await t.rejects(connectRedis(sourceOf(`redis://${at}`), 'test'), {
     message: 'no connection to Redis for test within 5 s (NOAUTH)',
     cause: undefined,
   })
@@ -166,11 +139,11 @@ test("rediss:// checks the certificate: an authority of one's own is trusted thr
     '--tls-auth-clients',
     'no',
   ], { tls: true })
-  await t.rejects(connectRedis(`rediss://localhost:${port}`, 'test'), {
+  await t.rejects(connectRedis(sourceOf(`rediss://localhost:${port}`), 'test'), {
     message: /^no connection to Redis for test within 5 s \([A-Z_]*(CERT|ISSUER|SIGNATURE)[A-Z_]*\)$/,
   })
   await t.rejects(
-    connectRedis(`redis://localhost:${port}`, 'test', 500),
+    connectRedis(sourceOf(`redis://localhost:${port}`), 'test', 500),
     { message: /^no connection to Redis/ },
     'and TLS is no option of the server',
   )
@@ -183,13 +156,14 @@ test("rediss:// checks the certificate: an authority of one's own is trusted thr
   t.teardown(() => {
     given.disconnect()
   })
-  await connectRedis(given, 'test')
+  await connectRedis(sourceOf(given), 'test')
   t.equal(await given.ping(), 'PONG')
 
-  const script = `const { connectRedis } = await import(${
+  const script = `const { connectRedis, resolveRedisSource } = await import(${
     JSON.stringify(new URL('../../../lib/redis/connection.js', import.meta.url).href)
   })
-    const { client, close } = await connectRedis('rediss://localhost:${port}', 'test')
+    const source = resolveRedisSource('rediss://localhost:${port}', {}, 'redis', [])
+    const { client, close } = await connectRedis(source, 'test')
     console.log(await client.ping())
     close()`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
@@ -199,4 +173,25 @@ test("rediss:// checks the certificate: an authority of one's own is trusted thr
   let output = ''
   for await (const chunk of child.stdout) output += String(chunk)
   t.equal(output, 'PONG\n')
+})
+
+test('a client that asks for the master in the moment of a failover is not given up', async (t) => {
+  const master = await startNode(t)
+  const sentinel = await startFakeSentinel(t, master.port)
+  const source = resolveRedisSource({ sentinels: [{ host: sentinel.host, port: sentinel.port }], name: 'main' }, {}, '', [])
+  if (source === null) throw new Error('no source')
+  const { client, close } = await connectRedis(source, 'test')
+  t.teardown(close)
+  await until('the client listens to the Sentinel', () => sentinel.listeners() > 0)
+  let ended = 0
+  client.on('end', () => { ended++ })
+  sentinel.announceAtNextQuestion()
+  await master.admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
+  await until('it was given up by ioredis', () => ended === 1)
+  await until('it is ready again', () => client.status === 'ready')
+  t.equal(await client.ping(), 'PONG')
+  close()
+  await until('it is closed', () => client.status === 'end')
+  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  t.equal(client.status, 'end', 'close is for good')
 })

@@ -155,7 +155,7 @@ type Build = (t: Test, before: (app: FastifyInstance) => void) => Promise<Fastif
 const SERVERS: Readonly<Record<string, Build>> = {
   // What createServer does, with room for a hook before the suite.
   async 'the whole suite' (t, before) {
-    const security = defineSecurity({ cors: { origins: [ORIGIN] } })
+    const security = defineSecurity({ cors: { origin: [ORIGIN] } })
     const app = Fastify(serverOptions(security, { logger: false }))
     t.teardown(() => app.close())
     before(app)
@@ -167,7 +167,7 @@ const SERVERS: Readonly<Record<string, Build>> = {
     t.teardown(() => app.close())
     before(app)
     await app.register(headers)
-    await app.register(cors, { origins: [ORIGIN] })
+    await app.register(cors, { origin: [ORIGIN] })
     return app
   },
 }

@@ -1,6 +1,7 @@
+import type { FastifyReply } from 'fastify'
 import { test } from 'tap'
 import { refusal, SecurityError } from '../../../lib/response/errors.js'
-import { libraryCodes, renderProblem, statusOf } from '../../../lib/response/problem.js'
+import { answerDirectly, libraryCodes, renderProblem, statusOf } from '../../../lib/response/problem.js'
 
 test('a security error says its code, its sentence, its members and headers', async (t) => {
   const error = new SecurityError('RATE_LIMITED', {
@@ -133,4 +134,17 @@ test('codes of libraries are logged where they look like codes, of a bounded cha
     ['x', []],
   ]
   for (const [error, codes] of table) t.same(libraryCodes(error), codes)
+})
+
+test('an answer of which part is on its way is cut off, and nothing is written into it', async (t) => {
+  const calls: string[] = []
+  const note = (name: string) => () => {
+    calls.push(name)
+  }
+  const reply = {
+    raw: { headersSent: true, destroy: note('destroy'), writeHead: note('writeHead'), end: note('end') },
+    hijack: note('hijack'),
+  }
+  answerDirectly(reply as unknown as FastifyReply, new Error('x'), renderProblem(null, 'id', null))
+  t.same(calls, ['destroy'])
 })

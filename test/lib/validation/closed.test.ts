@@ -259,6 +259,31 @@ test('Ajv options and schemas that would weaken validation are refused at boot',
   t.throws(() => accepts({ $async: true, type: 'object' }, {}), /\$async/)
 })
 
+test('a schema of draft-07 or of 2019-09 is read as its $schema says, and closed', async (t) => {
+  const properties = { a: { type: 'integer' }, b: { type: 'string' } }
+  for (const $schema of [
+    undefined,
+    'http://json-schema.org/draft-07/schema#',
+    'https://json-schema.org/draft/2019-09/schema',
+  ]) {
+    const schema = { ...$schema !== undefined && { $schema }, type: 'object', properties }
+    t.equal(accepts(schema, { a: 1, b: 'x' }), true, String($schema))
+    t.equal(accepts(schema, { a: 1, c: 1 }), false, String($schema))
+    t.throws(() => accepts({ ...schema, required: 'a' }, {}), /required/, 'the schema itself is judged')
+  }
+  const dependent = {
+    type: 'object',
+    properties,
+    dependentRequired: { a: ['b'] },
+    dependentSchemas: { a: { properties: { c: { type: 'integer' } } } },
+  }
+  t.equal(accepts(dependent, { a: 1, b: 'x', c: 1 }), true)
+  for (const body of [{ a: 1, c: 1 }, { b: 'x', c: 1 }, { a: 1, b: 'x', d: 1 }, { a: 1, b: 'x', c: 'x' }]) {
+    t.equal(accepts(dependent, body), false, JSON.stringify(body))
+  }
+  t.throws(() => accepts({ $schema: 'https://json-schema.org/draft/2020-12/schema' }, {}), /no schema with key or ref/)
+})
+
 test('the server\'s own Ajv plugins, keywords and formats still apply', async (t) => {
   const even = { keyword: 'even', validate: (_schema: unknown, data: unknown): boolean => Number(data) % 2 === 0 }
   const server: ServerAjvOptions = {

@@ -21,7 +21,7 @@ function refused (schema: unknown, value: unknown, httpPart = 'body', server = S
   return findings(build({}, server)({ schema, httpPart }), value)
 }
 
-test('a length counts characters, as Ajv counts them, whatever their size', async (t) => {
+test('a length counts characters, as Ajv counts them, of any size', async (t) => {
   const ajv = new Ajv()
   // Of up to 3 characters each, so that every limit is met from both sides, with one and two units a character.
   const text = fc.array(fc.constantFrom('a', 'é', '漢', '😀', '𝒳'), { maxLength: 9 }).map((characters) =>

@@ -1,1 +1,0 @@
-export { slotOf } from '../../redis/slot.js'
