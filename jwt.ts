@@ -1,6 +1,6 @@
 /**
- * Types of the decorators that the auth option `jwtDecorators` turns on: those of @fastify/jwt, which makes them. Import
- * it once, where they are used.
+ * Types of the decorators that the auth option `jwtDecorators` turns on: those of @fastify/jwt, which makes them.
+ * Import it once, where they are used.
  */
 import '@fastify/jwt'
 import type { LooseShape, SecurityShape } from './lib/policy/types.js'

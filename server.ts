@@ -41,8 +41,9 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   const problems: Problem[] = []
   const blueprint = resolveDefinition(definition, problems)
   for (const [name, fix] of Object.entries(OWNED)) {
-    if (options[name as keyof FastifyServerOptions] !== undefined)
-      {problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })}
+    if (options[name as keyof FastifyServerOptions] !== undefined) {
+      problems.push({ path: `fastify.${name}`, message: 'Owned by the suite.', fix })
+    }
   }
   checkServerInput(options, problems)
   assertNoProblems(problems)
@@ -61,8 +62,9 @@ export function serverOptions (definition: SecurityDefinition, options: ServerIn
   noteBlueprint(built, blueprint)
   limitHandlers(built, handlerTimeout)
   // A factory may give requests a logger where the server has none.
-  if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined)
-    {markSilent(built)}
+  if (options.logger === false && options.loggerInstance === undefined && options.childLoggerFactory === undefined) {
+    markSilent(built)
+  }
   return {
     ...built,
     ...withoutUndefined(rest),

@@ -76,25 +76,30 @@ export async function signIn<
 ): Promise<SignedIn> {
   await app.ready()
   const parts = partsOf(app)
-  if (parts === null)
-    {throw new Error(
+  if (parts === null) {
+    throw new Error(
       'signIn: this app has no auth plugin. Register it (`auth` in the definition) on this instance or above it.',
-    )}
-  for (const name of Object.keys(options))
-    {if (!OPTION_NAMES.has(name)) {throw new TypeError(
+    )
+  }
+  for (const name of Object.keys(options)) {
+    if (!OPTION_NAMES.has(name)) {throw new TypeError(
         `signIn: there is no option "${name}"; there are ${[...OPTION_NAMES].join(', ')}.`,
-      )}}
+      )}
+  }
   const { methods = ['pwd'], label = '' } = options
   const origin = originOf(options)
   const source = options.source ?? parts.sources[0] ?? 'cookie'
-  if (!parts.sources.includes(source))
-    {throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)}
-  if (!areMethods(methods) || methods.length === 0)
-    {throw new TypeError(
+  if (!parts.sources.includes(source)) {
+    throw new TypeError(`signIn: the app does not take tokens from the source "${source}".`)
+  }
+  if (!areMethods(methods) || methods.length === 0) {
+    throw new TypeError(
       `signIn: methods are 1 to ${MAX_METHODS} texts of at most ${MAX_METHOD_LENGTH} letters, digits and ._:-`,
-    )}
-  if (typeof label !== 'string' || label.length > 256)
-    {throw new TypeError('signIn: the label is not a text of at most 256 characters.')}
+    )
+  }
+  if (typeof label !== 'string' || label.length > 256) {
+    throw new TypeError('signIn: the label is not a text of at most 256 characters.')
+  }
   const opened = await parts.sessions.open(parts.users.fromApp(user, 'signIn'), {
     clientContext: hashContext(userAgentOf(options)),
     label,
@@ -102,12 +107,13 @@ export async function signIn<
     ageMs: 0,
     replaces: [],
   })
-  if ('refused' in opened)
-    {throw new Error(
+  if ('refused' in opened) {
+    throw new Error(
       `signIn: the store refused the session: ${
         opened.refused === 'full' ? 'the user has as many as maxSessions allows' : 'the user was revoked meanwhile'
       }.`,
-    )}
+    )
+  }
   const { tokens } = opened
   return createVisitor({
     send: (request) => app.inject(request),
@@ -168,10 +174,11 @@ function createVisitor ({ send, hasRoute, parts, options, origin, source, sessio
 
   async function post (name: 'refresh' | 'logout'): Promise<LightMyRequestResponse> {
     const url = `${authPath}/${name}`
-    if (!hasRoute(url))
-      {throw new Error(
+    if (!hasRoute(url)) {
+      throw new Error(
         `signIn: the app has no route POST ${url}. The auth option routes: false leaves the built-in ones out.`,
-      )}
+      )
+    }
     const response = await inject({ method: 'POST', url }, bearer.refresh)
     if (source === 'bearer' && name === 'refresh' && response.statusCode === 200) {
       const answer: { readonly access_token?: unknown, readonly refresh_token?: unknown } = response.json()
@@ -194,8 +201,9 @@ function createVisitor ({ send, hasRoute, parts, options, origin, source, sessio
 /** Of another origin, the app would look for cookies of other names: every request would be a 401 without a reason. */
 function originOf ({ origin = 'https://app.test' }: SignInOptions): URL {
   const url = URL.canParse(origin) ? new URL(origin) : null
-  if (url?.protocol !== 'https:' || isLoopbackName(url.hostname))
-    {throw new TypeError('signIn: the origin is no https origin, or a loopback name.')}
+  if (url?.protocol !== 'https:' || isLoopbackName(url.hostname)) {
+    throw new TypeError('signIn: the origin is no https origin, or a loopback name.')
+  }
   return url
 }
 

@@ -1,8 +1,8 @@
 // Time and memory of the memory store beside rate-limiter-flexible's RateLimiterMemory, in one run, and what a flood of
 // foreign keys frees. `npm run build && node --expose-gc bench/limiter-memory.mjs [rounds] [checks a round] [callers]`
-// Each store runs in a process of its own, so that neither spoils the other's heap; short rounds take turns, and what is
-// printed are medians. The peer answers with promises and keeps a timer for each key, which is its design; its checks
-// are awaited one after the other, as a request would.
+// Each store runs in a process of its own, so that neither spoils the other's heap; short rounds take turns, and what
+// is printed are medians. The peer answers with promises and keeps a timer for each key, which is its design; its
+// checks are awaited one after the other, as a request would.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { RateLimiterMemory } from 'rate-limiter-flexible'

@@ -47,7 +47,9 @@ async function withRoutes (count) {
 
 async function withOrigins (count) {
   const origins = Array.from({ length: count }, (_unused, index) => `https://tenant-${index}.example.com`)
-  const made = await suite({ define: (definition) => ({ ...definition, cors: { origin: origins, credentials: true } }) })
+  const made = await suite({
+    define: (definition) => ({ ...definition, cors: { origin: origins, credentials: true } }),
+  })
   return {
     ...made,
     url: '/public',

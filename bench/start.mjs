@@ -13,7 +13,10 @@ const TICKS_PER_SECOND = 100
 /** As `git clone` makes it, with the packages installed. */
 function copyRepository () {
   const folder = mkdtempSync(join(tmpdir(), 'bulwark-start-'))
-  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '-z'], { cwd: ROOT, encoding: 'utf8' })
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '-z'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
   for (const file of files.split('\0').filter((name) => name !== '')) cpSync(join(ROOT, file), join(folder, file))
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   return folder

@@ -15,17 +15,22 @@ const users = [{ id: 'u1', roles: ['user'] }]
 
 async function startServer () {
   const secret = () => randomBytes(32).toString('base64url')
-  const app = await createServer(defineSecurity({
-    transport: { proxies: 'none', https: 'off' },
-    rateLimit: { policies: { global: { limit: 1e6, window: '1m', by: 'ip' }, login: { limit: 1e6, window: '1m', by: 'ip' } } },
-    auth: {
-      roles: ['user'],
-      accessSecret: secret(),
-      refreshSecret: secret(),
-      authenticate: async () => users[0],
-      loadUser: async () => users[0],
-    },
-  }), { logger: false })
+  const app = await createServer(
+    defineSecurity({
+      transport: { proxies: 'none', https: 'off' },
+      rateLimit: {
+        policies: { global: { limit: 1e6, window: '1m', by: 'ip' }, login: { limit: 1e6, window: '1m', by: 'ip' } },
+      },
+      auth: {
+        roles: ['user'],
+        accessSecret: secret(),
+        refreshSecret: secret(),
+        authenticate: async () => users[0],
+        loadUser: async () => users[0],
+      },
+    }),
+    { logger: false },
+  )
   const body = Type.Object({ name: Type.String() })
   app.post('/items', { schema: { body, response: { 200: body } } }, async (request) => request.body)
   await app.listen({ port: 0, host: '127.0.0.1' })

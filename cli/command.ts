@@ -57,10 +57,12 @@ export function parseFlags<const O extends Options> (
         `Options: ${known.map((name) => `--${name}`).join(', ')}. ${hint}`,
       )
     }
-    if (option.type === 'boolean' && token.value !== undefined)
-      {throw new UsageError(`--${token.name} takes no value.`, hint)}
-    if (option.type === 'string' && (token.value === undefined || token.value === ''))
-      {throw new UsageError(`--${token.name} needs a value.`, hint)}
+    if (option.type === 'boolean' && token.value !== undefined) {
+      throw new UsageError(`--${token.name} takes no value.`, hint)
+    }
+    if (option.type === 'string' && (token.value === undefined || token.value === '')) {
+      throw new UsageError(`--${token.name} needs a value.`, hint)
+    }
     if (seen.has(token.name) && option.multiple !== true) throw new UsageError(`--${token.name} is given twice.`, hint)
     seen.add(token.name)
   }

@@ -43,11 +43,12 @@ Examples:
     const flags = parseFlags('keygen', args, OPTIONS)
     const alg = algorithmOf(flags.alg)
     const wantsLines = flags.count !== undefined || flags.env === true || flags.name !== undefined
-    if (alg !== 'HS256' && wantsLines)
-      {throw new UsageError(
+    if (alg !== 'HS256' && wantsLines) {
+      throw new UsageError(
         '--count, --env and --name are for secrets: a PEM has several lines.',
         'Call it once for each key.\n',
-      )}
+      )
+    }
     if (alg !== 'HS256') return printPair(alg, flags.out ?? null)
     const text = secretLines(flags.count, flags.env === true, flags.name ?? [])
     if (flags.out === undefined) return text
@@ -58,8 +59,9 @@ Examples:
 
 function algorithmOf (text = 'HS256'): Algorithm {
   const found = ALGORITHMS.find((alg) => alg.toLowerCase() === text.toLowerCase())
-  if (found === undefined)
-    {throw new UsageError('--alg is none of the known algorithms.', `Write one of ${ALGORITHMS.join(', ')}.\n`)}
+  if (found === undefined) {
+    throw new UsageError('--alg is none of the known algorithms.', `Write one of ${ALGORITHMS.join(', ')}.\n`)
+  }
   return found
 }
 
@@ -72,14 +74,17 @@ function secretLines (countText: string | undefined, env: boolean, names: readon
     throw new UsageError('--env beside --name.', 'Write one of them; each --name gives a line of its own.\n')
   }
   for (const [index, name] of names.entries()) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
-      {throw new UsageError('--name is not the name of a variable.', 'Use letters, digits and underscores.\n')}
-    if (names.indexOf(name) !== index)
-      {throw new UsageError(`--name ${name} is given twice.`, 'Each variable gets a secret of its own.\n')}
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      throw new UsageError('--name is not the name of a variable.', 'Use letters, digits and underscores.\n')
+    }
+    if (names.indexOf(name) !== index) {
+      throw new UsageError(`--name ${name} is given twice.`, 'Each variable gets a secret of its own.\n')
+    }
   }
   const all = env ? DEFAULT_NAMES.slice(0, count ?? DEFAULT_NAMES.length) : names
-  if (all.length > 0 && count !== null && count !== all.length)
-    {throw new UsageError(`--count ${count} does not fit ${all.length} names.`, 'Give one --name for each secret.\n')}
+  if (all.length > 0 && count !== null && count !== all.length) {
+    throw new UsageError(`--count ${count} does not fit ${all.length} names.`, 'Give one --name for each secret.\n')
+  }
   const secret = (): string => randomBytes(SECRET_BYTES).toString('base64url')
   const lines = all.length > 0 ? all.map((name) => `${name}=${secret()}`) : Array.from({ length: count ?? 1 }, secret)
   return `${lines.join('\n')}\n`
@@ -116,11 +121,12 @@ function writeNew (path: string, text: string, mode: number): void {
     descriptor = openSync(path, 'wx', mode)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-    if (code === 'EEXIST')
-      {throw new CliError(
+    if (code === 'EEXIST') {
+      throw new CliError(
         `${JSON.stringify(path)} is there already, and keys are never overwritten.`,
         'Choose another name, or remove the file first.\n',
-      )}
+      )
+    }
     throw new CliError(
       `${JSON.stringify(path)} cannot be written (${code}).`,
       'Check that its directory is there and may be written to.\n',

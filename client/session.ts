@@ -66,10 +66,11 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
   const { baseUrl = '', refreshPath = '/auth/refresh', logoutPath = '/auth/logout', timeoutMs = 5000, onSignedOut } =
     options
   const { fetch: send = (request: Request) => globalThis.fetch(request), locks = ownLocks() } = options
-  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS))
-    {throw new RangeError(
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw new RangeError(
       `timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`,
-    )}
+    )
+  }
   const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href
   const base = new URL(baseUrl, page).href
   const refreshUrl = new URL(refreshPath, base)

@@ -6,8 +6,9 @@ import { run, UsageError } from './terminal.js'
 /** `npm run --silent make-admin -- user@example.com`: for development. No route can do this. */
 async function makeAdmin (): Promise<void> {
   const [email, ...rest] = process.argv.slice(2)
-  if (email === undefined || rest.length > 0)
-    {throw new UsageError('Usage: npm run --silent make-admin -- user@example.com')}
+  if (email === undefined || rest.length > 0) {
+    throw new UsageError('Usage: npm run --silent make-admin -- user@example.com')
+  }
   const config = readConfig()
   if (config.NODE_ENV === 'production')
     { throw new UsageError('Refused in production: there an administrator is made in the database.') }

@@ -16,8 +16,9 @@ export function run (command: () => Promise<void>): void {
 }
 
 function explain (error: unknown): string {
-  if (error instanceof BulwarkConfigError || error instanceof DatabaseInUseError || error instanceof UsageError)
-    {return error.message}
+  if (error instanceof BulwarkConfigError || error instanceof DatabaseInUseError || error instanceof UsageError) {
+    return error.message
+  }
   if (!(error instanceof Error)) return 'Something that is no Error was thrown.'
   return error.cause instanceof Error ? `${error.message} ${error.cause.message}` : error.stack ?? error.message
 }

@@ -9,7 +9,8 @@ import { isRootInstance } from '../lib/policy/instance.js'
 import { addSection } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
 import { defineSection, type Verdict } from '../lib/policy/section.js'
-import { answerDirectly, claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE, renderProblem } from '../lib/response/problem.js'
+import { answerDirectly, claimedStatus, libraryCodes, PROBLEM_MEDIA_TYPE,
+  renderProblem } from '../lib/response/problem.js'
 
 export const ErrorsOptionsSchema = Type.Object({
   typeBase: Type.Optional(

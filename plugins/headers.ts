@@ -136,8 +136,9 @@ function readNonce (this: FastifyReply): string {
       `reply.cspNonce: the CSP of this route has no ${NONCE_SOURCE} source. Use profile 'document', or extend script-src with "${NONCE_SOURCE}".`,
     )
   }
-  if (this.raw.headersSent)
-    {throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')}
+  if (this.raw.headersSent) {
+    throw new Error('reply.cspNonce: the headers were sent already. Read it before the first byte of the body.')
+  }
   const nonce = createNonce()
   this[kNonce] = nonce
   for (let index = 0; index < templates.length; index++) {

@@ -66,11 +66,12 @@ function installPosture (app: FastifyInstance, { off }: ResolvedPosturePolicy, s
       info.method !== 'HEAD' && info.method !== 'OPTIONS' && !hasResponseSchema(info)
     ).map(({ info }) => info.label)
     // In production nothing can be fixed, and each process would say it again: the posture has it.
-    if (!root.production && routes.length > 0)
-      {app.log.warn(
+    if (!root.production && routes.length > 0) {
+      app.log.warn(
         { routes },
         'these routes have no response schema, so whatever their handlers return leaves the server',
-      )}
+      )
+    }
     done()
   })
 }

@@ -112,10 +112,12 @@ async function registerFastifyRateLimit (
 
 const NO_HEADERS = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
 
-export const rateLimit = defineSecurityPlugin<typeof RateLimitOptionsSchema, ResolvedRateLimitPolicy, RateLimitOptions>({
-  key: 'rateLimit',
-  options: RateLimitOptionsSchema,
-  resolve: (options, { boot, where, problems }) => resolveRateLimit(options, boot, where, problems),
-  install: installRateLimit,
-})
+export const rateLimit = defineSecurityPlugin<typeof RateLimitOptionsSchema, ResolvedRateLimitPolicy, RateLimitOptions>(
+  {
+    key: 'rateLimit',
+    options: RateLimitOptionsSchema,
+    resolve: (options, { boot, where, problems }) => resolveRateLimit(options, boot, where, problems),
+    install: installRateLimit,
+  },
+)
 export default rateLimit

@@ -141,8 +141,9 @@ function installTransport (app: FastifyInstance, resolved: ResolvedTransport, { 
    * stands.
    */
   function refuseMethod (request: FastifyRequest): Verdict {
-    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null)
-      {return undefined}
+    if (!request.is404 || request.server !== app || securityOf(app).sections.get('errors')?.base !== null) {
+      return undefined
+    }
     const allow = facts.allowedAt(request)
     return allow === '' ? undefined : refusal('METHOD_NOT_ALLOWED', { headers: { allow } })
   }
@@ -235,17 +236,20 @@ function transportSteps (policy: ResolvedTransportPolicy, facts: Facts, checksMe
   const isServedHost = rememberLast((host) => hosts === null || hosts.has(hostName(host)))
   const checkTransport = (request: FastifyRequest, reply: FastifyReply): Verdict => {
     reply.header('x-request-id', request.id)
-    if (checksMethod && !methods.has(request.method))
-      {return refusal('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })}
+    if (checksMethod && !methods.has(request.method)) {
+      return refusal('METHOD_NOT_ALLOWED', { headers: { allow: allowedAt(request) || served } })
+    }
     const foreign = noticeProxyHeader(request.raw)
     if (foreign !== null) reportProxyHeader(foreign, request)
     // Fastify shows its trust only on requests: `ips` is there exactly when it believes some proxy.
-    if ((request.ips !== undefined) !== trustsProxies)
-      {return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })}
+    if ((request.ips !== undefined) !== trustsProxies) {
+      return new SecurityError('INTERNAL_ERROR', { cause: new Error(TRUST_MISMATCH) })
+    }
     if (isClosing()) return refusal('SERVICE_UNAVAILABLE', { headers: { connection: 'close', 'retry-after': '1' } })
     const { host } = request
-    if (!forwardedHost && host !== (request.raw.headers.host ?? ''))
-      {return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })}
+    if (!forwardedHost && host !== (request.raw.headers.host ?? '')) {
+      return new SecurityError('INTERNAL_ERROR', { cause: new Error(HOST_MISMATCH) })
+    }
     // serverOptions() leaves it to us to refuse a request without Host.
     if (!namesOneHost(request.raw, host)) return refusal('BAD_REQUEST')
     if (!isServedHost(host)) return refusal('HOST_NOT_ALLOWED')

@@ -1,13 +1,15 @@
 // The source of packages for Debian's backports, made of the one this machine has for its release:
 // `node scripts/backports.mjs > /etc/apt/sources.list.d/backports.sources`. No host stands in this repository: a
-// machine that installs from a mirror installs its backports from there, too. Exit code 1, and the reason on stderr, where
-// its own lists do not say where its release comes from.
+// machine that installs from a mirror installs its backports from there, too. Exit code 1, and the reason on stderr,
+// where its own lists do not say where its release comes from.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** `deb [signed-by=/a.gpg] https://mirror.example/debian bookworm main`, one a line. */
 function readOneLineSources (text) {
-  return [...text.matchAll(/^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+(.*)$/gm)].map(([, options, uri, suite, rest]) => ({
+  return [...text.matchAll(/^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+(.*)$/gm)].map((
+    [, options, uri, suite, rest],
+  ) => ({
     uris: [uri],
     suites: [suite],
     components: rest.replace(/#.*/, '').trim().split(/\s+/),
@@ -19,7 +21,9 @@ function readOneLineSources (text) {
 function readStanzas (text) {
   return text.replaceAll(/^#.*\n?/gm, '').split(/\n\s*\n/).map((stanza) => {
     const fields = Object.fromEntries(
-      [...stanza.matchAll(/^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)/gm)].map(([, name, value]) => [name.toLowerCase(), value]),
+      [...stanza.matchAll(/^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)/gm)].map((
+        [, name, value],
+      ) => [name.toLowerCase(), value]),
     )
     const words = (name) => (fields[name] ?? '').split(/\s+/).filter((word) => word !== '')
     const isUsed = words('types').includes('deb') && !/^(no|false|0|off)$/i.test(fields.enabled ?? 'yes')

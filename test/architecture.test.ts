@@ -70,8 +70,9 @@ test('no module imports itself through others', async (t) => {
 })
 
 test('lib never registers a plugin, and the index holds exports only', async (t) => {
-  for (const { path, source } of ALL)
-    {if (path.startsWith('lib/')) t.notMatch(withoutTexts(source), /\.register\(/, path)}
+  for (const { path, source } of ALL) {
+    if (path.startsWith('lib/')) t.notMatch(withoutTexts(source), /\.register\(/, path)
+  }
   const index = readFileSync(join(ROOT, 'index.ts'), 'utf8').replaceAll(/,\n\s+/g, ', ')
   for (const line of index.split('\n')) if (line !== '') t.match(line, /^export (type )?\{.*\} from '/)
 })
@@ -135,7 +136,9 @@ test('no module imports a private module of a dependency', async (t) => {
   // The entry that Ajv documents for the 2019 draft of JSON Schema.
   const documented = ['ajv/dist/2019.js']
   for (const { path, source } of ALL) {
-    const deep = [...source.matchAll(/(?:from|import\()\s*'((?:@[^/']+\/)?[a-z][^/':]*\/[^']+)'/g)].map((match) => match[1] ?? '')
+    const deep = [...source.matchAll(/(?:from|import\()\s*'((?:@[^/']+\/)?[a-z][^/':]*\/[^']+)'/g)].map((match) =>
+      match[1] ?? ''
+    )
     const isPrivate = (name: string): boolean => /\/(?:dist|lib|src)\//.test(name) && !documented.includes(name)
     t.same(deep.filter(isPrivate), [], path)
   }

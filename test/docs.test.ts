@@ -64,8 +64,9 @@ test('every TypeScript block of the README and the docs compiles', { timeout: 18
 })
 
 test('code blocks are of a language that is checked or plainly is no code', async (t) => {
-  for (const { language, source } of BLOCKS)
-    {t.ok(['ts', 'sh', 'console', 'http', 'json', 'text', 'env'].includes(language), `${source}: ${language}`)}
+  for (const { language, source } of BLOCKS) {
+    t.ok(['ts', 'sh', 'console', 'http', 'json', 'text', 'env'].includes(language), `${source}: ${language}`)
+  }
 })
 
 test('the first service of the README runs as it says', async (t) => {

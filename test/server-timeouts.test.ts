@@ -44,8 +44,9 @@ test('the limits are those of the documentation', async (t) => {
     connectionTimeout: 60_000,
     http: { headersTimeout: 20_000, connectionsCheckingInterval: 5_000 },
   }
-  for (const absent of [{}, { bodyLimit: undefined, handlerTimeout: undefined, http: undefined }, { http: null }])
-    {t.match(serverOptions(defineSecurity({}), absent as never), limits)}
+  for (const absent of [{}, { bodyLimit: undefined, handlerTimeout: undefined, http: undefined }, { http: null }]) {
+    t.match(serverOptions(defineSecurity({}), absent as never), limits)
+  }
   t.match(serverOptions(defineSecurity({}), { http: { headersTimeout: 5 } }), {
     ...limits,
     http: { headersTimeout: 5, connectionsCheckingInterval: 5_000, requireHostHeader: false },

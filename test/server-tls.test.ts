@@ -165,8 +165,9 @@ test('no other TLS option lets an older version or a cipher that encrypts nothin
     const { port: at } = server.server.address() as AddressInfo
     t.equal(await handshake('TLSv1.2', at), 'TLSv1.2', name)
     t.match(await handshake('TLSv1.1', at), /^ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION$/, name)
-    for (const ciphers of ['NULL:@SECLEVEL=0', 'aNULL:@SECLEVEL=0'])
-      {t.match(await handshake('TLSv1.2', at, ciphers), /ALERT_HANDSHAKE_FAILURE$/, `${name} ${ciphers}`)}
+    for (const ciphers of ['NULL:@SECLEVEL=0', 'aNULL:@SECLEVEL=0']) {
+      t.match(await handshake('TLSv1.2', at, ciphers), /ALERT_HANDSHAKE_FAILURE$/, `${name} ${ciphers}`)
+    }
     await server.close()
   }
 })
@@ -215,8 +216,9 @@ test('the limits of the HTTP server hold for the TLS server', async (t) => {
   t.match(serverOptions(defineSecurity({}), { https: { ...https, minVersion: undefined } }), {
     https: { minVersion: 'TLSv1.2' },
   })
-  for (const absent of [{}, { https: null }, { https: undefined }])
-    {t.equal('https' in serverOptions(defineSecurity({}), absent as never), false)}
+  for (const absent of [{}, { https: null }, { https: undefined }]) {
+    t.equal('https' in serverOptions(defineSecurity({}), absent as never), false)
+  }
 })
 
 test('TLS options that let an old protocol in, and what is not supported, stop the boot', async (t) => {

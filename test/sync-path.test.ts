@@ -63,8 +63,9 @@ function promisesOf (port: number, request: string, status: number, done: (made:
   const hook = createHook({ init (_id, type) { if (counting && type === 'PROMISE') made++ } }).enable()
   const socket = connect(port, '127.0.0.1', () => { socket.write(request) })
   socket.on('data', (bytes) => {
-    if (!String(bytes).startsWith(`HTTP/1.1 ${status} `))
-      {throw new Error(`expected ${status}: ${String(bytes).slice(0, 300)}`)}
+    if (!String(bytes).startsWith(`HTTP/1.1 ${status} `)) {
+      throw new Error(`expected ${status}: ${String(bytes).slice(0, 300)}`)
+    }
     // The first round may compile and remember.
     counting = --left <= ROUNDS
     if (left > 0) {

@@ -27,7 +27,9 @@ export async function runBeside ({ beside, scenarios, rounds, seconds }) {
   try {
     const results = evaluate(await runRounds(servers, scenarios, { rounds, seconds }), PAIRS)
     printServers(results, (key) => variants[key].title)
-    console.log('How many times faster the first is, by CPU per request: median of the rounds (quartiles) | least disturbed')
+    console.log(
+      'How many times faster the first is, by CPU per request: median of the rounds (quartiles) | least disturbed',
+    )
     console.log('rounds. bulwark/again compares this checkout with itself: what it differs from 1 by is noise.\n')
     printRatios(results, PAIRS.map((pair) => pair.join('/')), 'cpu', 'CPU per request')
     return results

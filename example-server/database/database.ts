@@ -64,8 +64,9 @@ export function mapDatabaseError (error: unknown, text: string): unknown {
   const meaning = MEANINGS.get(code)
   if (meaning !== undefined) return new SecurityError(meaning, { cause: error })
   // Either what is referred to does not exist, or what is to go is still referred to: both are one code in Postgres.
-  if (code === FOREIGN_KEY_VIOLATION)
-    {return new SecurityError(/^\s*delete\b/i.test(text) ? 'CONFLICT' : 'NOT_FOUND', { cause: error })}
+  if (code === FOREIGN_KEY_VIOLATION) {
+    return new SecurityError(/^\s*delete\b/i.test(text) ? 'CONFLICT' : 'NOT_FOUND', { cause: error })
+  }
   if (TRANSIENT.has(code)) return unavailable(error, 1)
   if (code === QUERY_CANCELED || UNAVAILABLE_CLASS.test(code) || NETWORK_ERRORS.has(code)) return unavailable(error)
   return error

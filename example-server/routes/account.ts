@@ -38,8 +38,9 @@ export function accountRoutes (app: App, { users, passwords }: Services): void {
     }
     const user = await users.find(id)
     const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
-    if (user === null || !await users.replacePasswordHash(id, stored, passwordHash))
-      {throw new SecurityError('SESSION_REVOKED')}
+    if (user === null || !await users.replacePasswordHash(id, stored, passwordHash)) {
+      throw new SecurityError('SESSION_REVOKED')
+    }
     // Every session of the old password ends, this one too; the caller goes on in a new one.
     await app.security.sessions.revokeUser(id)
     app.security.events.emit('authn_password_change', { userId: id }, request)

@@ -37,10 +37,11 @@ export function recoveryRoutes (app: App, { users, resets, passwords }: Services
     // Hashed first: when the server is too busy for it, the link still works.
     const passwordHash = await whileConnected(request, (signal) => passwords.hash(password, { signal }))
     const userId = await resets.redeem(token)
-    if (userId === null || !await users.setPasswordHash(userId, passwordHash))
-      {throw new SecurityError('UNPROCESSABLE', {
+    if (userId === null || !await users.setPasswordHash(userId, passwordHash)) {
+      throw new SecurityError('UNPROCESSABLE', {
         detail: 'This link has been used or is too old. Ask for another one.',
-      })}
+      })
+    }
     // All sessions of the old password end; the user signs in with the new one (OWASP: no automatic sign-in).
     await app.security.sessions.revokeUser(userId)
     app.security.events.emit('authn_password_change', { userId }, request)

@@ -60,7 +60,9 @@ export function createCookieChooser (
     if (request.protocol !== 'http' || !isLoopbackName(request.hostname)) return secure
     if (!warned) {
       warned = true
-      warn('auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production')
+      warn(
+        'auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production',
+      )
     }
     return loopback
   }
@@ -95,10 +97,11 @@ export function assertCookiesFit (
     const { path, secure, sameSite } = spec
     const bytes = app.serializeCookie(spec.name, value, { path, secure, sameSite, httpOnly: true, maxAge: 0x7fff_ffff })
       .length
-    if (bytes > MAX_COOKIE_BYTES)
-      {throw new Error(
+    if (bytes > MAX_COOKIE_BYTES) {
+      throw new Error(
         `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`,
-      )}
+      )
+    }
   }
 }
 
@@ -124,7 +127,9 @@ export function cookieValues (header: string | undefined, name: string): readonl
 
 const NONE: readonly string[] = Object.freeze([])
 
-/** Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space and give a token two spellings. */
+/**
+ * Spaces and tabs only (RFC 9110, section 5.6.3): `trim` would take a no-break space and give a token two spellings.
+ */
 function trimmed (text: string): string {
   let from = 0
   let to = text.length

@@ -48,8 +48,9 @@ export function sessionRegistration (
   function genuineToken (request: FastifyRequest): string {
     const credential = readCredential(request, 'access')
     if (credential === 'missing') throw unauthorized('TOKEN_MISSING')
-    if (credential !== 'ambiguous' && access.read(credential.token, Math.floor(now() / 1000)) !== null)
-      {return credential.token}
+    if (credential !== 'ambiguous' && access.read(credential.token, Math.floor(now() / 1000)) !== null) {
+      return credential.token
+    }
     // An app that catches this and goes on must not find anybody signed in.
     setSignedIn(request, null)
     emit({ name: 'authn_token_invalid', kind: 'access', code: 'TOKEN_INVALID' }, request)
@@ -138,8 +139,9 @@ export function appJwt (
         const { code } = error as { readonly code?: unknown }
         if (code === 'FAST_JWT_INVALID_OPTION') throw error
         // The library's errors have no status: a forged token would be a 500.
-        if (refusal === undefined || code === 'FAST_JWT_EXPIRED')
-          {refusal = unauthorized(code === 'FAST_JWT_EXPIRED' ? 'TOKEN_EXPIRED' : 'TOKEN_INVALID')}
+        if (refusal === undefined || code === 'FAST_JWT_EXPIRED') {
+          refusal = unauthorized(code === 'FAST_JWT_EXPIRED' ? 'TOKEN_EXPIRED' : 'TOKEN_INVALID')
+        }
       }
     }
     throw refusal

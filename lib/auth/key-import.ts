@@ -30,19 +30,21 @@ export function importKey (alg: TokenAlgorithm, text: string, use: 'sign' | 'ver
   const label = PEM.exec(text)?.[1]
   if (label === undefined) return refuse('Not the text of one PEM block.', fix)
   if (label === 'PUBLIC KEY' && use === 'sign') return refuse('A public key cannot sign.', fix)
-  if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY')
-    {return refuse(
+  if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY') {
+    return refuse(
       `A PEM of the type ${label} is not accepted.`,
       `Convert it (openssl pkcs8 -topk8 -nocrypt, or openssl pkey -pubout). ${fix}`,
-    )}
+    )
+  }
   const key = parsePem(text.trim(), label)
   if (key === null) return refuse('The PEM cannot be read.', fix)
   const misfit = misfitOf(alg, key)
   if (misfit !== null) return refuse(misfit, fix)
   // Of a private key that only verifies, the private half is not kept.
   const verifyWith = key.type === 'private' ? createPublicKey(key) : key
-  if (key.type === 'private' && !isPair(key, verifyWith))
-    {return refuse('Its private and its public half do not fit.', fix)}
+  if (key.type === 'private' && !isPair(key, verifyWith)) {
+    return refuse('Its private and its public half do not fit.', fix)
+  }
   return { signWith: use === 'sign' ? key : verifyWith, verifyWith }
 }
 

@@ -156,8 +156,9 @@ function resolveUntil (text: string, path: string, problems: Problem[]): number 
   const at = Date.parse(text)
   // Date.parse takes the 30th of February for the 2nd of March.
   const day = new Date(`${text.slice(0, 10)}T00:00:00Z`)
-  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10)))
-    {problems.push({ path, message: 'There is no such day.', fix: UNTIL_FIX })}
+  if (Number.isNaN(at) || day.getUTCDate() !== Number(text.slice(8, 10))) {
+    problems.push({ path, message: 'There is no such day.', fix: UNTIL_FIX })
+  }
   return Math.floor(at / 1000)
 }
 
@@ -169,18 +170,19 @@ function refuseRepetitions (
   keys.forEach((key, index) => {
     for (const earlier of keys.slice(0, index)) {
       if (key === null || earlier === null) continue
-      if (isSameKey(key.verifyWith, earlier.verifyWith))
-        {problems.push({
+      if (isSameKey(key.verifyWith, earlier.verifyWith)) {
+        problems.push({
           path: `${pathOf(index)}.key`,
           message: 'This key is in the keyring twice.',
           fix: 'Write each key once; a key that signs also verifies.',
-        })}
-      else if (key.kid === earlier.kid)
-        {problems.push({
+        })
+      } else if (key.kid === earlier.kid) {
+        problems.push({
           path: `${pathOf(index)}.kid`,
           message: 'Another key has this kid.',
           fix: 'Give each key its own, or leave it out.',
-        })}
+        })
+      }
     }
   })
 }

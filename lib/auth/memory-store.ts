@@ -127,8 +127,9 @@ export class MemorySessionStore implements SessionStore {
 
   check (userId: string, sessionId: string, tokenVersion: number): Liveness {
     const now = this.#now()
-    if (this.#records.find(userId, sessionId, now) === undefined || !this.#records.isAlive(sessionId, now))
-      {return 'ended'}
+    if (this.#records.find(userId, sessionId, now) === undefined || !this.#records.isAlive(sessionId, now)) {
+      return 'ended'
+    }
     return tokenVersion < (this.#records.marks(userId, now)?.tokenVersion ?? 0) ? 'outdated' : 'alive'
   }
 

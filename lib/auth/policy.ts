@@ -77,8 +77,9 @@ export function resolveAuthPolicy (
   problems: Problem[],
 ): ResolvedAuthPolicy {
   const { revocation } = base
-  if (input === 'required' || input === 'optional')
-    {return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })}
+  if (input === 'required' || input === 'optional') {
+    return Object.freeze({ access: input, why: null, ...NOTHING_MORE, revocation })
+  }
   if (PublicRoute.is(input)) return Object.freeze({ access: 'public', why: input.why, ...NOTHING_MORE, revocation })
   if (typeof input !== 'object' || input === null) {
     problems.push({
@@ -93,12 +94,13 @@ export function resolveAuthPolicy (
   checkNames('role', checked.roles, known.roles, where, problems)
   checkNames('scope', checked.scopes, known.scopes, where, problems)
   const freshMs = checked.fresh === undefined ? 0 : parseDuration(checked.fresh)
-  if (freshMs % 1000 !== 0)
-    {problems.push({
+  if (freshMs % 1000 !== 0) {
+    problems.push({
       path: `${where}.fresh`,
       message: 'Not whole seconds.',
       fix: 'Tokens count in seconds: write for example 90s.',
-    })}
+    })
+  }
   return Object.freeze({
     access: 'required',
     why: null,

@@ -112,58 +112,65 @@ function resolveTimes (
 ): Pick<ResolvedAuthOptions, 'accessTtlMs' | 'refreshIdleMs' | 'refreshAbsoluteMs' | 'graceMs' | 'revocationDelayMs'> {
   const wholeSeconds = (name: 'accessTtl' | 'refreshIdle' | 'refreshAbsolute', standard: Duration): number => {
     const milliseconds = parseDuration(options[name] ?? standard)
-    if (milliseconds % 1000 !== 0)
-      {problems.push({
+    if (milliseconds % 1000 !== 0) {
+      problems.push({
         path: `auth.${name}`,
         message: 'Not whole seconds.',
         fix: 'Tokens and cookies count in seconds: write for example 90s.',
-      })}
+      })
+    }
     return milliseconds
   }
   const accessTtlMs = wholeSeconds('accessTtl', '15m')
   const refreshIdleMs = wholeSeconds('refreshIdle', '7d')
   const refreshAbsoluteMs = wholeSeconds('refreshAbsolute', '30d')
   const graceMs = parseDuration(options.grace ?? '10s')
-  if (accessTtlMs >= refreshIdleMs)
-    {problems.push({
+  if (accessTtlMs >= refreshIdleMs) {
+    problems.push({
       path: 'auth.accessTtl',
       message: 'Not shorter than refreshIdle.',
       fix: 'An access token must end before its session can: accessTtl < refreshIdle <= refreshAbsolute.',
-    })}
-  if (refreshIdleMs > refreshAbsoluteMs)
-    {problems.push({
+    })
+  }
+  if (refreshIdleMs > refreshAbsoluteMs) {
+    problems.push({
       path: 'auth.refreshIdle',
       message: 'Longer than refreshAbsolute.',
       fix: 'Keep accessTtl < refreshIdle <= refreshAbsolute.',
-    })}
-  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS)
-    {problems.push({
+    })
+  }
+  if (refreshAbsoluteMs > ABSOLUTE_MAX_MS) {
+    problems.push({
       path: 'auth.refreshAbsolute',
       message: 'Longer than 3650d.',
       fix: 'Nobody should stay signed in for that long: 30d is the default.',
-    })}
+    })
+  }
   // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too
   // late.
-  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs)
-    {problems.push({
+  else if (accessTtlMs < refreshIdleMs && accessTtlMs + graceMs > refreshIdleMs) {
+    problems.push({
       path: 'auth.refreshIdle',
       message: 'Shorter than accessTtl and grace together.',
       fix: 'A session in use could end between two refreshes: keep accessTtl + grace <= refreshIdle.',
-    })}
-  if (graceMs > GRACE_MAX_MS)
-    {problems.push({
+    })
+  }
+  if (graceMs > GRACE_MAX_MS) {
+    problems.push({
       path: 'auth.grace',
       message: 'Longer than 60s.',
       fix: 'A stolen token is not noticed within the grace: keep it short, 10s is the default.',
-    })}
+    })
+  }
   const revocationDelayMs = parseDuration(options.revocationDelay ?? '5s')
-  if (revocationDelayMs > GRACE_MAX_MS)
-    {problems.push({
+  if (revocationDelayMs > GRACE_MAX_MS) {
+    problems.push({
       path: 'auth.revocationDelay',
       message: 'Longer than 60s.',
       fix:
         'For so long a session that was ended may go on: 5s is the default, stateless gives the check up altogether.',
-    })}
+    })
+  }
   return { accessTtlMs, refreshIdleMs, refreshAbsoluteMs, graceMs, revocationDelayMs }
 }
 

@@ -139,7 +139,10 @@ function renewalRoutes ({ options, flows }: RouteParts): RouteOptions[] {
   const logout: RouteOptions = {
     method: 'POST',
     url: `${prefix}/logout`,
-    security: whereLoaded({ auth: publicRoute('Signing out works with an expired or missing token too.'), csrf: 'always' }),
+    security: whereLoaded({
+      auth: publicRoute('Signing out works with an expired or missing token too.'),
+      csrf: 'always',
+    }),
     schema: { response: { 204: Type.Null() } },
     handler: async function logout (request: FastifyRequest, reply: FastifyReply) {
       await flows.logout(request, reply)
@@ -236,7 +239,9 @@ function keySetRoute ({ options: { accessKeys }, store }: RouteParts): RouteOpti
   }
 }
 
-/** Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides. */
+/**
+ * Signing in needs no cookie, yet another site must not sign a visitor in (login CSRF). Elsewhere the cookie decides.
+ */
 const SIGN_IN = whereLoaded({
   auth: publicRoute('Signing in is how one gets credentials.'),
   rateLimit: ['login'],

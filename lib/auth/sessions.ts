@@ -158,8 +158,9 @@ export function createSessions (settings: SessionSettings): Sessions {
 
     async renew (token, clientContext, loadUser) {
       const claims = refresh.verify(token, nowSeconds())
-      if (claims === 'TOKEN_INVALID')
-        {return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: claims }])}
+      if (claims === 'TOKEN_INVALID') {
+        return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: claims }])
+      }
       // Its session is over as well. TOKEN_EXPIRED means "refresh" to a client, which would come back here for ever.
       if (claims === 'TOKEN_EXPIRED') return refuse('SESSION_REVOKED', [])
       const { userId, sessionId, generation, salt, jti } = claims
@@ -192,8 +193,9 @@ export function createSessions (settings: SessionSettings): Sessions {
           const current = currentJti(sessionId, salt, answer.state)
           // An instance with a newer key rotated it. Nothing is wrong with the session, but its successor cannot be
           // made here.
-          if (current === null)
-            {return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'KEY_UNKNOWN' }])}
+          if (current === null) {
+            return refuse('TOKEN_INVALID', [{ name: 'authn_token_invalid', kind: 'refresh', code: 'KEY_UNKNOWN' }])
+          }
           return { tokens: issue(user, sessionId, salt, current, answer.state), events: [] }
         }
         case 'expired':

@@ -11,10 +11,11 @@ export function areMethods (value: unknown): value is readonly string[] {
 
 /** @throws TypeError for what no token could carry. */
 export function assertMethods (methods: unknown): void {
-  if (!areMethods(methods))
-    {throw new TypeError(
+  if (!areMethods(methods)) {
+    throw new TypeError(
       `auth: methods is a list of up to ${MAX_METHODS} names (RFC 8176) of up to ${MAX_METHOD_LENGTH} characters each, for example ['pwd', 'otp']`,
-    )}
+    )
+  }
 }
 
 const MAX_LABEL_LENGTH = 256
@@ -24,8 +25,9 @@ const MAX_LABEL_LENGTH = 256
  * @throws TypeError for what an app in JavaScript may give instead: a number, the promise of a text
  */
 export function deviceLabel (text: unknown): string {
-  if (text !== undefined && typeof text !== 'string')
-    {throw new TypeError('auth: the label of a device is not a text. The option `label` is synchronous.')}
+  if (text !== undefined && typeof text !== 'string') {
+    throw new TypeError('auth: the label of a device is not a text. The option `label` is synchronous.')
+  }
   const line = (text ?? '').replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim()
   // A cut within a surrogate pair leaves a half, which is no character.
   return line.slice(0, MAX_LABEL_LENGTH).replace(/\p{Cs}$/u, '')

@@ -131,9 +131,9 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
       if (owner.expiresAt <= nowSeconds) drop(watched, POLICY_VIOLATION, 'TOKEN_EXPIRED')
       // Nobody could tell for as long as an ended session may go on at most. Requests are refused then, and so is this:
       // a socket that was kept would be the way around a store that an attacker can keep busy.
-      else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs)
-        {drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')}
-      else if (isDue(watched)) due.add(owner.sessionId)
+      else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs) {
+        drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')
+      } else if (isDue(watched)) due.add(owner.sessionId)
     }
     askFor(due, isDue)
   }

@@ -84,20 +84,22 @@ export function checkClaims (claims: unknown, path: string, problems: Problem[])
     return null
   }
   for (const name of Object.keys(claims.properties)) {
-    if (RESERVED_CLAIMS.has(name))
-      {problems.push({
+    if (RESERVED_CLAIMS.has(name)) {
+      problems.push({
         path: `${path}.${name}`,
         message: 'This name has a meaning of its own in tokens or in request.user.',
         fix: 'Choose another name.',
-      })}
+      })
+    }
   }
   for (const format of formatsOf(claims)) {
-    if (!FormatRegistry.Has(format))
-      {problems.push({
+    if (!FormatRegistry.Has(format)) {
+      problems.push({
         path,
         message: `TypeBox does not know the format "${format}", so every token would be refused.`,
         fix: 'Register it with FormatRegistry.Set, or use a pattern.',
-      })}
+      })
+    }
   }
   try {
     TypeCompiler.Compile(claims)
@@ -155,10 +157,12 @@ export function createUserModel (
     fromApp (user, source) {
       if (typeof user !== 'object' || user === null) throw new Error(`auth: ${source} gave no user object`)
       const { id, roles: given, scopes: granted = [] } = user as { id?: unknown, roles?: unknown, scopes?: unknown }
-      if (!isId(id))
-        {throw new Error(`auth: ${source} gave a user whose id is not a text of 1 to ${MAX_ID_LENGTH} characters`)}
-      if (!isRoles(given, known))
-        {throw new Error(`auth: ${source} gave a user whose roles are not a list of the declared ones`)}
+      if (!isId(id)) {
+        throw new Error(`auth: ${source} gave a user whose id is not a text of 1 to ${MAX_ID_LENGTH} characters`)
+      }
+      if (!isRoles(given, known)) {
+        throw new Error(`auth: ${source} gave a user whose roles are not a list of the declared ones`)
+      }
       const refused = firstUnknownScope(granted, knownScopes)
       if (refused !== null) throw new Error(`auth: ${source} gave a user whose scopes ${refused}`)
       // Through JSON, as the token will carry them: a Date or an undefined member shows here and not at the next

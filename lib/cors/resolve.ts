@@ -75,7 +75,11 @@ function grantBuilder (
   }
 }
 
-function resolveOrigin ({ origin = false, credentials }: CorsOptions, where: string, problems: Problem[]): OriginSource {
+function resolveOrigin (
+  { origin = false, credentials }: CorsOptions,
+  where: string,
+  problems: Problem[],
+): OriginSource {
   const at = `${where}.origin`
   if (origin === '*' || typeof origin === 'function') {
     const answer = origin === '*' ? true : probe(origin)

@@ -75,8 +75,9 @@ function readVariable (name: string, property: unknown, required: boolean, probl
       fix: 'Use letters, digits and underscores, and no name that every object inherits.',
     })
   }
-  if (!isPlainObject(property))
-    {problems.push({ path, message: 'Not a schema.', fix: 'Write a TypeBox schema, for example Type.String().' })}
+  if (!isPlainObject(property)) {
+    problems.push({ path, message: 'Not a schema.', fix: 'Write a TypeBox schema, for example Type.String().' })
+  }
   checkKeywords(written, [...OWN_KEYWORDS, ...VALUE_KEYWORDS], path, problems)
   checkForm(rest, path, problems)
   checkOwnKeywords(written, required, path, problems)

@@ -27,8 +27,9 @@ export function readSecretFile (path: string): SecretFile {
     }
   }
   if (bytes === null) return wrong('is not a regular file', 'Name the file that holds the value.')
-  if (bytes.length > MAX_FILE_BYTES)
-    {return wrong(`is larger than ${MAX_FILE_BYTES} bytes`, 'Name the file that holds the value and nothing else.')}
+  if (bytes.length > MAX_FILE_BYTES) {
+    return wrong(`is larger than ${MAX_FILE_BYTES} bytes`, 'Name the file that holds the value and nothing else.')
+  }
   try {
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes).replace(/\r?\n$/, '') }
   } catch {

@@ -49,11 +49,12 @@ export class EventRecorder {
     const address: unknown = request?.ip
     // A socket that is gone has no address any more, whatever Fastify's types say.
     const ip = typeof address === 'string' ? safeText(address) : null
-    if (logged)
-      {(request?.log ?? this.#log)[EVENTS[name].level](
+    if (logged) {
+      (request?.log ?? this.#log)[EVENTS[name].level](
         { event: name, ...fields, ...request !== null && { ip, route } },
         name,
-      )}
+      )
+    }
     if (!heard) return
     // The fields are those that the catalogue declares for this name.
     const record = Object.freeze({

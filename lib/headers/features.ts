@@ -27,7 +27,8 @@ export function checkFeatures (features: Features, where: string, problems: Prob
       problems.push({
         path: `${where}.${name}`,
         message: `${JSON.stringify(entry)} is no entry of an allow-list.`,
-        fix: 'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.',
+        fix:
+          'Write self (without inner quotes), * or an origin such as https://maps.example.com; an empty list denies.',
       })
     }
   }

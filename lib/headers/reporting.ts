@@ -41,13 +41,14 @@ export function resolveReporting (
     })
   }
   if (!isPath(endpoint)) {
-    if (!isHttpsUrl(endpoint))
-      {problems.push({
+    if (!isHttpsUrl(endpoint)) {
+      problems.push({
         path: `${where}.reporting.endpoint`,
         message: 'Neither a path nor an https URL.',
         fix:
           'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.',
-      })}
+      })
+    }
   } else if (ownPath !== undefined && endpoint !== ownPath) {
     problems.push({
       path: `${where}.reporting.endpoint`,

@@ -69,8 +69,9 @@ export function serializeError (error: unknown): SerializedError {
 }
 
 function serializeCause (error: unknown, depth: number): SerializedError {
-  if (!(error instanceof Error))
-    {return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }}
+  if (!(error instanceof Error)) {
+    return { type: typeof error, message: 'a value that is no Error was thrown', stack: '' }
+  }
   const { code } = error as { code?: unknown }
   const inner = depth < MAX_CAUSES
   return {

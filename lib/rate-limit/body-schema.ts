@@ -16,8 +16,9 @@ export function mayCarryText (schema: unknown, field: string): boolean {
   }
   if (branches.some((branch) => mayCarryText(branch, field))) return true
   const { properties } = schema
-  if (!isPlainObject(properties))
-    {return branches.length === 0 && allows(schema, 'object') && schema['additionalProperties'] !== false}
+  if (!isPlainObject(properties)) {
+    return branches.length === 0 && allows(schema, 'object') && schema['additionalProperties'] !== false
+  }
   return Object.hasOwn(properties, field) && allows(properties[field], 'string')
 }
 

@@ -21,7 +21,8 @@ const STEADY_MS = 10_000
  * Says whether a store may be asked. Every ticket is given back once, to `succeeded` or to `failed`.
  *
  * It opens after five failures without an answer between them. One connection answers in order, so all requests behind
- * an overdue one wait too: they count as failing with it, and until the store answers again, one request at a time asks.
+ * an overdue one wait too: they count as failing with it, and until the store answers again, one request at a time
+ * asks.
  * While it is open, no request asks; after a cool-down, which doubles with each loss, a single one does.
  */
 export class CircuitBreaker {

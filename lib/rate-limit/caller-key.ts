@@ -46,8 +46,9 @@ export function sourceOf (
   const problems: Problem[] = []
   // The schema says no more than the interface: what it lets through is one.
   const checked = checkOptions(CallerSchema, caller, 'caller', problems) as Caller | null
-  if (checked?.ip !== undefined && isIP(checked.ip) === 0)
-    {problems.push({ path: 'caller.ip', message: 'Not an IP address.', fix: 'Write an address such as 192.0.2.1.' })}
+  if (checked?.ip !== undefined && isIP(checked.ip) === 0) {
+    problems.push({ path: 'caller.ip', message: 'Not an IP address.', fix: 'Write an address such as 192.0.2.1.' })
+  }
   const found = headersOf(checked ?? {}, apiKeyHeader)
   if (checked !== null && request === null) problems.push(...missingParts(checked, found, limits))
   if (checked === null || problems.length > 0) {

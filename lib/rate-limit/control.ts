@@ -58,7 +58,8 @@ export function createControl (planner: Planner, engine: LimitEngine): LimitsApi
       const states = new Map<string, LimitState>()
       for (const [plan, keys] of keysFor(policy, caller)) {
         const readings = await available(() => engine.peek(plan, keys))
-        for (const [index, limit] of plan.limits.entries()) states.set(limit.item, stateOf(limit, readings[index] ?? null))
+        for (const [index, limit] of plan.limits.entries())
+          states.set(limit.item, stateOf(limit, readings[index] ?? null))
       }
       return Object.freeze([...states.values()].sort(byPosition))
     },
@@ -81,8 +82,9 @@ async function available<T> (ask: () => T | Promise<T>): Promise<T> {
 }
 
 function stateOf ({ item, quota }: ResolvedLimit, reading: Reading | null): LimitState {
-  if (reading === null)
-    {throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`the store told nothing of "${item}"`) })}
+  if (reading === null) {
+    throw new SecurityError('STORE_UNAVAILABLE', { cause: new Error(`the store told nothing of "${item}"`) })
+  }
   const { room, used, waitMs, banned = false } = reading
   return Object.freeze({
     item,

@@ -102,8 +102,9 @@ export class LimitEngine {
     )
     if (marks.every((mark) => mark === NOT_COUNTED)) return undefined
     for (const [index, reading] of decision.readings.entries()) {
-      if (reading !== null && marks[index] !== NOT_COUNTED)
-        {reading.used = Math.max(0, reading.used - (set.quotas[index]?.cost ?? 1))}
+      if (reading !== null && marks[index] !== NOT_COUNTED) {
+        reading.used = Math.max(0, reading.used - (set.quotas[index]?.cost ?? 1))
+      }
     }
     if (decision.store.kind === 'memory') return decision.store.giveBack(set.quotas, keys, marks)
     // A request that cannot be given back stays counted: an outage makes the limiter stricter, never laxer.
@@ -211,14 +212,15 @@ export class LimitEngine {
 
   #remember (set: LimitSet, keys: readonly string[], decision: Decision, askedAt: number): void {
     for (const [index, reading] of decision.readings.entries()) {
-      if (reading !== null)
-        {this.#denied.remember(
+      if (reading !== null) {
+        this.#denied.remember(
           set.quotas[index] as Quota,
           keys[index] as string,
           reading,
           askedAt,
           set.failuresOnly?.[index] === true,
-        )}
+        )
+      }
     }
   }
 
@@ -254,13 +256,14 @@ export class LimitEngine {
 
   #decideWithoutStore (set: LimitSet, keys: readonly string[]): Decision {
     const { quotas, onOutage } = set
-    if (onOutage.includes('closed'))
-      {return {
+    if (onOutage.includes('closed')) {
+      return {
         outcome: 'unavailable',
         source: 'fallback',
         readings: quotas.map(() => null),
         store: this.#fallback,
-      }}
+      }
+    }
     if (!onOutage.includes('open')) return decisionOf(this.#fallback.consume(quotas, keys), 'fallback', this.#fallback)
     const local = onOutage.flatMap((choice, index) => choice === 'local' ? [index] : [])
     const verdict = this.#fallback.consume(

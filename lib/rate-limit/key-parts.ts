@@ -27,9 +27,15 @@ export function isBodyPart (part: KeyPart): part is { readonly body: string } {
 /** Resolves one part or a list of parts; what cannot be read is a problem and left out. */
 export function resolveParts (input: unknown, where: string, problems: Problem[]): readonly KeyPart[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
-  if (list.length === 0) problems.push({ path: where, message: '`by` is empty: name at least one key part.', fix: PART_FIX })
-  if (list.length > MAX_PARTS)
-    {problems.push({ path: where, message: `Too many key parts (at most ${MAX_PARTS}).`, fix: `Write at most ${MAX_PARTS} parts.` })}
+  if (list.length === 0)
+    problems.push({ path: where, message: '`by` is empty: name at least one key part.', fix: PART_FIX })
+  if (list.length > MAX_PARTS) {
+    problems.push({
+      path: where,
+      message: `Too many key parts (at most ${MAX_PARTS}).`,
+      fix: `Write at most ${MAX_PARTS} parts.`,
+    })
+  }
   const parts: KeyPart[] = []
   const seen = new Set<string>()
   for (const [index, written] of list.slice(0, MAX_PARTS).entries()) {

@@ -141,10 +141,12 @@ function checkNumbers ({ limit, burst, cost = 1 }: CheckedLimit, algorithm: Algo
 function checkModes (limit: CheckedLimit, parts: readonly KeyPart[], report: Report): void {
   const shadow = limit.mode === 'shadow'
   const fixFor = (option: string): string => `Leave ${option} out, or set mode to 'enforce'.`
-  if (shadow && limit.onOutage === 'closed')
-    {report('onOutage', 'A shadow limit never refuses, so it cannot be closed.', fixFor('onOutage'))}
-  if (shadow && limit.penalty !== undefined)
-    {report('penalty', 'A shadow limit never refuses, so it never bans.', fixFor('penalty'))}
+  if (shadow && limit.onOutage === 'closed') {
+    report('onOutage', 'A shadow limit never refuses, so it cannot be closed.', fixFor('onOutage'))
+  }
+  if (shadow && limit.penalty !== undefined) {
+    report('penalty', 'A shadow limit never refuses, so it never bans.', fixFor('penalty'))
+  }
   if (limit.expose === true && parts.some(isBodyPart)) {
     const message = 'This limit counts an account: its numbers would tell strangers how often the account was tried.'
     report('expose', message, 'Leave expose out: a limit with a body part stays hidden.')
@@ -181,8 +183,9 @@ function resolvePenalty (input: CheckedLimit['penalty'], where: string, problems
 
 function checkedDuration (text: Duration, where: string, problems: Problem[]): number {
   const milliseconds = parseDuration(text)
-  if (milliseconds > MAX_WINDOW_MS)
-    {problems.push({ path: where, message: 'Longer than 366 days.', fix: "Write at most '366d'." })}
+  if (milliseconds > MAX_WINDOW_MS) {
+    problems.push({ path: where, message: 'Longer than 366 days.', fix: "Write at most '366d'." })
+  }
   return milliseconds
 }
 

@@ -56,7 +56,9 @@ export interface Reading {
 
 export const NOT_COUNTED = -1
 
-/** The counts of one caller in one limit. What the numbers mean is the algorithm's own; an empty list counts nothing. */
+/**
+ * The counts of one caller in one limit. What the numbers mean is the algorithm's own; an empty list counts nothing.
+ */
 export type Counts = number[]
 
 /**

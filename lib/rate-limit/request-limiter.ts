@@ -130,8 +130,9 @@ export class RequestLimiter<N extends string = string> {
     const held = plan.limits.map(mine)
     const giving = this.#context.engine.giveBack(plan, keys, decision, held)
     // Settling this request later then finds nothing left to give back.
-    for (const [index, reading] of decision.readings.entries())
-      {if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED}
+    for (const [index, reading] of decision.readings.entries()) {
+      if (held[index] === true && reading !== null) reading.mark = NOT_COUNTED
+    }
     await giving
   }
 }

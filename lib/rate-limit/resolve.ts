@@ -66,12 +66,13 @@ export function resolveRateLimit (
 }
 
 function resolveApiKeyHeader (name: string, path: string, problems: Problem[]): string {
-  if (!isHeaderName(name))
-    {problems.push({
+  if (!isHeaderName(name)) {
+    problems.push({
       path,
       message: 'Not the name of a header.',
       fix: "Write the header that carries the API key: 'x-api-key'.",
-    })}
+    })
+  }
   return name.toLowerCase()
 }
 

@@ -147,8 +147,9 @@ function decidingStep (plan: PhasePlan, context: RouteContext): Step {
     limits.decided.push({ plan, keys, decision })
     if (decision.outcome === 'admitted') {
       const over = hasShadow ? exceeded(plan.limits, decision, 'shadow') : []
-      if (over.length > 0)
-        {emit({ name: 'excess_rate_limit_exceeded', policies: over.map(({ item }) => `${item} (shadow)`) }, request)}
+      if (over.length > 0) {
+        emit({ name: 'excess_rate_limit_exceeded', policies: over.map(({ item }) => `${item} (shadow)`) }, request)
+      }
       return undefined
     }
     limits.refused = true
@@ -185,8 +186,8 @@ function watchEnd (request: FastifyRequest, reply: FastifyReply, context: Limite
 
 /**
  * Keeps the reservations of failure-counting limits or gives them back, once. They are kept when the answer is a
- * failure or a server error (a fault that a guess can provoke must not be a free guess), and when the caller left before
- * the answer. A refusal of the limiter is no guess, so an earlier phase's reservation goes back.
+ * failure or a server error (a fault that a guess can provoke must not be a free guess), and when the caller left
+ * before the answer. A refusal of the limiter is no guess, so an earlier phase's reservation goes back.
  */
 function settle (
   request: FastifyRequest,

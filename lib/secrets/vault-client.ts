@@ -60,11 +60,12 @@ export function createVaultClient (address: string, namespace: string | null): V
 
 /** By https://developer.hashicorp.com/vault/api-docs#http-status-codes and the health endpoint's codes. */
 function refusalOf (status: number, missing: SourceProblem): SecretSourceError {
-  if (status >= 300 && status < 400)
-    {return new SecretSourceError({
+  if (status >= 300 && status < 400) {
+    return new SecretSourceError({
       message: `Vault answered with a redirect (${status}), which is not followed.`,
       fix: 'Write the address of the active node or of the load balancer.',
-    })}
+    })
+  }
   switch (status) {
     case 400:
       return new SecretSourceError({
@@ -113,11 +114,12 @@ async function readBounded (response: Response): Promise<string> {
       fix: 'Check the network between here and Vault.',
     })
   }
-  if (length > MAX_ANSWER_BYTES)
-    {throw new SecretSourceError({
+  if (length > MAX_ANSWER_BYTES) {
+    throw new SecretSourceError({
       message: `The answer is larger than ${MAX_ANSWER_BYTES} bytes.`,
       fix: "Check that `address` is Vault's.",
-    })}
+    })
+  }
   return Buffer.concat(chunks).toString('utf8')
 }
 

@@ -20,12 +20,13 @@ const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT'])
 export function resolveMethods (list: readonly string[] | undefined, problems: Problem[]): ReadonlySet<string> {
   const path = 'transport.methods'
   if (list === undefined) return new Set(DEFAULT_METHODS)
-  if (list.length === 0)
-    {problems.push({
+  if (list.length === 0) {
+    problems.push({
       path,
       message: 'An empty list refuses every request.',
       fix: 'List the methods, or leave the option out.',
-    })}
+    })
+  }
   for (const [index, method] of list.entries()) {
     if (NEVER.has(method.toUpperCase())) {
       problems.push({

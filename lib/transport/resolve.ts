@@ -101,12 +101,13 @@ function checkPublicOrigin (origin: string, https: HttpsMode, problems: Problem[
 
 function resolveRedirects ({ redirects = [], publicOrigin }: TransportInput, problems: Problem[]): ReadonlySet<string> {
   for (const [index, origin] of redirects.entries()) {
-    if (!isOrigin(origin))
-      {problems.push({
+    if (!isOrigin(origin)) {
+      problems.push({
         path: `transport.redirects[${index}]`,
         message: 'Not an exact origin.',
         fix: 'Write scheme, host and port: https://login.example.com, without a path, a wildcard or a trailing slash.',
-      })}
+      })
+    }
   }
   return new Set(publicOrigin === undefined ? redirects : [publicOrigin, ...redirects])
 }
@@ -128,12 +129,13 @@ function resolveHosts (hosts: readonly string[], problems: Problem[]): ReadonlyS
       names.add(parsed.hostname)
     }
   }
-  if (hosts.length === 0)
-    {problems.push({
+  if (hosts.length === 0) {
+    problems.push({
       path: 'transport.hosts',
       message: 'An empty list refuses every request.',
       fix: 'List the host names, or leave the option out.',
-    })}
+    })
+  }
   return names
 }
 

@@ -92,8 +92,9 @@ function sendFrameworkError (
     { method: request.method, route: null, status: problem.status, ip: request.ip, code: error.code },
     'request refused by the router',
   )
-  if (settings.headers !== null)
-    {setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)}
+  if (settings.headers !== null) {
+    setPreparedHeaders(reply, request.protocol === 'https' ? settings.headers.secure : settings.headers.plain)
+  }
   void reply.code(problem.status)
     .header('x-request-id', request.id)
     .header('cache-control', 'no-store')

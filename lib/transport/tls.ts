@@ -68,12 +68,13 @@ export function checkServerInput (input: Readonly<Record<string, unknown>>, prob
 
 function checkTls (https: Readonly<Record<string, unknown>>, problems: Problem[]): void {
   for (const name of ['minVersion', 'maxVersion']) {
-    if (!VERSIONS.has(https[name]))
-      {problems.push({
+    if (!VERSIONS.has(https[name])) {
+      problems.push({
         path: `fastify.https.${name}`,
         message: 'Not an accepted version.',
         fix: `Write '${MIN_TLS_VERSION}' or 'TLSv1.3', or leave it out.`,
-      })}
+      })
+    }
   }
   if (https['secureProtocol'] !== undefined) {
     problems.push({

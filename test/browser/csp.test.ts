@@ -172,7 +172,8 @@ promise('Trusted Types refuse innerHTML where they are enforced, and only there'
     await page.goto(at(path, ''))
     t.equal(await page.evaluate('write()'), outcome, path)
     await page.waitForFunction(`refused.length === ${path === '/guarded' ? 0 : 1}`)
-    if (path !== '/guarded')
-      {t.same(await page.evaluate('refused'), ['require-trusted-types-for trusted-types-sink'], path)}
+    if (path !== '/guarded') {
+      t.same(await page.evaluate('refused'), ['require-trusted-types-for trusted-types-sink'], path)
+    }
   }
 })

@@ -17,9 +17,10 @@ function addRoutes (app: FastifyInstance, evil: string): void {
     '/with-opener': { crossOriginOpenerPolicy: false as const },
     '/features': { permissionsPolicy: { geolocation: ['self'] } },
   }
-  for (const [path, headers] of Object.entries(pages))
-    {app.get(path, { security: { headers } }, async (_request, reply) =>
-      reply.type('text/html').send(html('<h1>page</h1>')))}
+  for (const [path, headers] of Object.entries(pages)) {
+    app.get(path, { security: { headers } }, async (_request, reply) =>
+      reply.type('text/html').send(html('<h1>page</h1>')))
+  }
   for (
     const [path, headers] of [['/image.svg', {}], ['/open.svg', {
       crossOriginResourcePolicy: { policy: 'cross-origin' as const },

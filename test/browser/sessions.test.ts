@@ -38,10 +38,11 @@ const promise = browserTests({
     const clock = movableClock()
     const { app, origin, exchanges } = await startExample(https)
     const events: string[] = []
-    for (const name of ['csp_violation', 'authn_token_reuse', 'authn_token_invalid'] as const)
-      {app.security.events.on(name, () => {
+    for (const name of ['csp_violation', 'authn_token_reuse', 'authn_token_invalid'] as const) {
+      app.security.events.on(name, () => {
         events.push(name)
-      })}
+      })
+    }
     return { origin, exchanges, events, clock }
   },
 })

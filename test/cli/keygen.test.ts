@@ -98,10 +98,12 @@ test('a file is new, for its owner only, and never overwritten', async (t) => {
 })
 
 test('help goes to stdout, and the version too', async (t) => {
-  for (const args of [['--help'], ['help']])
-    {t.match(run(args), { status: 0, stderr: '', stdout: /Commands:\n {2}keygen/ })}
-  for (const args of [['keygen', '-h'], ['keygen', '--nonsense', '--help']])
-    {t.match(run(args), { status: 0, stderr: '', stdout: /Usage: fastify-bulwark keygen/ })}
+  for (const args of [['--help'], ['help']]) {
+    t.match(run(args), { status: 0, stderr: '', stdout: /Commands:\n {2}keygen/ })
+  }
+  for (const args of [['keygen', '-h'], ['keygen', '--nonsense', '--help']]) {
+    t.match(run(args), { status: 0, stderr: '', stdout: /Usage: fastify-bulwark keygen/ })
+  }
   t.match(run(['--version']), { status: 0, stderr: '', stdout: `${manifest.version}\n` })
 })
 

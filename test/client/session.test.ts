@@ -166,10 +166,11 @@ test('a request that was on its way during a refresh is sent again without anoth
   let release = (): void => {}
   const late = new Promise<void>((resolve) => { release = resolve })
   world.answer = async ({ url }) => {
-    if (!url.endsWith('/slow') || world.count('GET /slow') > 1)
-      {return world.expired
+    if (!url.endsWith('/slow') || world.count('GET /slow') > 1) {
+      return world.expired
         ? problem(401, 'TOKEN_EXPIRED')
-        : new Response('ok')}
+        : new Response('ok')
+    }
     await late
     return problem(401, 'TOKEN_EXPIRED')
   }
@@ -568,8 +569,9 @@ test('paths are read against baseUrl, and a baseUrl that is none is refused', as
   await client.fetch('projects')
   await client.fetch(new URL(`${world.origin}/x`))
   t.same(world.log.slice(0, 2), ['GET /v1/projects', 'POST /v1/auth/renew'])
-  for (const baseUrl of ['', '/api', 'no url'])
-    {t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)}
+  for (const baseUrl of ['', '/api', 'no url']) {
+    t.throws(() => createSessionClient({ baseUrl }), { code: 'ERR_INVALID_URL' }, baseUrl)
+  }
 })
 
 test('a timeout that no grace could hold twice is refused', async (t) => {

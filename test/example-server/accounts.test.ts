@@ -116,8 +116,9 @@ test('accounts', SLOW, async (t) => {
       ' ada@example.com',
       400,
     ], ['ada@example.com ', 400]] as const
-    for (const [email, status] of spellings)
-      {t.equal((await visitor.login(email, 'Wrong-horse-9999')).statusCode, status, email)}
+    for (const [email, status] of spellings) {
+      t.equal((await visitor.login(email, 'Wrong-horse-9999')).statusCode, status, email)
+    }
     const res = await visitor.login('ada@example.com')
     t.equal(res.statusCode, 429, 'also the right password now')
     t.ok(Number(res.headers['retry-after']) > 0)

@@ -119,8 +119,9 @@ async function projectsHold (t: Test, database: Database): Promise<void> {
   })
 
   await t.test('projects are listed newest first, by status, up to the limit', async (t) => {
-    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active'], ['d', 'active']] as const)
-      {await projects.create(eve.id, { name, status })}
+    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active'], ['d', 'active']] as const) {
+      await projects.create(eve.id, { name, status })
+    }
     const names = async (filter: Parameters<typeof projects.list>[1]): Promise<string> =>
       (await projects.list(eve.id, filter)).map(({ name }) => name).join('')
     t.equal(await names({ limit: 10 }), 'dcba')

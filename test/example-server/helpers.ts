@@ -152,8 +152,9 @@ export async function member (app: App, email: string): Promise<Visitor> {
   const visitor = new Visitor(app)
   const registered = await visitor.register(email)
   const signedIn = await visitor.login(email)
-  if (registered.statusCode !== 201 || signedIn.statusCode !== 200)
-    {throw new Error(`no account for ${email}: ${registered.statusCode} ${signedIn.statusCode} ${signedIn.body}`)}
+  if (registered.statusCode !== 201 || signedIn.statusCode !== 200) {
+    throw new Error(`no account for ${email}: ${registered.statusCode} ${signedIn.statusCode} ${signedIn.body}`)
+  }
   return visitor
 }
 
@@ -168,8 +169,9 @@ export interface Letter { readonly name: string, readonly text: string }
 export async function letters (directory: string, count: number): Promise<readonly Letter[]> {
   for (let tries = 0; tries < 200; tries++) {
     const names = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith('.eml'))
-    if (names.length >= count)
-      {return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))}
+    if (names.length >= count) {
+      return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(directory, name), 'utf8') })))
+    }
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   throw new Error(`no ${count} letters came`)

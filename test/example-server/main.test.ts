@@ -138,7 +138,8 @@ test('a variable that is wrong is named, and its value is not shown', SLOW, asyn
     },
   })
   t.equal(await server.end(), 1)
-  for (const name of ['PORT', 'DATABASE_URL', 'REDIS_URL', 'JWT_ACCESS_SECRET', 'JWT_REFRESH_SECRET', 'LOG_LEVEL'])
-    {t.match(server.stderr, new RegExp(`env\\.${name}:`), name)}
+  for (const name of ['PORT', 'DATABASE_URL', 'REDIS_URL', 'JWT_ACCESS_SECRET', 'JWT_REFRESH_SECRET', 'LOG_LEVEL']) {
+    t.match(server.stderr, new RegExp(`env\\.${name}:`), name)
+  }
   t.notMatch(server.stderr, /hunter2/)
 })

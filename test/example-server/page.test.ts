@@ -169,8 +169,9 @@ test('the page', SLOW, async (t) => {
   await t.test('gives every field a label and says what fills it in', async (t) => {
     const html = (await get('/')).body
     const labelled = [...html.matchAll(/<label[^>]*>(.*?)<\/label>/gs)].map(([, text]) => text).join('')
-    for (const name of ['input', 'select', 'textarea'])
-      {t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)}
+    for (const name of ['input', 'select', 'textarea']) {
+      t.equal(tagsOf(labelled, name).length, tagsOf(html, name).length, name)
+    }
     t.same(tagsOf(html, 'input').map(({ autocomplete }) => autocomplete), [
       'new-password',
       'username',
@@ -334,12 +335,13 @@ test('the page\'s files', SLOW, async (t) => {
   })
 
   await t.test('are read only, and whole', async (t) => {
-    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const)
-      {t.equal(
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const) {
+      t.equal(
         (await app.inject({ method, url: '/assets/app.js', headers: { host: 'localhost' } })).statusCode,
         405,
         method,
-      )}
+      )
+    }
     t.equal((await get('/assets/app.js', { range: 'bytes=0-4' })).statusCode, 200)
   })
 

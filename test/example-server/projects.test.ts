@@ -66,8 +66,9 @@ test('projects', SLOW, async (t) => {
   })
 
   await t.test("the list is the caller's own, newest first, by status and up to the limit", async (t) => {
-    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active']] as const)
-      {await eve.send('POST', '/projects', { body: { name, status } })}
+    for (const [name, status] of [['a', 'active'], ['b', 'done'], ['c', 'active']] as const) {
+      await eve.send('POST', '/projects', { body: { name, status } })
+    }
     const names = async (query: string): Promise<string> =>
       (await eve.send('GET', `/projects${query}`)).json<ProjectBody[]>().map(({ name }) => name).join('')
     t.equal(await names(''), 'cba')

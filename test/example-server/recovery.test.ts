@@ -71,12 +71,13 @@ test('recovery', SLOW, async (t) => {
     await letters(directory, before.length + 3)
     t.equal((await reset(second === undefined ? 'none' : tokenOf(second))).statusCode, 422, 'replaced by the next one')
     t.equal((await reset('A'.repeat(43))).statusCode, 422, 'never made')
-    for (const wrong of ['', 'A'.repeat(42), `${'A'.repeat(42)}=`, 7, null])
-      {t.equal(
+    for (const wrong of ['', 'A'.repeat(42), `${'A'.repeat(42)}=`, 7, null]) {
+      t.equal(
         (await new Visitor(app).send('POST', '/auth/reset-password', { body: { token: wrong, password: OTHER } }))
           .statusCode,
         400,
-      )}
+      )
+    }
   })
 
   await t.test('one address gets three letters an hour, whoever asks', async (t) => {
@@ -110,8 +111,9 @@ test('recovery', SLOW, async (t) => {
     t.equal((await new Visitor(app, { jar: old }).send('GET', '/me')).statusCode, 401, 'in a new session')
     t.equal((await phone.send('GET', '/me')).statusCode, 401)
     t.equal((await new Visitor(app).login('linus@example.com', OTHER)).statusCode, 200)
-    for (let i = 0; i < 5; i++)
-      {await laptop.send('POST', '/me/password', { body: { current: 'Wrong-horse-99', password: PASSWORD } })}
+    for (let i = 0; i < 5; i++) {
+      await laptop.send('POST', '/me/password', { body: { current: 'Wrong-horse-99', password: PASSWORD } })
+    }
     t.equal(
       (await laptop.send('POST', '/me/password', { body: { current: OTHER, password: PASSWORD } })).statusCode,
       429,

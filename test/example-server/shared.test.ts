@@ -34,8 +34,9 @@ test('two servers on one database and one Redis are one service', SLOW, async (t
   await t.test('wrong passwords add up over both', async (t) => {
     const here = new Visitor(one)
     const there = new Visitor(two, { address: here.address })
-    for (const visitor of [here, there, here, there, here])
-      {t.equal((await visitor.login('ada@example.com', 'Wrong-horse-9999')).statusCode, 401)}
+    for (const visitor of [here, there, here, there, here]) {
+      t.equal((await visitor.login('ada@example.com', 'Wrong-horse-9999')).statusCode, 401)
+    }
     t.equal((await there.login('ada@example.com')).statusCode, 429)
     t.equal((await here.login('ada@example.com')).statusCode, 429)
   })
@@ -48,10 +49,11 @@ test('two processes on one Redis count wrong passwords together', SLOW, async (t
   )
   const clients = await Promise.all(servers.map(async (server) => new Client(await server.listening())))
   const statuses: (number | undefined)[] = []
-  for (let i = 0; i < 6; i++)
-    {statuses.push(
+  for (let i = 0; i < 6; i++) {
+    statuses.push(
       (await clients[i % 2]?.send('POST', '/auth/login', { email: 'ada@example.com', password: PASSWORD }))?.status,
-    )}
+    )
+  }
   t.same(statuses, [401, 401, 401, 401, 401, 429])
   t.same(await Promise.all(servers.map((server) => server.end('SIGTERM'))), [0, 0])
 })
@@ -144,8 +146,9 @@ test('in production', SLOW, async (t) => {
       ALLOWED_ORIGINS: '*',
     })
     const error = await t.rejects(buildApp(wrong, database, { logger: false }), { code: 'BULWARK_CONFIG' })
-    for (const path of ['transport.proxies[0]', 'transport.hosts[0]', 'transport.publicOrigin', 'cors.origin[0]'])
-      {t.match(String(error), path)}
+    for (const path of ['transport.proxies[0]', 'transport.hosts[0]', 'transport.publicOrigin', 'cors.origin[0]']) {
+      t.match(String(error), path)
+    }
   })
 
   await t.test('no proxy can be declared with the word none', async (t) => {

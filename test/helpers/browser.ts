@@ -227,8 +227,9 @@ export function echoing (origin: string, html: string): string {
 export function complaints (page: Page): readonly string[] {
   const found: string[] = []
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning')
-      {found.push(`${message.text()} (${new URL(message.location().url || 'about:blank').pathname})`)}
+    if (message.type() === 'error' || message.type() === 'warning') {
+      found.push(`${message.text()} (${new URL(message.location().url || 'about:blank').pathname})`)
+    }
   })
   page.on('pageerror', (error) => {
     found.push(error.message)

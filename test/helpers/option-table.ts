@@ -84,8 +84,9 @@ export async function checkRefusals (t: Test, door: Door, rows: Readonly<Record<
       if (
         first?.path !== top && first?.path.startsWith(`${top}.`) !== true && first?.path.startsWith(`${top}[`) !== true
       ) passed.push({ value, problems })
-      else if (problems.some(({ message, fix }) => fix.trim() === '' || message.trim() === ''))
-        {passed.push({ value, problems })}
+      else if (problems.some(({ message, fix }) => fix.trim() === '' || message.trim() === '')) {
+        passed.push({ value, problems })
+      }
     }
     t.strictSame(passed, [], `${door.name}: ${path} refuses ${wrong.length} values`)
   }
@@ -140,12 +141,13 @@ export async function checkHarmless (
     const parent = path.includes('.') && beside !== undefined
       ? nested(path.slice(0, path.lastIndexOf('.')), beside)
       : path.split('.').slice(0, -1).reduceRight<Record<string, unknown>>((inner, name) => ({ [name]: inner }), {})
-    if (!isRequired(path))
-      {t.same(
+    if (!isRequired(path)) {
+      t.same(
         await answers(nested(path, undefined, beside)),
         await answers(parent),
         `${door.name}: ${path} undefined is absent`,
-      )}
+      )
+    }
     const plain = await answers(nested(path, value, beside))
     for (
       const [form, options] of [['frozen', frozen(nested(path, value, beside))], [
@@ -157,12 +159,13 @@ export async function checkHarmless (
       t.same(await answers(options), plain, `${door.name}: ${path} ${form}`)
       t.equal(JSON.stringify(options), before, `${door.name}: ${path} is left as it was`)
     }
-    for (const other of good.slice(1))
-      {t.strictSame(
+    for (const other of good.slice(1)) {
+      t.strictSame(
         await problemsOf(door, nested(path, other, beside)),
         [],
         `${door.name}: ${path} takes number ${good.indexOf(other)}`,
-      )}
+      )
+    }
   }
 }
 

@@ -163,8 +163,9 @@ export async function startCluster (
     const from = masters.findIndex((_, index) => slot < first(index + 1))
     const [source, target] = [masters[from], masters[to]]
     const [sourceId, targetId] = [ids[from], ids[to]]
-    if (source === undefined || target === undefined || sourceId === undefined || targetId === undefined)
-      {throw new Error('no such node')}
+    if (source === undefined || target === undefined || sourceId === undefined || targetId === undefined) {
+      throw new Error('no such node')
+    }
     await target.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', sourceId)
     await source.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', targetId)
     for (;;) {

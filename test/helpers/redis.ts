@@ -15,8 +15,9 @@ export const REDIS_SERVER = process.env['REDIS_SERVER'] ?? 'redis-server'
  */
 export function redisUrl (): string {
   const url = process.env['REDIS_URL']
-  if (url === undefined || url === '')
-    {throw new Error('REDIS_URL is not set. Run `npm test`, which starts a Redis of its own.')}
+  if (url === undefined || url === '') {
+    throw new Error('REDIS_URL is not set. Run `npm test`, which starts a Redis of its own.')
+  }
   return url
 }
 

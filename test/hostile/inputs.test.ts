@@ -137,8 +137,8 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
       'bodies',
     )
     const [first] = BODIES
-    if (first !== undefined)
-      {await attack.sendAll(
+    if (first !== undefined) {
+      await attack.sendAll(
         t,
         JSON_CORPUS.flatMap((text) =>
           ['application/csp-report', 'application/reports+json', 'text/plain'].map((type) =>
@@ -146,7 +146,8 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
           )
         ),
         'reports',
-      )}
+      )
+    }
   })
 
   await t.test('naughty texts in every field', SLOW, async (t) => {
@@ -180,12 +181,14 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
           },
         })
       }
-      for (const target of OTHERS.filter(({ url }) => url.includes(':id')))
-        {at(target, target.url.replace(':id', encoded))}
+      for (const target of OTHERS.filter(({ url }) => url.includes(':id'))) {
+        at(target, target.url.replace(':id', encoded))
+      }
       at({ method: 'GET', url: '/' }, `/assets/${encoded}`)
       at({ method: 'GET', url: '/' }, `/${encoded}`)
-      for (const name of ['limit', 'status', encoded])
-        {at({ method: 'GET', url: '/projects', signedIn: true }, `/projects?${name}=${encoded}`)}
+      for (const name of ['limit', 'status', encoded]) {
+        at({ method: 'GET', url: '/projects', signedIn: true }, `/projects?${name}=${encoded}`)
+      }
       at({ method: 'GET', url: '/healthz' }, `/healthz?${encoded}`)
       if (/[\0\r\n]/.test(text)) continue
       const latin = Buffer.from(text).toString('latin1')
@@ -291,8 +294,9 @@ test('no hostile input makes a 5xx, comes back, or brings a secret into the log'
   })
 
   t.ok(attack.count >= 20_000, `${attack.count} inputs`)
-  for (const status of [200, 201, 400, 401, 403, 404, 413, 415, 422])
-    {t.ok((attack.statuses.get(status) ?? 0) > 0, `some were answered with ${status}`)}
+  for (const status of [200, 201, 400, 401, 403, 404, 413, 415, 422]) {
+    t.ok((attack.statuses.get(status) ?? 0) > 0, `some were answered with ${status}`)
+  }
   t.comment(JSON.stringify([...attack.statuses].sort()))
   t.equal(
     (await hostile.app.inject({ url: '/me', headers: headersFor({ signedIn: true }) })).statusCode,

@@ -100,13 +100,14 @@ test('a whole visit leaves no password, token or cookie in the log, the events a
   )
   t.match(text, /"event":"authn_login_success"/, 'the log was read')
   t.match(text, /"level":10|"level":20|"level":30/)
-  for (const secret of parts)
-    {t.notOk(
+  for (const secret of parts) {
+    t.notOk(
       text.includes(secret) || text.includes(encodeURIComponent(secret)),
       text.slice(Math.max(0, text.indexOf(secret) - 150), text.indexOf(secret) + 20).replace(
         secret.slice(0, 20),
         '(secret)',
       ),
-    )}
+    )
+  }
   t.notMatch(text, /\$argon2/, 'no hash either')
 })

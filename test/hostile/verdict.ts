@@ -70,20 +70,23 @@ export function judge (res: LightMyRequestResponse, sent: Sent, vocabulary: Voca
 }
 
 function judgeProblem (res: LightMyRequestResponse, { method, values, keys = [] }: Sent): string | null {
-  if (res.headers['content-type'] !== 'application/problem+json; charset=utf-8')
-    {return `the content type is ${String(res.headers['content-type'])}`}
+  if (res.headers['content-type'] !== 'application/problem+json; charset=utf-8') {
+    return `the content type is ${String(res.headers['content-type'])}`
+  }
   if (method === 'HEAD') return res.body === '' ? null : 'an answer to HEAD has a body'
   const body = res.json<Record<string, unknown>>()
   const { code, status, title, detail, instance, type, errors = [] } = body
   if (typeof code !== 'string' || !Object.hasOwn(ERROR_CATALOGUE, code)) return `the code is ${String(code)}`
   const entry = ERROR_CATALOGUE[code as keyof typeof ERROR_CATALOGUE]
-  if (status !== res.statusCode || type !== 'about:blank' || (entry.status === status && title !== entry.title))
-    {return `the document is ${res.body}`}
+  if (status !== res.statusCode || type !== 'about:blank' || (entry.status === status && title !== entry.title)) {
+    return `the document is ${res.body}`
+  }
   if (instance !== res.headers['x-request-id']) return 'the instance is not the request id'
   const foreign = Object.keys(body).find((name) => !MEMBERS.has(name))
   if (foreign !== undefined) return `there is a member ${foreign}`
-  if (typeof detail !== 'string' || (!DETAILS.has(detail) && echoOf(detail, values) !== null))
-    {return `the detail is ${String(detail)}`}
+  if (typeof detail !== 'string' || (!DETAILS.has(detail) && echoOf(detail, values) !== null)) {
+    return `the detail is ${String(detail)}`
+  }
   if (!Array.isArray(errors)) return 'errors is no list'
   for (const { path, message } of errors as { path: string, message: string }[]) {
     if (!/^[A-Z][^\n]{3,160}\.$/.test(message)) return `the message is ${message}`

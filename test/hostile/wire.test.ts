@@ -138,12 +138,13 @@ test(
         (WIRE[index] ?? '').startsWith('GET * ') ? page : api,
         `${name} has the policies of its route`,
       )
-      for (const [header, value] of Object.entries(API_HEADERS))
-        {if (!['content-security-policy', 'referrer-policy'].includes(header)) {t.match(
+      for (const [header, value] of Object.entries(API_HEADERS)) {
+        if (!['content-security-policy', 'referrer-policy'].includes(header)) {t.match(
             res.headers[header],
             value,
             `${name} ${header}`,
-          )}}
+          )}
+      }
       const [, code = ''] = /"code":"([A-Z_]+)"/.exec(res.body) ?? []
       // TRACE and HEAD apart, every refusal says its code.
       t.ok(Object.hasOwn(ERROR_CATALOGUE, code), `${name} has the code ${code}`)

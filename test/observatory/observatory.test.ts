@@ -92,8 +92,9 @@ function assertReport (
 ): void {
   const { score, grade, status, results } = report ?? { score: 0, grade: '', status: 0, results: [] }
   t.comment(`${title}: ${score} ${grade}`)
-  for (const { name, result, modifier } of results)
-    {t.comment(`  ${modifier > 0 ? '+' : ''}${modifier} ${name}: ${result}`)}
+  for (const { name, result, modifier } of results) {
+    t.comment(`  ${modifier > 0 ? '+' : ''}${modifier} ${name}: ${result}`)
+  }
   t.same({ score, grade, status }, { score: expected.score, grade: expected.grade, status: 200 }, title)
   t.same(
     Object.fromEntries(results.filter(({ modifier }) => modifier !== 0).map(({ name, modifier }) => [name, modifier])),

@@ -177,10 +177,12 @@ function forgeries ({ kind, good, head, claims, signed, other, otherKey }: Kit):
       'at+jwt',
     ]]
   ) table[`typ ${JSON.stringify(typ)}, signed`] = withHead({ typ })
-  for (const name of ['kid', 'typ', 'alg'])
-    {table[`without the header ${name}, signed`] = signed(without(head, name), claims)}
-  for (const whole of ['null', '[]', '"text"', '7', 'true', JSON.stringify([claims])])
-    {table[`payload ${whole.slice(0, 20)}, signed`] = signed(head, whole)}
+  for (const name of ['kid', 'typ', 'alg']) {
+    table[`without the header ${name}, signed`] = signed(without(head, name), claims)
+  }
+  for (const whole of ['null', '[]', '"text"', '7', 'true', JSON.stringify([claims])]) {
+    table[`payload ${whole.slice(0, 20)}, signed`] = signed(head, whole)
+  }
   for (const name of ['iss', 'aud']) {
     const own = String(claims[name])
     for (
@@ -205,15 +207,19 @@ function forgeries ({ kind, good, head, claims, signed, other, otherKey }: Kit):
   }
   const ids = kind === 'access' ? ['sub', 'sid', 'jti'] : ['sub', 'sid', 'jti', 'slt']
   for (const name of ids) {
-    for (const value of [undefined, null, '', 7, true, ['ada'], {}])
-      {table[`${name} ${JSON.stringify(value)}, signed`] = withClaims({ [name]: value })}
+    for (const value of [undefined, null, '', 7, true, ['ada'], {}]) {
+      table[`${name} ${JSON.stringify(value)}, signed`] = withClaims({ [name]: value })
+    }
   }
-  for (const name of ids.filter((id) => id !== 'sub'))
-    {for (const value of ['short', '../../x', 'x'.repeat(22), `{${'x'.repeat(20)}}`, 'AAAAAAAAAAAAAAAAAAAAA\n'])
-      {table[`${name} ${JSON.stringify(value)}, signed`] = withClaims({ [name]: value })}}
+  for (const name of ids.filter((id) => id !== 'sub')) {
+    for (const value of ['short', '../../x', 'x'.repeat(22), `{${'x'.repeat(20)}}`, 'AAAAAAAAAAAAAAAAAAAAA\n']) {
+      table[`${name} ${JSON.stringify(value)}, signed`] = withClaims({ [name]: value })
+    }
+  }
   if (kind === 'access') {
-    for (const roles of [undefined, null, 'admin', ['root'], [7], [['admin']], { 0: 'admin', length: 1 }])
-      {table[`roles ${JSON.stringify(roles)}, signed`] = withClaims({ roles })}
+    for (const roles of [undefined, null, 'admin', ['root'], [7], [['admin']], { 0: 'admin', length: 1 }]) {
+      table[`roles ${JSON.stringify(roles)}, signed`] = withClaims({ roles })
+    }
     for (
       const scope of [
         null,
@@ -232,8 +238,9 @@ function forgeries ({ kind, good, head, claims, signed, other, otherKey }: Kit):
         { read: 1 },
       ]
     ) table[`scope ${JSON.stringify(scope)}, signed`] = withClaims({ scope })
-    for (const time of [undefined, '1', iat + 60, -1, 0.5])
-      {table[`auth_time ${JSON.stringify(time)}, signed`] = withClaims({ auth_time: time })}
+    for (const time of [undefined, '1', iat + 60, -1, 0.5]) {
+      table[`auth_time ${JSON.stringify(time)}, signed`] = withClaims({ auth_time: time })
+    }
     for (const tv of [undefined, '0', -1, 0.5, null]) table[`tv ${JSON.stringify(tv)}, signed`] = withClaims({ tv })
     table['roles escalated'] = `${h}.${text({ ...claims, roles: ['admin'] })}.${s}`
     table['the refresh claims under the access key'] = signed(
@@ -241,8 +248,9 @@ function forgeries ({ kind, good, head, claims, signed, other, otherKey }: Kit):
       Buffer.from(other.split('.')[1] ?? '', 'base64url').toString(),
     )
   } else {
-    for (const gen of [undefined, '0', -1, 0.5, null, 2 ** 53])
-      {table[`gen ${JSON.stringify(gen)}, signed`] = withClaims({ gen })}
+    for (const gen of [undefined, '0', -1, 0.5, null, 2 ** 53]) {
+      table[`gen ${JSON.stringify(gen)}, signed`] = withClaims({ gen })
+    }
     table['the generation raised'] = `${h}.${text({ ...claims, gen: 1 })}.${s}`
     table['the access claims under the refresh key'] = signed(
       head,
@@ -536,29 +544,32 @@ test('more than one credential is refused, whichever would be right', async (t) 
   ]
   for (const [what, headers] of table) {
     const count = events.length
-    for (const url of ['/me', '/maybe'])
-      {t.equal(
+    for (const url of ['/me', '/maybe']) {
+      t.equal(
         codeOf(await app.inject({ url, headers: { host: 'api.example.com', ...headers } })),
         '401 TOKEN_INVALID',
         what,
-      )}
+      )
+    }
     t.equal(events.length, count + 2, what)
   }
   t.equal(calls(), before)
-  for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR'])
-    {t.equal(
+  for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR']) {
+    t.equal(
       (await app.inject({ url: '/me', headers: { host: 'api.example.com', authorization: `${scheme} ${access}` } }))
         .statusCode,
       200,
       scheme,
-    )}
+    )
+  }
   t.equal(
     (await world.call('GET', '/me', jar, { headers: { authorization: 'Basic YTpi' } })).statusCode,
     200,
     "a proxy's Basic is none of ours",
   )
-  for (const url of [`/me?access_token=${access}`, `/me?token=${access}`])
-    {t.equal(codeOf(await world.call('GET', url)), '401 TOKEN_MISSING', 'never from the URL')}
+  for (const url of [`/me?access_token=${access}`, `/me?token=${access}`]) {
+    t.equal(codeOf(await world.call('GET', url)), '401 TOKEN_MISSING', 'never from the URL')
+  }
   t.equal(
     codeOf(
       await app.inject({

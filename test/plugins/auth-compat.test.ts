@@ -203,8 +203,13 @@ test('options that would loosen request.jwtVerify loosen nothing', async (t) => 
   t.match((await call('GET', '/other-token', jar)).json(), { code: 401 }, 'a token of the app is none of a session')
   t.match((await call('GET', '/other-token')).json(), { code: 401 })
   clock.advance(901_000)
-  for (const options of [{ ignoreExpiration: true }, { clockTolerance: 1e9 }, { verify: { ignoreExpiration: true } }])
-    {t.same(await send(options), { refused: { code: 'TOKEN_EXPIRED', statusCode: 401 }, auth: null }, JSON.stringify(options))}
+  for (const options of [{ ignoreExpiration: true }, { clockTolerance: 1e9 }, { verify: { ignoreExpiration: true } }]) {
+    t.same(
+      await send(options),
+      { refused: { code: 'TOKEN_EXPIRED', statusCode: 401 }, auth: null },
+      JSON.stringify(options),
+    )
+  }
 })
 
 test('reply.jwtSign and app.jwt make tokens of the app\'s own, with an end', async (t) => {
@@ -245,7 +250,9 @@ test('tokens of the app hold over a change of the keys, until the end of the old
 test('request.jwtVerify takes tokens of every key of the keyring', async (t) => {
   const key = secret()
   const until = new Date(Date.now() + 3_600_000).toISOString()
-  const one = await world(t, { options: { accessSecret: undefined as never, accessKeys: { current: { alg: 'HS256', key } } } })
+  const one = await world(t, {
+    options: { accessSecret: undefined as never, accessKeys: { current: { alg: 'HS256', key } } },
+  })
   const { privateKey } = newPems('ES256')
   const two = await world(t, {
     like: one,
@@ -264,8 +271,9 @@ test('no token crosses: app tokens pass no guard, session tokens and forgeries p
   const { app, call, login, accessSecret, refreshSecret } = one
   const jar = await login()
   const token = app.jwt.sign({ roles: ['user', 'admin'], id: 'root' }, { sub: 'root' })
-  for (const url of ['/me', '/admin', '/maybe', '/stateless'])
-    {t.equal(codeOf(await call('GET', url, { '__Host-access': token })), '401 TOKEN_INVALID', url)}
+  for (const url of ['/me', '/admin', '/maybe', '/stateless']) {
+    t.equal(codeOf(await call('GET', url, { '__Host-access': token })), '401 TOKEN_INVALID', url)
+  }
   t.equal(codeOf(await call('POST', '/auth/refresh', { '__Secure-refresh': token })), '401 TOKEN_INVALID')
 
   const [header = '', payload = ''] = token.split('.')
@@ -287,8 +295,9 @@ test('no token crosses: app tokens pass no guard, session tokens and forgeries p
     ['undefined', undefined],
     ['long', 'x'.repeat(10_000)],
   ]
-  for (const [name, forged] of forgeries)
-    {t.equal(codeOfThrown(() => app.jwt.verify(forged as string)), 'TOKEN_INVALID', name)}
+  for (const [name, forged] of forgeries) {
+    t.equal(codeOfThrown(() => app.jwt.verify(forged as string)), 'TOKEN_INVALID', name)
+  }
   const again = await world(t, { like: one })
   t.match(again.app.jwt.verify(token), { sub: 'root' }, 'an instance with the same keys verifies it')
 })
@@ -387,5 +396,10 @@ test('the keys of sessions are out of reach: no decorator, no namespace', async 
   await plain.register(auth, OPTIONS())
   t.notOk(plain.hasDecorator('jwt'))
   const { app } = await world(t)
-  t.same(Object.keys(app.jwt).filter((name) => !['sign', 'verify', 'decode', 'options', 'cookie', 'lookupToken'].includes(name)), [])
+  t.same(
+    Object.keys(app.jwt).filter((name) =>
+      !['sign', 'verify', 'decode', 'options', 'cookie', 'lookupToken'].includes(name)
+    ),
+    [],
+  )
 })

@@ -140,8 +140,9 @@ test('an expired token is called so, and is no anonymous visitor on an optional 
   const { call, login, clock } = await build(t)
   const jar = await login()
   clock.advance(900_000)
-  for (const url of ['/me', '/maybe', '/admin', '/stateless'])
-    {t.equal(codeOf(await call('GET', url, jar)), '401 TOKEN_EXPIRED', url)}
+  for (const url of ['/me', '/maybe', '/admin', '/stateless']) {
+    t.equal(codeOf(await call('GET', url, jar)), '401 TOKEN_EXPIRED', url)
+  }
 })
 
 test('two credentials in one request are refused, whichever would be right', async (t) => {
@@ -150,8 +151,9 @@ test('two credentials in one request are refused, whichever would be right', asy
   const access = jar['__Host-access'] ?? ''
   t.equal(codeOf(await call('GET', '/me', `__Host-access=tossed; ${cookieHeader(jar)}`)), '401 TOKEN_INVALID')
   t.equal(codeOf(await call('GET', '/me', `${cookieHeader(jar)}; __Host-access=${access}`)), '401 TOKEN_INVALID')
-  for (const authorization of [`Bearer ${access}`, 'bearer x', 'BEARER\tx', 'Bearer'])
-    {t.equal(codeOf(await call('GET', '/me', jar, { headers: { authorization } })), '401 TOKEN_INVALID', authorization)}
+  for (const authorization of [`Bearer ${access}`, 'bearer x', 'BEARER\tx', 'Bearer']) {
+    t.equal(codeOf(await call('GET', '/me', jar, { headers: { authorization } })), '401 TOKEN_INVALID', authorization)
+  }
   t.equal(
     (await call('GET', '/me', jar, { headers: { authorization: 'Basic YTpi' } })).statusCode,
     200,
@@ -343,8 +345,9 @@ test('a token whose session has ended is an event, and one that is outdated must
   const ended = await login()
   await call('POST', '/auth/logout', ended)
   const count = events.length
-  for (const url of ['/me', '/maybe', '/admin'])
-    {t.equal(codeOf(await call('GET', url, ended)), '401 SESSION_REVOKED', url)}
+  for (const url of ['/me', '/maybe', '/admin']) {
+    t.equal(codeOf(await call('GET', url, ended)), '401 SESSION_REVOKED', url)
+  }
   t.same(
     events.slice(count),
     Array.from({ length: 3 }, () => ({ name: 'authn_token_invalid', kind: 'access', code: 'SESSION_REVOKED' })),

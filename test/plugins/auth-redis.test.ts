@@ -81,8 +81,9 @@ test('every key has an expiry, carries one hash tag a user, and holds no token a
     const claims = JSON.parse(
       Buffer.from(jar['__Secure-refresh']?.split('.')[1] ?? '', 'base64url').toString(),
     ) as Record<string, string>
-    for (const hidden of [claims['jti'], claims['slt']])
-      {t.notOk(content.includes(hidden ?? '?'), 'nothing a token could be made of')}
+    for (const hidden of [claims['jti'], claims['slt']]) {
+      t.notOk(content.includes(hidden ?? '?'), 'nothing a token could be made of')
+    }
   }
 })
 

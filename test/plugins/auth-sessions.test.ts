@@ -86,8 +86,9 @@ test('nobody ends a session of somebody else, nor learns whether it is one', asy
   t.equal(codeOf(theirs), '404 NOT_FOUND')
   t.equal(codeOf(none), '404 NOT_FOUND')
   t.equal((await world.call('GET', '/me', root)).statusCode, 200)
-  for (const bad of ['x', '..', '%00', 'a'.repeat(5000)])
-    {t.match((await world.call('DELETE', `/auth/sessions/${bad}`, ada)).statusCode, /^4/, bad.slice(0, 5))}
+  for (const bad of ['x', '..', '%00', 'a'.repeat(5000)]) {
+    t.match((await world.call('DELETE', `/auth/sessions/${bad}`, ada)).statusCode, /^4/, bad.slice(0, 5))
+  }
 })
 
 test('ending the others keeps this one, ending all does not', async (t) => {
@@ -299,11 +300,12 @@ test('the store\'s control surface tells and ends by user and session', async (t
       () => sessions.revoke(id, 'x'),
       () => sessions.revoke('ada', id),
     ]
-    for (const ask of asked)
-      {await t.rejects(
+    for (const ask of asked) {
+      await t.rejects(
         ask,
         { name: 'TypeError', message: /an id is not a text/ },
         'nobody believes that somebody was revoked',
-      )}
+      )
+    }
   }
 })

@@ -122,15 +122,17 @@ test('what cannot be is refused with a plain message', async (t) => {
   await t.rejects(signIn(app, { id: '', roles: [] }), { message: /id/ })
   await t.rejects(signIn(app, ADA, { methods: [] }), TypeError)
   await t.rejects(signIn(app, ADA, { methods: ['a b'] }), TypeError)
-  for (const origin of ['http://app.test', 'https://localhost', 'https://127.0.0.1:8443', 'app.test'])
-    {await t.rejects(signIn(app, ADA, { origin }), TypeError, origin)}
+  for (const origin of ['http://app.test', 'https://localhost', 'https://127.0.0.1:8443', 'app.test']) {
+    await t.rejects(signIn(app, ADA, { origin }), TypeError, origin)
+  }
   await t.rejects(signIn(app, ADA, { label: 'x'.repeat(257) }), TypeError)
   await t.rejects(signIn(app, ADA, { label: 7 as unknown as string }), TypeError)
-  for (const misspelt of [{ method: ['otp'] }, { sorce: 'bearer' }, { header: {} }])
-    {await t.rejects(signIn(app, ADA, misspelt as object), {
+  for (const misspelt of [{ method: ['otp'] }, { sorce: 'bearer' }, { header: {} }]) {
+    await t.rejects(signIn(app, ADA, misspelt as object), {
       name: 'TypeError',
       message: /there is no option "(method|sorce|header)"/,
-    })}
+    })
+  }
   const visitor = await signIn(app, ADA)
   await t.rejects(visitor.refresh(), { message: /no route POST \/auth\/refresh/ })
   await t.rejects(visitor.logout(), { message: /no route POST \/auth\/logout/ })

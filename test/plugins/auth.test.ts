@@ -240,7 +240,8 @@ test('over HTTP/2 the same holds: cookies in pieces, a cookie twice, a cookie be
     ['both', { cookie: access, authorization: bearer }, 401],
     ['none', {}, 401],
   ]
-  for (const [what, headers, status] of table)
-    {t.equal((await send({ ':path': '/me', ...headers }))[':status'], status, what)}
+  for (const [what, headers, status] of table) {
+    t.equal((await send({ ':path': '/me', ...headers }))[':status'], status, what)
+  }
   t.equal((await send({ ':method': 'POST', ':path': '/auth/refresh', cookie: refresh }))[':status'], 200)
 })

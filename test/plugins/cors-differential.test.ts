@@ -193,8 +193,9 @@ test('over the same grid a browser comes to the same verdict on every preflight'
                 JSON.stringify(meaning({ ...b.headers, 'access-control-expose-headers': '' })) &&
               set(a.headers.vary).includes('origin')
             : a.statusCode === 403 && corsHeaders(a.headers).length === 0
-          if (!agree || !same)
-            {wrong.push({ origin, method, names, verdicts, a: [a.statusCode, a.headers], b: [b.statusCode, b.headers] })}
+          if (!agree || !same) {
+            wrong.push({ origin, method, names, verdicts, a: [a.statusCode, a.headers], b: [b.statusCode, b.headers] })
+          }
           asked++
           if (verdicts.some(([first]) => first)) granted++
         }

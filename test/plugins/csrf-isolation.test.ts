@@ -67,8 +67,9 @@ test('with cookies another site may lead here, but neither embed nor fetch', asy
       'sec-fetch-dest': 'image',
     }, 200],
   ]
-  for (const [name, method, headers, status] of table)
-    {t.equal((await app.inject({ method, url: '/x', headers })).statusCode, status, name)}
+  for (const [name, method, headers, status] of table) {
+    t.equal((await app.inject({ method, url: '/x', headers })).statusCode, status, name)
+  }
   t.same(reasons, ['isolation', 'isolation', 'isolation', 'isolation', 'isolation'])
   t.equal(ran.length, table.filter(([,,, status]) => status === 200).length, 'no handler ran for what was refused')
   t.match((await app.inject({ url: '/x', headers: FETCH })).json(), { code: 'CSRF_REJECTED' })
@@ -122,13 +123,14 @@ test('the route key replaces leaf by leaf, a mode alone keeps the isolation, fal
     ['/neither', { mode: false, isolation: false }, { image: 200, post: 200, anonymousPost: 200 }],
   ]
   const { app } = await build(t)
-  for (const [url, input] of routes)
-    {app.route({
+  for (const [url, input] of routes) {
+    app.route({
       method: ['GET', 'POST'],
       url,
       security: inputOf(input),
       handler: async () => 1,
-    })}
+    })
+  }
   for (const [url, , expected] of routes) {
     t.same({
       image: (await app.inject({ url, headers: IMAGE })).statusCode,

@@ -26,7 +26,9 @@ const ROWS: Readonly<Record<string, Row>> = {
   trustedOrigins: {
     good: [[APP], [], ['https://*.example.com']],
     fine: ['list'],
-    bad: [APP, ['*'], ['null'], [''], [`${APP}/`], [5], [null], [/example/], ['https://*.com'], ['https://a.*.example.com']],
+    bad: [APP, ['*'], ['null'], [''], [`${APP}/`], [5], [null], [/example/], ['https://*.com'], [
+      'https://a.*.example.com',
+    ]],
   },
   isolation: { good: [false, true], fine: ['true', 'false'] },
 }

@@ -93,7 +93,11 @@ test('generated texts give the values of @fastify/env, and the same refusals', a
 
 test('app.getEnvs and request.getEnvs give the configuration, as with @fastify/env', async (t) => {
   const cases: [unknown, object][] = [
-    [theirEnv, { schema: { type: 'object', properties: { NAME: { type: 'string' } } }, data: { NAME: 'a' }, env: false }],
+    [theirEnv, {
+      schema: { type: 'object', properties: { NAME: { type: 'string' } } },
+      data: { NAME: 'a' },
+      env: false,
+    }],
     [env, { schema: Type.Object({ NAME: Type.String() }), source: { NAME: 'a' } }],
   ]
   for (const [plugin, options] of cases) {

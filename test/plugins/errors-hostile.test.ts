@@ -350,8 +350,9 @@ test('an error after the answer disturbs nobody', async (t) => {
       throw new Error(MARK)
     },
   }, async () => ({ fine: true }))
-  for (const path of ['/sent', '/twice', '/response-hook'])
-    {t.same((await app.inject(path)).json(), { fine: true }, path)}
+  for (const path of ['/sent', '/twice', '/response-hook']) {
+    t.same((await app.inject(path)).json(), { fine: true }, path)
+  }
   assertProblem(t, await app.inject('/refused-twice'), 409, 'CONFLICT', 'the first word counts')
 })
 
@@ -387,8 +388,9 @@ test("an app's own handler answers where it was set, before or after the suite, 
     scope.get('/mine', async () => { throw new SecurityError('CONFLICT') })
     scope.get('/mine-broken', { onSend: async () => { throw new Error(MARK) } }, async () => { throw new Error('x') })
   })
-  for (const path of ['/throws', '/passes-on', '/mine-broken'])
-    {assertProblem(t, await app.inject(path), 500, 'INTERNAL_ERROR', path)}
+  for (const path of ['/throws', '/passes-on', '/mine-broken']) {
+    assertProblem(t, await app.inject(path), 500, 'INTERNAL_ERROR', path)
+  }
   t.equal((await app.inject('/mine')).body, 'mine')
 })
 

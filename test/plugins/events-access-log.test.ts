@@ -45,11 +45,12 @@ test('each request leaves one line that names the route, never the URL', async (
     { method: 'HEAD', route: '/users/:id', status: 200 },
   ])
   t.equal(requests().length, 6)
-  for (const line of requests())
-    {t.ok(
+  for (const line of requests()) {
+    t.ok(
       typeof line['ms'] === 'number' && line['ms'] >= 0 && line['ms'] < 60_000 &&
         /^\d+(?:\.\d)?$/.test(String(line['ms'])),
-    )}
+    )
+  }
   t.notOk('bytes' in (requests()[4] ?? {}), 'a stream has no known length')
   t.notOk('userId' in (requests()[0] ?? {}))
   t.same(lines.filter(({ msg }) => /incoming|completed|not found/i.test(msg ?? '')), [], 'and none of Fastify\'s own')
@@ -171,9 +172,10 @@ test('no client and no user forges a line or steers a terminal', async (t) => {
 
 test('a length counts as a number and as text, and what is none is left out', async (t) => {
   const { app, requests } = await build(t)
-  for (const [path, length] of [['number', 1], ['text', '1'], ['none', ['1', '2']]] as const)
-    {app.head(`/${path}`, open, async (_request, reply) =>
-      reply.header('content-length', length).send())}
+  for (const [path, length] of [['number', 1], ['text', '1'], ['none', ['1', '2']]] as const) {
+    app.head(`/${path}`, open, async (_request, reply) =>
+      reply.header('content-length', length).send())
+  }
   for (const path of ['number', 'text', 'none']) await app.inject({ method: 'HEAD', url: `/${path}` })
   t.same(requests().map(({ ['bytes']: bytes }) => bytes), [1, 1, undefined])
 })

@@ -18,12 +18,13 @@ async function build (
   t.teardown(() => app.close())
   await app.register(events)
   await register(app)
-  if (limits)
-    {await app.register(rateLimit, {
+  if (limits) {
+    await app.register(rateLimit, {
       redis: false,
       keySecret: 'k'.repeat(32),
       policies: { two: { limit: 2, window: '1m', by: 'ip' } },
-    })}
+    })
+  }
   app.get('/users/:id', limits ? { security: { rateLimit: { only: ['two'] } } } : {}, async () => ({}))
   return app
 }
@@ -85,12 +86,13 @@ test('the numbers of a store that fails are read anew each time, in their units'
   const observed: number[] = []
   const observable = (name: string): object => ({
     addCallback: (callback: (result: object) => void) => {
-      if (name.endsWith('open'))
-        {callback({
+      if (name.endsWith('open')) {
+        callback({
           observe: (value: number) => {
             observed.push(value)
           },
-        })}
+        })
+      }
     },
     removeCallback: () => {},
   })

@@ -39,8 +39,9 @@ test('HSTS goes out over HTTPS only, and never for a loopback name', async (t) =
     (await app.inject({ url: '/', headers: { host, 'x-forwarded-proto': proto } })).headers['strict-transport-security']
   t.equal(await get('api.example.com', 'https'), 'max-age=63072000; includeSubDomains')
   t.equal(await get('api.example.com', 'http'), undefined)
-  for (const host of ['localhost', 'localhost:3000', 'app.localhost', '127.0.0.1:3000', '[::1]:3000'])
-    {t.equal(await get(host, 'https'), undefined, host)}
+  for (const host of ['localhost', 'localhost:3000', 'app.localhost', '127.0.0.1:3000', '[::1]:3000']) {
+    t.equal(await get(host, 'https'), undefined, host)
+  }
 })
 
 test('the document profile has a CSP whose nonce appears only once it was read', async (t) => {

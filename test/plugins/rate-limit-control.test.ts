@@ -33,8 +33,9 @@ test('inspect tells how each limit stands to a caller, and counts nothing', asyn
 test('reset frees a caller, and only that one', async (t) => {
   const { app } = await buildOn(t, new ClockedStore(), { policies: { global: tiny.tiny } })
   app.get('/', async () => 'ok')
-  for (const remoteAddress of [REMOTE, '203.0.113.1'])
-    {t.same(await statuses(app, 3, { url: '/', remoteAddress }), [200, 200, 429])}
+  for (const remoteAddress of [REMOTE, '203.0.113.1']) {
+    t.same(await statuses(app, 3, { url: '/', remoteAddress }), [200, 200, 429])
+  }
   await app.security.limits.reset('global', { ip: `::ffff:${REMOTE}` })
   t.same(await statuses(app, 3, { url: '/' }), [200, 200, 429])
   t.same(await statuses(app, 1, { url: '/', remoteAddress: '203.0.113.1' }), [429])
@@ -131,8 +132,9 @@ test('a caller is named by the policy\'s own parts, or the error says which is m
   await t.rejects(limits.inspect('p9', {}), RangeError)
   await t.rejects(limits.inspect('p9', {}), { message: /Did you mean "p/ })
   await t.rejects(limits.inspect('__proto__', {}), RangeError)
-  for (const duration of ['', '10', '0s', '10 m', 600, null, undefined, '367d'])
-    {await t.rejects(limits.ban('p0', { ip: REMOTE }, duration as Duration), TypeError)}
+  for (const duration of ['', '10', '0s', '10 m', 600, null, undefined, '367d']) {
+    await t.rejects(limits.ban('p0', { ip: REMOTE }, duration as Duration), TypeError)
+  }
 })
 
 test('an administrator learns that the store did not hear, and nothing of its text', async (t) => {
@@ -160,8 +162,9 @@ test('consume decides for the handler, reward gives back once, penalize counts w
   const answers: unknown[] = []
   app.get('/:verb/:cost', { security: { rateLimit: false } }, async (request) => {
     const { verb, cost } = request.params as { verb: 'consume' | 'reward' | 'penalize', cost: string }
-    if (verb === 'consume')
-      {answers.push(await request.rateLimit.consume('quota', cost === '-' ? {} : { cost: Number(cost) }))}
+    if (verb === 'consume') {
+      answers.push(await request.rateLimit.consume('quota', cost === '-' ? {} : { cost: Number(cost) }))
+    }
     if (verb === 'penalize') await request.rateLimit.penalize('quota', Number(cost))
     if (verb === 'reward') {
       await request.rateLimit.consume('quota', { cost: Number(cost) })
@@ -188,12 +191,13 @@ test('consume decides for the handler, reward gives back once, penalize counts w
   t.equal(await used(), 9)
   await ask('/penalize/9')
   t.equal(await used(), 10, 'as many as there is room for')
-  for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x'])
-    {for (const verb of ['consume', 'penalize']) {t.equal(
+  for (const cost of ['0', '-1', '1.5', '11', 'NaN', 'x']) {
+    for (const verb of ['consume', 'penalize']) {t.equal(
         (await app.inject(`/${verb}/${cost}`)).statusCode,
         500,
         `${verb} ${cost}`,
-      )}}
+      )}
+  }
   store.now += 3_600_000
   t.equal(await used(), 0)
 })
@@ -327,8 +331,9 @@ test('consume may count another caller than the request\'s, all limits or none',
     await t.rejects(request.rateLimit.consume('code', { caller: { ip: 'x' } }), TypeError)
     return 'ok'
   })
-  for (const phone of ['+49 1', '+491', '+4 91', '+492'])
-    {await app.inject({ method: 'POST', url: '/', payload: { phone }, remoteAddress: REMOTE })}
+  for (const phone of ['+49 1', '+491', '+4 91', '+492']) {
+    await app.inject({ method: 'POST', url: '/', payload: { phone }, remoteAddress: REMOTE })
+  }
   t.same(answers, [true, true, false, true])
   t.match(await app.security.limits.inspect('code', { ip: REMOTE, body: { phone: '+491' } }), [
     { used: 2 },

@@ -55,8 +55,9 @@ test('app.rateLimit() and app.createRateLimit() count in the same store', async 
   })
   app.get('/hook', { preHandler: app.rateLimit({ max: 1, timeWindow: '1m' }) }, async () => 'ok')
   const answers: unknown[] = []
-  for (let count = 0; count < 3; count++)
-    {answers.push((await app.inject({ url: '/handler', remoteAddress: REMOTE })).json())}
+  for (let count = 0; count < 3; count++) {
+    answers.push((await app.inject({ url: '/handler', remoteAddress: REMOTE })).json())
+  }
   t.same(answers, [true, true, false])
   t.same(await statuses(app, 2, { url: '/hook' }), [200, 429])
 })
@@ -125,12 +126,14 @@ test('options that the store cannot serve stop the boot, all at once, with what 
     ['timeWindow', { timeWindow: 0 }, /'1 minute'/],
     ['timeWindow', { timeWindow: 'a while' }, /'1 minute'/],
   ]
-  for (const [index, [, options]] of wrong.entries())
-    {app.get(`/${index}`, { config: { rateLimit: { ...two, ...options } } }, async () => 'ok')}
+  for (const [index, [, options]] of wrong.entries()) {
+    app.get(`/${index}`, { config: { rateLimit: { ...two, ...options } } }, async () => 'ok')
+  }
   app.createRateLimit({ max: 1, timeWindow: '1m', ban: 1 })
   const problems = await bootProblems(() => app.ready())
-  for (const [index, [name, , fix]] of wrong.entries())
-    {t.match(problems.filter(({ path }) => path === `GET /${index} config.rateLimit.${name}`), [{ fix }], name)}
+  for (const [index, [name, , fix]] of wrong.entries()) {
+    t.match(problems.filter(({ path }) => path === `GET /${index} config.rateLimit.${name}`), [{ fix }], name)
+  }
   t.ok(problems.some(({ path }) => path === '@fastify/rate-limit limiter 1.ban'))
   t.equal(problems.length, wrong.length + 1)
 })
@@ -229,8 +232,9 @@ test('within a window the verdicts are those of stock @fastify/rate-limit on the
     { max: 3, timeWindow: '10 minutes', groupId: 'two', hook: 'preHandler' },
   ]
   const [stock, ours] = await pair(t, (app) => {
-    for (const [index, shape] of shapes.entries())
-      {app.get(`/${index}`, { security: { rateLimit: false }, config: { rateLimit: shape } }, async () => 'ok')}
+    for (const [index, shape] of shapes.entries()) {
+      app.get(`/${index}`, { security: { rateLimit: false }, config: { rateLimit: shape } }, async () => 'ok')
+    }
   })
   const callers = [
     '198.51.100.1',

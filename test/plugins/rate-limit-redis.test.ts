@@ -151,9 +151,10 @@ test('closed limits answer 503 with Retry-After, open ones admit, and no text of
       guess: { limit: 1, window: '1h', by: { header: 'x-key' }, count: 'failures' },
     },
   })
-  for (const name of ['closed', 'open', 'guess'])
-    {app.get(`/${name}`, { security: { rateLimit: { only: [name] } } }, async () =>
-      'ok')}
+  for (const name of ['closed', 'open', 'guess']) {
+    app.get(`/${name}`, { security: { rateLimit: { only: [name] } } }, async () =>
+      'ok')
+  }
   await app.ready()
   await server.kill()
   const refused = await app.inject('/closed')

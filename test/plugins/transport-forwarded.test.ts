@@ -98,8 +98,9 @@ test('it holds before any hook: for hooks and routes from before the suite, othe
     scope.setGenReqId(() => 'own')
     scope.get('/own-id', async ({ host }) => host)
   })
-  for (const url of ['/early', '/own-id', '/nope', '/%zz'])
-    {await app.inject({ url, headers: { host: 'api.example.com', 'x-forwarded-host': 'evil.example' } })}
+  for (const url of ['/early', '/own-id', '/nope', '/%zz']) {
+    await app.inject({ url, headers: { host: 'api.example.com', 'x-forwarded-host': 'evil.example' } })
+  }
   t.same([...new Set(hosts)], ['api.example.com'])
   t.equal(hosts.length, 3)
   t.notMatch(JSON.stringify(lines), 'evil.example')

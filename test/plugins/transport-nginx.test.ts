@@ -266,8 +266,9 @@ promise('plain HTTP through the proxy is sent to the public origin, for document
 })
 
 promise('a host that is not listed is refused through the proxy too', async (t) => {
-  for (const through of ['plain', 'secure'] as const)
-    {t.equal((await call(through, { headers: { host: 'evil.example' } })).status, 421, through)}
+  for (const through of ['plain', 'secure'] as const) {
+    t.equal((await call(through, { headers: { host: 'evil.example' } })).status, 421, through)
+  }
 })
 
 promise('a client that reaches the app past the proxy cannot say who it is, and is noticed', async (t) => {

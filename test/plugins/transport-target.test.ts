@@ -60,8 +60,9 @@ test('a Host that a URL would read as another host is refused, though it begins 
       '\u00e4.example',
     ]
   ) {
-    for (const target of ['/', '/probe', '/nope'])
-      {t.equal((await send([`Host: ${host}`], target)).status, 400, `${JSON.stringify(host)} ${target}`)}
+    for (const target of ['/', '/probe', '/nope']) {
+      t.equal((await send([`Host: ${host}`], target)).status, 400, `${JSON.stringify(host)} ${target}`)
+    }
   }
   for (
     const host of [NAME, NAME.toUpperCase(), `${NAME}:`, `${NAME}:443`, `${NAME}.`, '[::1]', '[::1]:443', 'under_score']
@@ -98,8 +99,9 @@ test('a target that names another host than Host is refused', async (t) => {
     ['*', 200, 'OPTIONS'],
     ['//evil.example/', 404],
   ]
-  for (const [target, status, method] of table)
-    {t.equal((await send([`Host: ${NAME}`], target, method)).status, status, `${method ?? 'GET'} ${target}`)}
+  for (const [target, status, method] of table) {
+    t.equal((await send([`Host: ${NAME}`], target, method)).status, status, `${method ?? 'GET'} ${target}`)
+  }
 })
 
 test('a believed X-Forwarded-Host is held to the same form', async (t) => {

@@ -87,8 +87,9 @@ test('only listed hosts are served', async (t) => {
   app.get('/healthz', { security: { transport: { hosts: 'any' } } }, async () => 1)
   const status = async (host: string, url = '/'): Promise<number> =>
     (await app.inject({ url, headers: { host } })).statusCode
-  for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000'])
-    {t.equal(await status(host), 200, host)}
+  for (const host of ['api.example.com', 'API.EXAMPLE.COM:8443', 'api.example.com.', '127.0.0.1:3000', '[::1]:3000']) {
+    t.equal(await status(host), 200, host)
+  }
   for (const host of ['evil.example', 'api.example.com.evil.example', 'xapi.example.com', '127.0.0.2', '[::2]']) {
     t.equal(await status(host), 421, host)
     t.equal(await status(host, '/nope'), 421, `${host} 404`)
@@ -430,8 +431,9 @@ test('a 405 of a known path counts against the limits of the address', async (t)
 test('TRACE is refused by default, also on a route that takes all methods; CONNECT gets no tunnel', async (t) => {
   const app = await build(t)
   app.all('/all', async () => 'served')
-  for (const url of ['/', '/all', '/nope'])
-    {t.equal((await app.inject({ method: 'TRACE' as 'GET', url })).statusCode, 405, url)}
+  for (const url of ['/', '/all', '/nope']) {
+    t.equal((await app.inject({ method: 'TRACE' as 'GET', url })).statusCode, 405, url)
+  }
   t.equal((await app.inject({ method: 'PUT', url: '/all' })).statusCode, 200)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo

@@ -108,9 +108,10 @@ test('unknown keys are stripped where a route asks for it, and only those that n
     }, { 'a/b~c%': { kind: 'b', b: 1 } }],
     ['media type', { content: { 'application/json': { schema: BASE } } }, { id: 1, x: 1 }, { id: 1 }],
   ]
-  for (const [name, body] of cases)
-    {app.post(`/${name.replaceAll(' ', '-')}`, { schema: { body }, security: strip }, async (request) =>
-      request.body)}
+  for (const [name, body] of cases) {
+    app.post(`/${name.replaceAll(' ', '-')}`, { schema: { body }, security: strip }, async (request) =>
+      request.body)
+  }
   app.post('/shared', { schema: { body: BASE } }, async (request) => request.body)
   app.post('/ambiguous', {
     schema: { body: Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]) },
@@ -188,8 +189,9 @@ test('a media type without a schema is 415, with any parser that the app has', a
       t.equal(await send(url, type), types.includes(type) ? 200 : 415, `${url} ${type}`)
     }
   }
-  for (const url of ['/none', '/own'])
-    {t.equal((await app.inject({ method: 'POST', url, payload: 'x' })).statusCode, 415, `${url}: a body without a type`)}
+  for (const url of ['/none', '/own']) {
+    t.equal((await app.inject({ method: 'POST', url, payload: 'x' })).statusCode, 415, `${url}: a body without a type`)
+  }
   t.equal((await app.inject({ method: 'POST', url: '/none' })).statusCode, 200, 'no body, no type')
   t.same(app.security.posture().routes.map(({ url, body }) => `${url} ${body}`), [
     '/json schema',

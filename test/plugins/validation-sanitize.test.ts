@@ -103,8 +103,9 @@ test('a handler gets the cleaned value wherever in a schema it is asked for', as
     }],
     ['both asked for', Type.Object({ a: Type.Intersect([text, html]) }), { a: DIRTY }, { a: TEXT }],
   ]
-  for (const [name, schema, payload, expected, added] of cases)
-    {t.same(await received(t, schema, payload, added), expected, name)}
+  for (const [name, schema, payload, expected, added] of cases) {
+    t.same(await received(t, schema, payload, added), expected, name)
+  }
 })
 
 test('in a union only the branch that holds cleans, wherever its literal stands', async (t) => {
@@ -347,9 +348,11 @@ test('without sanitize-html a service starts that does not ask for it, and one t
   for (const folder of ['lib', 'plugins']) cpSync(join(ROOT, 'dist', folder), join(home, folder), { recursive: true })
   writeFileSync(join(home, 'package.json'), '{"type":"module"}')
   mkdirSync(join(home, 'node_modules'))
-  for (const name of readdirSync(join(ROOT, 'node_modules')))
-    {if (name !== 'sanitize-html' && !name.startsWith('.'))
-      {symlinkSync(join(ROOT, 'node_modules', name), join(home, 'node_modules', name))}}
+  for (const name of readdirSync(join(ROOT, 'node_modules'))) {
+    if (name !== 'sanitize-html' && !name.startsWith('.')) {
+      symlinkSync(join(ROOT, 'node_modules', name), join(home, 'node_modules', name))
+    }
+  }
   const run = (schema: object): { status: number | null, out: string } => {
     writeFileSync(join(home, 'main.js'), `
       import Fastify from 'fastify'

@@ -172,8 +172,9 @@ test('a helper that contradicts itself throws where it is written', async (t) =>
   t.throws(() => Type.Page({ defaultLimit: 200 }), { message: 'Type.Page: defaultLimit 200 is above maxLimit 100.' })
   t.throws(() => Type.CursorPage({ defaultLimit: 11, maxLimit: 10 }), { message: /Type\.CursorPage/ })
   t.equal(Type.Page({ defaultLimit: 100 }).properties.limit.default, 100)
-  for (const protocols of [['http'], [], ['ftp'], ['https', 'http']])
-    {t.throws(() => Type.Url({ protocols: protocols as never }), { message: /protocols/ })}
+  for (const protocols of [['http'], [], ['ftp'], ['https', 'http']]) {
+    t.throws(() => Type.Url({ protocols: protocols as never }), { message: /protocols/ })
+  }
 })
 
 test('a page is bounded, and has its defaults', async (t) => {
@@ -306,8 +307,11 @@ test('the same holds for paths, query strings and named headers', async (t) => {
     },
   }, async () => 'ok')
   app.get('/h', { schema: { headers: Type.Object({ 'X-Name': Type.String() }) } }, async () => 'ok')
-  for (const url of ['/p/a%00/x', '/p/x/a%00', '/q?a=%00', '/q?a=%1b', '/q?list=a&list=%7f', '/q?a=1&a=2', '/q?a%00=1'])
-    {t.equal((await app.inject(url)).statusCode, 400, url)}
+  for (
+    const url of ['/p/a%00/x', '/p/x/a%00', '/q?a=%00', '/q?a=%1b', '/q?list=a&list=%7f', '/q?a=1&a=2', '/q?a%00=1']
+  ) {
+    t.equal((await app.inject(url)).statusCode, 400, url)
+  }
   for (const url of ['/p/a/b', '/q?a=x%0a', '/q?list=a&list=b']) t.equal((await app.inject(url)).statusCode, 200, url)
   t.equal((await app.inject({ url: '/h', headers: { 'x-name': 'a\u009b' } })).statusCode, 400)
   t.equal(
@@ -344,8 +348,11 @@ test('numbers that JavaScript cannot hold are refused', async (t) => {
   ) t.equal(await send(payload), 400, payload)
   t.equal((await app.inject('/1e400')).statusCode, 400)
   t.equal((await app.inject('/1e300')).statusCode, 200)
-  for (const payload of ['{"n":9007199254740991}', '{"n":-0}', '{"n":1.0}', '{"x":1e300}', '{"free":9007199254740993}'])
-    {t.equal(await send(payload), 200, payload)}
+  for (
+    const payload of ['{"n":9007199254740991}', '{"n":-0}', '{"n":1.0}', '{"x":1e300}', '{"free":9007199254740993}']
+  ) {
+    t.equal(await send(payload), 200, payload)
+  }
 })
 
 test('invalid UTF-8 has one answer each in a body and a URL', async (t) => {

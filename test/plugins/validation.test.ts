@@ -168,8 +168,9 @@ test('a schema is validated with every spelling of the Content-Type', async (t) 
     )
   }
   t.same(ran, [])
-  for (const url of ['/one', '/by-type'])
-    {t.equal((await app.inject({ method: 'POST', url, payload: { name: 'Ada', age: 1 } })).statusCode, 200, url)}
+  for (const url of ['/one', '/by-type']) {
+    t.equal((await app.inject({ method: 'POST', url, payload: { name: 'Ada', age: 1 } })).statusCode, 200, url)
+  }
 })
 
 /** Sends bytes that no client library would, and reads the status. */

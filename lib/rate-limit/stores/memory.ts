@@ -40,8 +40,9 @@ export class MemoryStore implements LimitStore {
    * @throws RangeError for a capacity that is no whole number from 64 to 2^24
    */
   constructor ({ capacity = DEFAULT_CAPACITY, now = monotonicMs }: { capacity?: number, now?: () => number } = {}) {
-    if (!Number.isInteger(capacity) || capacity < MIN_CAPACITY || capacity > MAX_CAPACITY)
-      {throw new RangeError(`capacity must be a whole number from ${MIN_CAPACITY} to ${MAX_CAPACITY}`)}
+    if (!Number.isInteger(capacity) || capacity < MIN_CAPACITY || capacity > MAX_CAPACITY) {
+      throw new RangeError(`capacity must be a whole number from ${MIN_CAPACITY} to ${MAX_CAPACITY}`)
+    }
     this.#now = now
     this.#free = new Generations(capacity)
     this.#held = new Generations(capacity)

@@ -158,8 +158,9 @@ test('a challenge names each declared source, and an error where a token was ref
     [['bearer', 'cookie'], 'TOKEN_MISSING', 'Cookie realm="r", Bearer realm="r"'],
     [['bearer', 'cookie'], 'TOKEN_EXPIRED', 'Cookie realm="r", Bearer realm="r", error="invalid_token"'],
   ]
-  for (const [sources, code, header] of table)
-    {t.equal(challengeOf(sources, 'r', code), header, `${sources.join()} ${code}`)}
+  for (const [sources, code, header] of table) {
+    t.equal(challengeOf(sources, 'r', code), header, `${sources.join()} ${code}`)
+  }
   t.equal(
     challengeOf(['bearer'], 'r', 'INSUFFICIENT_SCOPE', { scope: 'a b' }),
     'Bearer realm="r", error="insufficient_scope", scope="a b"',

@@ -231,8 +231,9 @@ test('what is not a keyring is refused with its path, and no problem holds the t
     t.match(problems[0]?.message, message, what)
     t.ok(problems.every(({ fix }) => fix !== ''), `${what}: has a fix`)
     const said = JSON.stringify(problems)
-    for (const text of [secret, body, jwk.slice(1, -1), 'change-me-please'])
-      {t.notOk(said.includes(text), `${what}: keeps the key to itself`)}
+    for (const text of [secret, body, jwk.slice(1, -1), 'change-me-please']) {
+      t.notOk(said.includes(text), `${what}: keeps the key to itself`)
+    }
   }
   t.same(problemsOf(old({ until: '2001-01-01T00:00:00Z' })), [], 'an end that is over refuses tokens, not the start')
   t.equal(
@@ -254,8 +255,9 @@ test('a key is read whatever OpenSSL failed at before', async (t) => {
 
 test('a random secret is never taken for a key', async (t) => {
   let refused = 0
-  for (let round = 0; round < 2000; round++)
-    {refused += problemsOf({ current: { alg: 'HS256', key: newSecret() } }).length}
+  for (let round = 0; round < 2000; round++) {
+    refused += problemsOf({ current: { alg: 'HS256', key: newSecret() } }).length
+  }
   t.equal(refused, 0)
 })
 

@@ -26,10 +26,12 @@ function problemsOf (options: unknown, boot: Boot = DEV): string[] {
   const problems: Problem[] = []
   resolveAuthOptions(options, boot, problems)
   for (const { path, message, fix } of problems) {
-    if (path === '' || message === '' || fix === '')
-      {throw new Error('a problem names its path, what is wrong, and the fix')}
-    if (`${message}${fix}`.includes(ACCESS) || `${message}${fix}`.includes(REFRESH))
-      {throw new Error('a problem holds a secret')}
+    if (path === '' || message === '' || fix === '') {
+      throw new Error('a problem names its path, what is wrong, and the fix')
+    }
+    if (`${message}${fix}`.includes(ACCESS) || `${message}${fix}`.includes(REFRESH)) {
+      throw new Error('a problem holds a secret')
+    }
   }
   return problems.map(({ path, message }) => `${path}: ${message}`)
 }
@@ -173,14 +175,16 @@ test('an option of another type or out of its bounds is refused', async (t) => {
     ['refreshSecret', [1, null, ''], [secret()]],
   ]
   for (const [name, wrong, right] of table) {
-    for (const value of wrong)
-      {t.match(
+    for (const value of wrong) {
+      t.match(
         problemsOf({ ...minimal(), [name]: value }).map((line) => line.split(/[:[]/)[0]),
         value === '15m' ? ['auth.accessTtl'] : [/^auth\./],
         `${name} = ${inspect(value)}`,
-      )}
-    for (const value of right)
-      {t.same(problemsOf({ ...minimal(), [name]: value }), [], `${name} = ${inspect(value)} is fine`)}
+      )
+    }
+    for (const value of right) {
+      t.same(problemsOf({ ...minimal(), [name]: value }), [], `${name} = ${inspect(value)} is fine`)
+    }
   }
 })
 
@@ -199,13 +203,18 @@ test('a wrong option is one problem, said in words, and nothing that was given i
     t.match(problemsOf({ ...minimal(), [name]: value }), [new RegExp(`^auth.${name}: `)], name)
     t.equal(problemsOf({ ...minimal(), [name]: value }).length, 1, name)
   }
-  for (const kind of ['access', 'refresh'] as const)
-    {t.same(problemsOf({ ...minimal(), [`${kind}Secret`]: undefined, [`${kind}Keys`]: 'x' }), [
+  for (const kind of ['access', 'refresh'] as const) {
+    t.same(problemsOf({ ...minimal(), [`${kind}Secret`]: undefined, [`${kind}Keys`]: 'x' }), [
       `auth.${kind}Keys: Expected object.`,
-    ])}
-  for (const whole of [null, [], 'x', () => {}])
-    {t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))}
-  t.same(problemsOf(undefined), ['roles', 'loadUser', 'accessSecret', 'refreshSecret'].map((name) => `auth.${name}: Missing.`))
+    ])
+  }
+  for (const whole of [null, [], 'x', () => {}]) {
+    t.same(problemsOf(whole), ['auth: Expected object.'], inspect(whole))
+  }
+  t.same(
+    problemsOf(undefined),
+    ['roles', 'loadUser', 'accessSecret', 'refreshSecret'].map((name) => `auth.${name}: Missing.`),
+  )
   for (const name of Object.keys(AuthOptionsSchema.properties)) {
     const problems: Problem[] = []
     resolveAuthOptions({ ...minimal(), [`${name}x`]: 1 }, DEV, problems)

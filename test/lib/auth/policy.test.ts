@@ -79,8 +79,9 @@ test('what is no policy is a problem that names the route', async (t) => {
     t.match(resolve(input).problems, [/^GET \/x security\.auth/], JSON.stringify(input))
     t.match(resolve(input).policy, BASE, 'and the base stays')
   }
-  for (const fresh of ['500ms', '1500ms'])
-    {t.same(resolve({ fresh }).problems, ['GET /x security.auth.fresh: Not whole seconds.'], fresh)}
+  for (const fresh of ['500ms', '1500ms']) {
+    t.same(resolve({ fresh }).problems, ['GET /x security.auth.fresh: Not whole seconds.'], fresh)
+  }
   t.match(resolve(false).fixes, [/publicRoute\('why'\)/])
   t.match(resolve({ roles: [] }).fixes, [/at least one role/])
   t.same(resolve({ roles: ['admn'] }), {

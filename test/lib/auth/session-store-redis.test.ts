@@ -318,7 +318,8 @@ test('a Redis with another clock that takes over stops nothing', async (t) => {
     })
     await store.ready()
     const login = await new Login(store).open()
-    const shifted = (lua: string): string => lua.replace('tonumber(time[1]) * 1000', `(tonumber(time[1]) + ${shift}) * 1000`)
+    const shifted = (lua: string): string =>
+      lua.replace('tonumber(time[1]) * 1000', `(tonumber(time[1]) + ${shift}) * 1000`)
     client.evalsha = async () => {
       throw new Error('NOSCRIPT')
     }

@@ -5,8 +5,9 @@ import { inMemory, inRedis, Login, POLICY, type MakeStore } from './stores.js'
 
 /** In batches, because each step has a deadline. */
 async function useGrace (login: Login, generation: number): Promise<void> {
-  for (let used = 0; used < MAX_GRACE_USES; used += 50)
-    {await Promise.all(Array.from({ length: 50 }, () => login.present(generation)))}
+  for (let used = 0; used < MAX_GRACE_USES; used += 50) {
+    await Promise.all(Array.from({ length: 50 }, () => login.present(generation)))
+  }
 }
 
 function testSessionStore (name: string, make: MakeStore): void {

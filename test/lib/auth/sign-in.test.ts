@@ -11,6 +11,7 @@ test('a label is one bounded line of whole characters', async (t) => {
 })
 
 test('what is no text is refused in words, not shown as one', async (t) => {
-  for (const wrong of [7, null, {}, Promise.resolve('phone')])
-    {t.throws(() => deviceLabel(wrong), { name: 'TypeError', message: /^auth: the label of a device is not a text/ })}
+  for (const wrong of [7, null, {}, Promise.resolve('phone')]) {
+    t.throws(() => deviceLabel(wrong), { name: 'TypeError', message: /^auth: the label of a device is not a text/ })
+  }
 })

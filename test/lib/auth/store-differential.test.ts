@@ -64,12 +64,13 @@ async function compare (t: Test, policy: SessionPolicy, steps: number, seed: num
     for (const [index, answer] of (await found).entries()) {
       const { name, step: { what, take, after } } = round[index] ?? { name: '', step: nothing }
       const expected = sorted(await take(memory))
-      if (JSON.stringify(answer) !== JSON.stringify(expected))
-        {throw new Error(
+      if (JSON.stringify(answer) !== JSON.stringify(expected)) {
+        throw new Error(
           `seed ${seed}, step ${count + index}, ${what} of ${name}: memory says ${
             JSON.stringify(expected)
           }, Redis says ${JSON.stringify(answer)}`,
-        )}
+        )
+      }
       after(expected)
       const word = `${what} ${wordOf(expected)}`
       seen.set(word, (seen.get(word) ?? 0) + 1)
@@ -138,10 +139,11 @@ function pick (random: () => number, userId: string, all: Map<string, Known[]>, 
   if (dice < 0.37) return simply('end', (store) => store.end(userId, sessionId, 'logout'))
   if (dice < 0.39) return simply('endAll', (store) => store.endAll(userId, 'revoked'))
   if (dice < 0.42) return simply('endAll', (store) => store.endAll(userId, 'user', sessionId))
-  if (dice < 0.44)
-    {return simply('outdate', async (store) => {
+  if (dice < 0.44) {
+    return simply('outdate', async (store) => {
       await store.outdate(userId)
-    })}
+    })
+  }
   const generation = Math.max(
     0,
     (any?.top ?? 0) - (random() < 0.7 ? 0 : random() < 0.92 ? 1 : 2) + (random() < 0.06 ? 1 : 0),
@@ -167,8 +169,9 @@ function isState (answer: unknown): answer is { status: string, state: { generat
 /** No order is promised where several end at once. */
 function sorted (answer: unknown): unknown {
   if (Array.isArray(answer) && answer.every((part) => typeof part === 'string')) return answer.toSorted()
-  if (typeof answer !== 'object' || answer === null || !('ended' in answer) || !Array.isArray(answer.ended))
-    {return answer}
+  if (typeof answer !== 'object' || answer === null || !('ended' in answer) || !Array.isArray(answer.ended)) {
+    return answer
+  }
   return { ...answer, ended: answer.ended.map((part) => JSON.stringify(part)).toSorted() }
 }
 

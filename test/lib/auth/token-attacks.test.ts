@@ -42,10 +42,12 @@ for (const workshop of await workshops()) {
   })
 
   test(`${name}: no header but the one of the key is accepted`, async (t) => {
-    for (const [what, token] of Object.entries(await headerAttacks(workshop, good())))
-      {t.equal(isRefused(token), null, what)}
-    for (const [what, token] of Object.entries(await headerAttacks(workshop, { ...good(), ...EXPIRED })))
-      {t.equal(isRefused(token), null, `${what}, expired`)}
+    for (const [what, token] of Object.entries(await headerAttacks(workshop, good()))) {
+      t.equal(isRefused(token), null, what)
+    }
+    for (const [what, token] of Object.entries(await headerAttacks(workshop, { ...good(), ...EXPIRED }))) {
+      t.equal(isRefused(token), null, `${what}, expired`)
+    }
   })
 
   test(`${name}: no key but the one of the header is accepted`, async (t) => {

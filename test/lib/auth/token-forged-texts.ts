@@ -102,12 +102,14 @@ export function claimAttacks ({ kind, header, good, forge, signature }: Workshop
     'a life from 1970': { ...base, iat: 0 },
     'exp 2 to the 53rd': { ...base, exp: 2 ** 53 },
   }
-  for (const name of Object.keys(base))
-    {payloads[`without ${name}`] = Object.fromEntries(Object.entries(base).filter(([key]) => key !== name))}
+  for (const name of Object.keys(base)) {
+    payloads[`without ${name}`] = Object.fromEntries(Object.entries(base).filter(([key]) => key !== name))
+  }
   for (const name of ['iat', 'exp', kind === 'access' ? 'auth_time' : 'gen']) {
     const right = Number(base[name])
-    for (const value of [String(right), right + 0.5, -1, null, true, [], [right], {}, ''])
-      {payloads[`${name} ${JSON.stringify(value)}`] = { ...base, [name]: value }}
+    for (const value of [String(right), right + 0.5, -1, null, true, [], [right], {}, '']) {
+      payloads[`${name} ${JSON.stringify(value)}`] = { ...base, [name]: value }
+    }
     for (
       const spelling of [
         '1e999',
@@ -126,8 +128,9 @@ export function claimAttacks ({ kind, header, good, forge, signature }: Workshop
     ) payloads[`${name} spelled ${spelling}`] = text.replace(`"${name}":${right}`, `"${name}":${spelling}`)
   }
   const counter = kind === 'access' ? 'tv' : 'gen'
-  for (const spelling of ['-0', '1.0', '1e1', '10.0', '0xa', '1e999', '-1', '9007199254740993', '"10"'])
-    {payloads[`${counter} spelled ${spelling}`] = text.replace(`"${counter}":10`, `"${counter}":${spelling}`)}
+  for (const spelling of ['-0', '1.0', '1e1', '10.0', '0xa', '1e999', '-1', '9007199254740993', '"10"']) {
+    payloads[`${counter} spelled ${spelling}`] = text.replace(`"${counter}":10`, `"${counter}":${spelling}`)
+  }
   for (const name of ['iss', 'aud']) {
     const right = String(base[name])
     for (
@@ -165,13 +168,16 @@ export function claimAttacks ({ kind, header, good, forge, signature }: Workshop
       ]
     ) payloads[`${name} ${JSON.stringify(value)}`] = { ...base, [name]: value }
   }
-  for (const value of ['', 1, null, true, ['ada'], { $ne: null }])
-    {payloads[`sub ${JSON.stringify(value)}`] = { ...base, sub: value }}
+  for (const value of ['', 1, null, true, ['ada'], { $ne: null }]) {
+    payloads[`sub ${JSON.stringify(value)}`] = { ...base, sub: value }
+  }
   if (kind === 'access') {
-    for (const value of ['admin', null, {}, ['root'], [['admin']], [1], ['user', null], { 0: 'admin', length: 1 }])
-      {payloads[`roles ${JSON.stringify(value)}`] = { ...base, roles: value }}
-    for (const value of ['pwd', null, [1], [''], ['a b'], ['x'.repeat(17)], ['a', 'b', 'c', 'd', 'e']])
-      {payloads[`amr ${JSON.stringify(value)}`] = { ...base, amr: value }}
+    for (const value of ['admin', null, {}, ['root'], [['admin']], [1], ['user', null], { 0: 'admin', length: 1 }]) {
+      payloads[`roles ${JSON.stringify(value)}`] = { ...base, roles: value }
+    }
+    for (const value of ['pwd', null, [1], [''], ['a b'], ['x'.repeat(17)], ['a', 'b', 'c', 'd', 'e']]) {
+      payloads[`amr ${JSON.stringify(value)}`] = { ...base, amr: value }
+    }
     payloads['an app claim of another type'] = { ...base, tenant: ['acme'] }
     payloads['an app claim in __proto__'] = text.replace('"tenant":"acme"', '"__proto__":{"tenant":"acme"}')
     payloads['auth_time after iat'] = { ...base, auth_time: NOW + 6 }

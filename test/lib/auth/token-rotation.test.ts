@@ -79,8 +79,9 @@ test('an instance that has the next key already takes its tokens before it signs
   const [old, next] = [keyOf('ES256'), keyOf('EdDSA')]
   const early = await sessionsWith(ring({ current: old, verifyOnly: [{ ...next, until }] }), rest())
   const late = await sessionsWith(ring({ current: next, verifyOnly: [{ ...old, until }] }), rest())
-  for (const [by, at] of [[early, late], [late, early], [early, early], [late, late]] as const)
-    {t.match(at.access.verify(by.access.sign(claims()), NOW), { context: { userId: 'ada' } })}
+  for (const [by, at] of [[early, late], [late, early], [early, early], [late, late]] as const) {
+    t.match(at.access.verify(by.access.sign(claims()), NOW), { context: { userId: 'ada' } })
+  }
 })
 
 test('a named key keeps its name, and the same kid for another key names no other', async (t) => {
@@ -156,9 +157,11 @@ test("refreshes that race on two instances with each other's secret give the sam
         }
       }
       // Within the grace all of them get the current one again; a browser keeps whichever cookie came last.
-      for (const sessions of [a, b])
-        {for (const { refresh } of [winner, loser])
-          {t.equal(payloadOf(tokensOf(await renew(sessions, refresh)).refresh)['jti'], payloadOf(winner.refresh)['jti'])}}
+      for (const sessions of [a, b]) {
+        for (const { refresh } of [winner, loser]) {
+          t.equal(payloadOf(tokensOf(await renew(sessions, refresh)).refresh)['jti'], payloadOf(winner.refresh)['jti'])
+        }
+      }
       token = round % 3 === 0 ? winner.refresh : loser.refresh
       advance(11_000)
     }

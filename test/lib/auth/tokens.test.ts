@@ -102,13 +102,15 @@ test('a token says what was signed, frozen to the bottom, and inherits nothing',
     expiresAt: NOW + 900,
     user: { id: 'ada', roles: ['user'], tenant: 'acme', tags: [{ name: 'x' }] },
   })
-  for (const inherited of ['constructor', 'toString', '__proto__', 'hasOwnProperty'])
-    {t.notOk(inherited in verified.context.user, inherited)}
+  for (const inherited of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+    t.notOk(inherited in verified.context.user, inherited)
+  }
   const prototype: unknown = Object.getPrototypeOf(verified.context.user)
   t.ok(Object.isFrozen(prototype), 'nobody can give all users a claim')
   const deep = verified.context.user['tags'] as object[]
-  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]])
-    {t.ok(Object.isFrozen(object))}
+  for (const object of [verified, verified.context, verified.context.user, verified.context.roles, deep, deep[0]]) {
+    t.ok(Object.isFrozen(object))
+  }
   t.match(headerOf(access.sign({ ...good(), iat: NOW, exp: NOW + 1 })), { alg: 'HS256', typ: 'at+jwt' })
   t.match(refresh.verify(refresh.sign({ ...goodRefresh(), iat: NOW, exp: NOW + 9 }), NOW), {
     userId: 'ada',
@@ -220,8 +222,9 @@ test('a token has exactly three canonical segments of bounded length', async (t)
     if (access.verify(changed, NOW) !== 'TOKEN_INVALID') accepted++
   }
   t.equal(accepted, 0, 'no single changed character is accepted')
-  for (let round = 0; round < 500; round++)
-    {t.equal(access.verify(randomBytes(round).toString(round % 2 === 0 ? 'latin1' : 'base64url'), NOW), 'TOKEN_INVALID')}
+  for (let round = 0; round < 500; round++) {
+    t.equal(access.verify(randomBytes(round).toString(round % 2 === 0 ? 'latin1' : 'base64url'), NOW), 'TOKEN_INVALID')
+  }
 })
 
 test('a genuine signature does not excuse claims that are missing, of another type or beyond the policy', async (t) => {
@@ -268,10 +271,12 @@ test('a genuine signature does not excuse claims that are missing, of another ty
     'a number': '1',
     'no JSON': '{',
   }
-  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'tv', 'auth_time', 'amr', 'iat', 'exp', 'jti', 'tenant'])
-    {attacks[`without ${name}`] = without(name)}
-  for (const [what, payload] of Object.entries(attacks))
-    {t.equal(access.verify(forge(header, payload), NOW), 'TOKEN_INVALID', what)}
+  for (const name of ['iss', 'aud', 'sub', 'sid', 'roles', 'tv', 'auth_time', 'amr', 'iat', 'exp', 'jti', 'tenant']) {
+    attacks[`without ${name}`] = without(name)
+  }
+  for (const [what, payload] of Object.entries(attacks)) {
+    t.equal(access.verify(forge(header, payload), NOW), 'TOKEN_INVALID', what)
+  }
   const input = `${encode(header)}.${Buffer.from(text.replace('ada', 'ad\xff'), 'latin1').toString('base64url')}`
   t.equal(access.verify(`${input}.${signature(input)}`, NOW), 'TOKEN_INVALID', 'text that is not UTF-8')
 
@@ -300,10 +305,12 @@ test('a refresh token needs all of its claims', async (t) => {
     'longer than the policy': { ...goodRefresh(), exp: NOW + 604_801 },
     'sub empty': { ...goodRefresh(), sub: '' },
   }
-  for (const name of Object.keys(goodRefresh()))
-    {attacks[`without ${name}`] = Object.fromEntries(Object.entries(goodRefresh()).filter(([key]) => key !== name))}
-  for (const [what, payload] of Object.entries(attacks))
-    {t.equal(refresh.verify(forge(header, payload, REFRESH_SECRET), NOW), 'TOKEN_INVALID', what)}
+  for (const name of Object.keys(goodRefresh())) {
+    attacks[`without ${name}`] = Object.fromEntries(Object.entries(goodRefresh()).filter(([key]) => key !== name))
+  }
+  for (const [what, payload] of Object.entries(attacks)) {
+    t.equal(refresh.verify(forge(header, payload, REFRESH_SECRET), NOW), 'TOKEN_INVALID', what)
+  }
 })
 
 test('TOKEN_EXPIRED is said at the second of exp, and only of a genuine token', async (t) => {
@@ -353,7 +360,8 @@ test('a cache of verified tokens is bounded, and a refused token takes no place 
   const first = sign()
   const verified = codec.verify(first, NOW)
   const [header = '', payload = ''] = first.split('.')
-  for (let count = 0; count < 100; count++) codec.verify(`${header}.${payload}.${createId()}${createId().slice(1)}`, NOW)
+  for (let count = 0; count < 100; count++)
+    codec.verify(`${header}.${payload}.${createId()}${createId().slice(1)}`, NOW)
   t.equal(codec.verify(first, NOW), verified, 'forged tokens push nothing out')
   for (let count = 0; count < 8; count++) codec.verify(sign(), NOW)
   t.not(codec.verify(first, NOW), verified, 'many genuine ones do')

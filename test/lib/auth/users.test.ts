@@ -62,10 +62,11 @@ test('a user has the scopes that the app gave, or none', async (t) => {
     'scopes' in model.fromApp({ id: 'ada', roles: [], tenant: 'a', scopes: [] }, 'x'),
     'a service without scopes shows none',
   )
-  for (const scopes of [null, 'read', {}, [7], ['read', null]])
-    {t.throws(() => scoped.fromApp({ id: 'ada', roles: [], scopes }, 'loadUser'), {
+  for (const scopes of [null, 'read', {}, [7], ['read', null]]) {
+    t.throws(() => scoped.fromApp({ id: 'ada', roles: [], scopes }, 'loadUser'), {
       message: 'auth: loadUser gave a user whose scopes are not a list of the declared ones',
-    })}
+    })
+  }
   t.throws(() => scoped.fromApp({ id: 'ada', roles: [], scopes: ['read', 'root'] }, 'loadUser'), {
     message: 'auth: loadUser gave a user whose scopes have one that is not declared: "root"',
   })

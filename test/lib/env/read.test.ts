@@ -128,8 +128,9 @@ test('the process environment wins over .env, and .env is read outside productio
     pathsOf(t, schema, { source: {}, dotenv: join(dir, 'production.env') }).includes('env.dotenv'),
     'a .env cannot turn production on',
   )
-  for (const dotenv of [true, path])
-    {t.same(pathsOf(t, schema, { source: { NODE_ENV: 'production', A: 'a', B: 'b' }, dotenv }), ['env.dotenv'])}
+  for (const dotenv of [true, path]) {
+    t.same(pathsOf(t, schema, { source: { NODE_ENV: 'production', A: 'a', B: 'b' }, dotenv }), ['env.dotenv'])
+  }
   t.equal(loadEnv(schema, { source: { NODE_ENV: 'production', A: 'a', B: 'b' }, dotenv: false }).A, 'a')
 })
 

@@ -107,8 +107,9 @@ test('all problems are listed at once, each with the variable and a fix, and non
   ])
   for (const { path, message, fix } of problems) {
     t.ok(message !== '' && fix !== '', path)
-    for (const value of Object.values(source))
-      {if (value.length > 1) t.notOk(`${message} ${fix}`.includes(value), `${path} shows no value`)}
+    for (const value of Object.values(source)) {
+      if (value.length > 1) t.notOk(`${message} ${fix}`.includes(value), `${path} shows no value`)
+    }
     t.notMatch(`${message} ${fix}`, /sup3r/)
   }
   const find = (name: string): Problem | undefined => problems.find(({ path }) => path === `env.${name}`)
@@ -225,7 +226,12 @@ test('a wrong schema is refused with the keyword and its fix', async (t) => {
     ['separator on a string', Type.Object({ A: Type.String({ separator: ',' }) }), 'env.A', /Type\.Array/],
     ['object', Type.Object({ A: Type.Object({}) }), 'env.A', /./],
     ['object in a union', Type.Object({ A: Type.Union([Type.Object({}), Type.String()]) }), 'env.A.anyOf[0]', /./],
-    ['list of lists', Type.Object({ A: Type.Array(Type.Array(Type.String()), { separator: ',' }) }), 'env.A.items', /./],
+    [
+      'list of lists',
+      Type.Object({ A: Type.Array(Type.Array(Type.String()), { separator: ',' }) }),
+      'env.A.items',
+      /./,
+    ],
     ['name that no shell can set', Type.Object({ 'a-b': Type.String() }), 'env.a-b', /letters/],
     ['unknown format', Type.Object({ A: Type.String({ format: 'nonsense' }) }), 'env', /Correct the schema/],
   ]
@@ -254,8 +260,9 @@ test('generate makes a missing secret outside production only', async (t) => {
     t.equal(config.B, STRONG)
     t.same(generatedSecrets(config), ['A'])
   }
-  for (const NODE_ENV of ['production', 'prod', 'staging'])
-    {t.same(pathsOf(t, schema, { source: { NODE_ENV } }), ['env.A', 'env.B'], NODE_ENV)}
+  for (const NODE_ENV of ['production', 'prod', 'staging']) {
+    t.same(pathsOf(t, schema, { source: { NODE_ENV } }), ['env.A', 'env.B'], NODE_ENV)
+  }
   t.not(loadEnv(schema, { source: {} }).A, loadEnv(schema, { source: {} }).A)
   t.same(generatedSecrets({}), [], 'a look-alike has none')
 })
@@ -268,10 +275,11 @@ test('a secret is judged by its strength, in every mode', async (t) => {
     'a'.repeat(64),
     '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----',
   ]
-  for (const S of weak)
-    {for (const NODE_ENV of ['development', 'production']) {t.same(pathsOf(t, schema, { source: { S, NODE_ENV } }), [
+  for (const S of weak) {
+    for (const NODE_ENV of ['development', 'production']) {t.same(pathsOf(t, schema, { source: { S, NODE_ENV } }), [
         'env.S',
-      ])}}
+      ])}
+  }
   t.equal(loadEnv(schema, { source: { S: STRONG } }).S, STRONG)
 })
 
@@ -327,6 +335,7 @@ test('the types follow what was written under env', async (t) => {
 })
 
 test('the sources of this room read no environment but through its source', async (t) => {
-  for (const file of ['config', 'schema'])
-    {t.notMatch(readFileSync(new URL(`../../../../lib/env/${file}.ts`, import.meta.url), 'utf8'), /process\.env/)}
+  for (const file of ['config', 'schema']) {
+    t.notMatch(readFileSync(new URL(`../../../../lib/env/${file}.ts`, import.meta.url), 'utf8'), /process\.env/)
+  }
 })

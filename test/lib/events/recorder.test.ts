@@ -82,8 +82,9 @@ test('text that leaves in an event forges no line and steers no terminal', async
   t.equal(safeText('x'.repeat(MAX_TEXT)), 'x'.repeat(MAX_TEXT))
   t.same(safeField(['a\n', 1, { secret: 1 }, 'b']), ['a\\u000a', 'b'])
   t.equal((safeField(Array(1000).fill('x')) as string[]).length, MAX_ITEMS)
-  for (const value of [{ password: 'x' }, null, undefined, () => 1, Symbol('x'), 1n])
-    {t.equal(safeField(value), undefined)}
+  for (const value of [{ password: 'x' }, null, undefined, () => 1, Symbol('x'), 1n]) {
+    t.equal(safeField(value), undefined)
+  }
 })
 
 test('no field of the catalogue could hold a password, a token, a cookie, an address or a value', async (t) => {

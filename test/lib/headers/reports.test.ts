@@ -50,12 +50,13 @@ test('keeps no path, query, credential or sample of what was blocked', async (t)
     [`${'x'.repeat(100)}:secret`, 'other'],
     ['a.b+c:secret', 'other'],
   ]
-  for (const [blocked, kept] of cases)
-    {t.same(
+  for (const [blocked, kept] of cases) {
+    t.same(
       readCspReport({ 'csp-report': { 'effective-directive': 'img-src', 'blocked-uri': blocked } })?.[0]?.blocked,
       kept,
       blocked,
-    )}
+    )
+  }
 })
 
 test('refuses what is no report', async (t) => {

@@ -86,9 +86,11 @@ test('a value is found at every place of a line, short or long, among many', asy
     const missed: string[] = []
     for (const value of set) {
       for (let place = 0; place < 40; place++) {
-        for (const after of ['', 'z', 'zzzzzz'])
-          {if (withoutSecrets(`${'z'.repeat(place)}${value}${after}`) !== `${'z'.repeat(place)}[redacted]${after}`)
-            {missed.push(`${value} at ${place}`)}}
+        for (const after of ['', 'z', 'zzzzzz']) {
+          if (withoutSecrets(`${'z'.repeat(place)}${value}${after}`) !== `${'z'.repeat(place)}[redacted]${after}`) {
+            missed.push(`${value} at ${place}`)
+          }
+        }
       }
     }
     t.same(missed, [])

@@ -56,8 +56,9 @@ test('chains and lists of errors end', async (t) => {
 })
 
 test('what is thrown and is no error is not repeated', async (t) => {
-  for (const thrown of [SECRET, { password: SECRET }, null, undefined, 1, [SECRET]])
-    {t.notMatch(JSON.stringify(serializeError(thrown)), SECRET)}
+  for (const thrown of [SECRET, { password: SECRET }, null, undefined, 1, [SECRET]]) {
+    t.notMatch(JSON.stringify(serializeError(thrown)), SECRET)
+  }
   t.match(serializeError(Object.assign(new Error('x', { cause: SECRET }), { code: { token: SECRET } })), {
     message: 'x',
     cause: { type: 'string' },

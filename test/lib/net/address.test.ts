@@ -69,8 +69,9 @@ test('every IPv6 address, however it is shortened, falls into its /64', (t) => {
     const text = to - from > 1 ? `${hex.slice(0, from).join(':')}::${hex.slice(to).join(':')}` : hex.join(':')
     if (!isIPv6(text)) t.fail(`the test made ${text}`)
     const expected = `${groups.slice(0, 4).map((group) => group.toString(16)).join(':')}::/64`
-    if (addressPrefix(text) !== expected && groups.slice(0, 5).some((group) => group !== 0))
-      {t.equal(addressPrefix(text), expected, text)}
+    if (addressPrefix(text) !== expected && groups.slice(0, 5).some((group) => group !== 0)) {
+      t.equal(addressPrefix(text), expected, text)
+    }
   }
   t.pass('2000 addresses')
   t.end()

@@ -18,6 +18,7 @@ test('reads the name out of a Host header', async (t) => {
 
 test('knows the names that only this machine answers to', async (t) => {
   for (const name of ['localhost', 'app.localhost', '127.0.0.1', '[::1]']) t.equal(isLoopbackName(name), true, name)
-  for (const name of ['localhost.evil.example', 'notlocalhost', '127.0.0.1.evil.example', '10.0.0.1', ''])
-    {t.equal(isLoopbackName(name), false, name)}
+  for (const name of ['localhost.evil.example', 'notlocalhost', '127.0.0.1.evil.example', '10.0.0.1', '']) {
+    t.equal(isLoopbackName(name), false, name)
+  }
 })

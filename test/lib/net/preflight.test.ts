@@ -14,6 +14,10 @@ test('only OPTIONS with an origin and a method asked for is a preflight', async 
     ['options', both, false],
   ]
   for (const [method, headers, expected] of table) {
-    t.equal(isPreflight({ method, headers } as unknown as IncomingMessage), expected, `${method} ${Object.keys(headers).join()}`)
+    t.equal(
+      isPreflight({ method, headers } as unknown as IncomingMessage),
+      expected,
+      `${method} ${Object.keys(headers).join()}`,
+    )
   }
 })

@@ -13,7 +13,12 @@ test('only a request for a WebSocket is one', (t) => {
     [{ upgrade: 'websocket', connection: 'close' }, false],
     [{}, false],
   ]
-  for (const [headers, expected] of table)
-    {t.equal(isWebSocketUpgrade({ headers } as Parameters<typeof isWebSocketUpgrade>[0]), expected, JSON.stringify(headers))}
+  for (const [headers, expected] of table) {
+    t.equal(
+      isWebSocketUpgrade({ headers } as Parameters<typeof isWebSocketUpgrade>[0]),
+      expected,
+      JSON.stringify(headers),
+    )
+  }
   t.end()
 })

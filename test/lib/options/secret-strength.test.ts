@@ -93,8 +93,9 @@ test('a key without its frame, or a PEM in another encoding, is refused as a sec
     ]
     const pem = Buffer.from(publicKey.export({ type: 'spki', format: 'pem' }))
     for (const bytes of [spki, pkcs8, pem]) {
-      for (const encoding of ['base64', 'base64url', 'hex'] as const)
-        {t.match(secretProblems(bytes.toString(encoding)), [/encoded key/], `${type} ${encoding}`)}
+      for (const encoding of ['base64', 'base64url', 'hex'] as const) {
+        t.match(secretProblems(bytes.toString(encoding)), [/encoded key/], `${type} ${encoding}`)
+      }
     }
   }
   t.match(

@@ -103,8 +103,9 @@ test('with a pepper, a hash is worth nothing without it', async (t) => {
   t.equal(await peppered.verify(stored, 'Wrong-horse-9999'), false)
   t.equal(await peppered.verify(null, 'Correct-horse-9'), false)
   t.notMatch(stored, PEPPER.slice(0, 8))
-  for (const options of [{}, { pepper: OTHER_PEPPER }, { pepper: [OTHER_PEPPER, null] }])
-    {t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)}
+  for (const options of [{}, { pepper: OTHER_PEPPER }, { pepper: [OTHER_PEPPER, null] }]) {
+    t.equal(await (await createPasswords(options)).verify(stored, 'Correct-horse-9'), false)
+  }
 })
 
 test('a pepper is added, replaced and given up while everybody goes on signing in', async (t) => {

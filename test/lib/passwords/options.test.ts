@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
-import { readMachine, PasswordsSchema, resolvePasswordsOptions, type ResolvedPasswords } from '../../../lib/passwords/options.js'
+import { readMachine, PasswordsSchema, resolvePasswordsOptions,
+  type ResolvedPasswords } from '../../../lib/passwords/options.js'
 import { ROOT } from '../../helpers/root.js'
 
 const MACHINE = { cores: 8, threads: 4 }

@@ -44,8 +44,9 @@ test('only the password itself verifies', async (t) => {
   const { passwords } = await fake()
   const stored = await passwords.hash('Correct-horse-9')
   t.equal(await passwords.verify(stored, 'Correct-horse-9'), true)
-  for (const wrong of ['', 'correct-horse-9', 'Correct-horse-9 ', 'Correct-horse-9\0', 'Correct-horse-'])
-    {t.equal(await passwords.verify(stored, wrong), false)}
+  for (const wrong of ['', 'correct-horse-9', 'Correct-horse-9 ', 'Correct-horse-9\0', 'Correct-horse-']) {
+    t.equal(await passwords.verify(stored, wrong), false)
+  }
 })
 
 test('every attempt costs exactly one verification, whoever it is for', async (t) => {
@@ -80,8 +81,9 @@ test('a stored value that cannot be read is one warning, without the value', asy
   process.on('warning', listen)
   t.teardown(() => process.off('warning', listen))
   const { passwords } = await fake()
-  for (const stored of ['kept-as-plain-text', '$argon2id$nonsense', null, `${CURRENT}other`])
-    {await passwords.verify(stored, 'kept-as-plain-text')}
+  for (const stored of ['kept-as-plain-text', '$argon2id$nonsense', null, `${CURRENT}other`]) {
+    await passwords.verify(stored, 'kept-as-plain-text')
+  }
   await setImmediate()
   t.match(warnings, [{ code: 'BULWARK_STORED_PASSWORD' }])
   t.equal(warnings.length, 1)
@@ -221,9 +223,11 @@ test('a hundred at once run as many at a time as may, and beyond the queue they 
     const served = results.filter((result) => result.status === 'fulfilled')
     t.equal(served.length, 64 + concurrency)
     t.equal(calls.length, served.length)
-    for (const result of results)
-      {if (result.status === 'rejected')
-        {t.match(result.reason, { code: 'SERVICE_UNAVAILABLE', headers: { 'retry-after': '2' } })}}
+    for (const result of results) {
+      if (result.status === 'rejected') {
+        t.match(result.reason, { code: 'SERVICE_UNAVAILABLE', headers: { 'retry-after': '2' } })
+      }
+    }
     t.same(
       served.map(({ value }) => value),
       served.map((_, index) => index % 2 === 0),

@@ -49,8 +49,9 @@ test('whoever comes when the queue is full is told so at once, and the queue ope
   for (const queue of [0, 1, 3]) {
     const { begin, end, begun } = harness(createSlots(1, queue))
     const all = Array.from({ length: 1 + queue }, (_, index) => begin(String(index)))
-    for (let i = 0; i < 3; i++)
-      {await t.rejects(begin('late'), { code: 'SERVICE_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '2' } })}
+    for (let i = 0; i < 3; i++) {
+      await t.rejects(begin('late'), { code: 'SERVICE_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '2' } })
+    }
     await end('0')
     const next = begin('next')
     for (let i = 1; i <= queue; i++) await end(String(i))

@@ -49,9 +49,11 @@ test('1,024 bytes are a password and 1,025 are none, counted after composing', a
 })
 
 test('what is no text, empty or not Unicode is no password', async (t) => {
-  for (const value of [undefined, null, 5, {}, ['a'], { length: 1, normalize: () => 'a' }, true])
-    {t.equal(encodePassword(value), 'The password is not a text.')}
+  for (const value of [undefined, null, 5, {}, ['a'], { length: 1, normalize: () => 'a' }, true]) {
+    t.equal(encodePassword(value), 'The password is not a text.')
+  }
   t.equal(encodePassword(''), 'The password is empty.')
-  for (const value of ['\ud800', 'a\udc00', '\udc00\ud800'])
-    {t.equal(encodePassword(value), 'The password is not valid Unicode text.')}
+  for (const value of ['\ud800', 'a\udc00', '\udc00\ud800']) {
+    t.equal(encodePassword(value), 'The password is not valid Unicode text.')
+  }
 })

@@ -26,8 +26,9 @@ export async function build (
 /** Status codes of `times` equal requests, one after the other. */
 export async function statuses (app: FastifyInstance, times: number, request: InjectOptions): Promise<number[]> {
   const found: number[] = []
-  for (let count = 0; count < times; count++)
-    {found.push((await app.inject({ remoteAddress: REMOTE, ...request })).statusCode)}
+  for (let count = 0; count < times; count++) {
+    found.push((await app.inject({ remoteAddress: REMOTE, ...request })).statusCode)
+  }
   return found
 }
 

@@ -35,8 +35,9 @@ class FakeNode implements LimitStore {
 
   async giveBack (quotas: readonly Quota[], keys: readonly string[], marks: readonly number[]): Promise<void> {
     await this.#enter('giveBack', keys)
-    for (const [index, mark] of marks.entries())
-      {if (mark !== NOT_COUNTED) this.used.set(keys[index] ?? '', this.#of(keys[index]) - (quotas[index]?.cost ?? 0))}
+    for (const [index, mark] of marks.entries()) {
+      if (mark !== NOT_COUNTED) this.used.set(keys[index] ?? '', this.#of(keys[index]) - (quotas[index]?.cost ?? 0))
+    }
   }
 
   async peek (quotas: readonly Quota[], keys: readonly string[]): Promise<readonly Reading[]> {

@@ -75,8 +75,9 @@ test('the deny cache changes no verdict, only how often the store is asked; hono
       const decision = await engine.decide(step, keys)
       const twin = await plain.decide(step, keys)
       if (decision.source === 'deny-cache') denied++
-      if (decision.outcome !== twin.outcome)
-        {t.fail(`seed ${seed}, turn ${turn}: ${decision.outcome}, without the cache ${twin.outcome}`)}
+      if (decision.outcome !== twin.outcome) {
+        t.fail(`seed ${seed}, turn ${turn}: ${decision.outcome}, without the cache ${twin.outcome}`)
+      }
       if (decision.outcome === 'admitted') held.push({ step, keys, decision, twin })
       else if (random() < 0.2) {
         // The caller is the only one of its keys, so that nothing comes in between.

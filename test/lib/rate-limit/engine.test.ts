@@ -59,8 +59,9 @@ function engineOn (store: LimitStore): { engine: LimitEngine, transitions: boole
 
 async function outcomes (engine: LimitEngine, set: LimitSet, times: number): Promise<string[]> {
   const found: string[] = []
-  for (let count = 0; count < times; count++)
-    {found.push((await engine.decide(set, set.quotas.map((_quota, index) => `k${index}`))).outcome)}
+  for (let count = 0; count < times; count++) {
+    found.push((await engine.decide(set, set.quotas.map((_quota, index) => `k${index}`))).outcome)
+  }
   return found
 }
 

@@ -67,8 +67,9 @@ test('on random traces every verdict, reading and mark is that of the plain mode
         marks.push({ keys, marks: actual.readings.map(({ mark }) => mark) })
         if (marks.length > 40) marks.shift()
       }
-      if (actual.admitted !== expected.admitted || pairs.some(([a, b]) => JSON.stringify(a) !== JSON.stringify(b)))
-        {faults.push({ now: clock.now, pairs })}
+      if (actual.admitted !== expected.admitted || pairs.some(([a, b]) => JSON.stringify(a) !== JSON.stringify(b))) {
+        faults.push({ now: clock.now, pairs })
+      }
       if (faults.length > 1) break
     }
     t.same(faults, [], `${first.algorithm} ${first.limit} per ${first.windowMs} ms, ${quotas.length} limits`)

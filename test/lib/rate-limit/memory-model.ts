@@ -24,8 +24,9 @@ export class Model {
     for (const [index, quota] of quotas.entries()) {
       const [caller, reading] = [this.#caller(keys[index] as string), readings[index] as Reading]
       if (admitted && reading.room) add(caller, quota, now, reading)
-      else if (!reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null)
-        {refuse(caller, quota.penalty, now, reading)}
+      else if (!reading.room && reading.banned !== true && !quota.shadow && quota.penalty !== null) {
+        refuse(caller, quota.penalty, now, reading)
+      }
     }
     return { admitted, readings }
   }
@@ -52,10 +53,12 @@ export class Model {
       }
       const bucket = caller.buckets.get(mark)
       if (quota.algorithm === 'sliding' && bucket !== undefined) bucket.count = Math.max(0, bucket.count - quota.cost)
-      if (quota.algorithm === 'gcra' && caller.micros > now * 1000)
-        {caller.micros = Math.max(now * 1000, caller.micros - quota.cost * drain(quota))}
-      if (quota.algorithm === 'fixed' && caller.window.number === mark)
-        {caller.window.count = Math.max(0, caller.window.count - quota.cost)}
+      if (quota.algorithm === 'gcra' && caller.micros > now * 1000) {
+        caller.micros = Math.max(now * 1000, caller.micros - quota.cost * drain(quota))
+      }
+      if (quota.algorithm === 'fixed' && caller.window.number === mark) {
+        caller.window.count = Math.max(0, caller.window.count - quota.cost)
+      }
     }
   }
 

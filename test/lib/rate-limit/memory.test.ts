@@ -188,8 +188,9 @@ test('a thousand stamps, and keys of any length and any characters, count one by
     '__proto__',
     'constructor',
   ]
-  for (const [index, key] of hostile.entries())
-    {for (let count = 0; count <= index; count++) store.consume(thousand, [key])}
+  for (const [index, key] of hostile.entries()) {
+    for (let count = 0; count <= index; count++) store.consume(thousand, [key])
+  }
   t.same(hostile.map((key) => store.peek(thousand, [key])[0]?.used), hostile.map((_, index) => index + 1))
   for (let count = 0; count < 1000; count++) {
     clock.now += 3
@@ -220,8 +221,9 @@ test('a caller costs at most 600 bytes', (t) => {
 })
 
 test('a capacity that is no whole number from 64 to 2^24 is refused', (t) => {
-  for (const capacity of [0, -1, 63, 64.5, NaN, Infinity, 2 ** 24 + 1])
-    {t.throws(() => new MemoryStore({ capacity }), RangeError)}
+  for (const capacity of [0, -1, 63, 64.5, NaN, Infinity, 2 ** 24 + 1]) {
+    t.throws(() => new MemoryStore({ capacity }), RangeError)
+  }
   t.equal(new MemoryStore({ capacity: 64 }).size, 0)
   t.end()
 })

@@ -98,8 +98,9 @@ test('a limit that changes amid a trace holds from the next request on', (t) => 
         const quota = atCost(createQuota(algorithm, 4 + pick % 3 * 8, 60_000, false), cost)
         const before = store.peek([quota], ['k'])[0] as Reading
         const { admitted, readings: [reading] } = store.consume([quota], ['k'])
-        if (admitted !== before.used + quota.cost <= quota.limit && algorithm !== 'gcra')
-          {return `${before.used} used of ${quota.limit}, ${admitted ? 'admitted' : 'refused'}`}
+        if (admitted !== before.used + quota.cost <= quota.limit && algorithm !== 'gcra') {
+          return `${before.used} used of ${quota.limit}, ${admitted ? 'admitted' : 'refused'}`
+        }
         if (admitted && (reading?.used ?? 0) > quota.limit) return 'more than the limit of now'
         if (!admitted && (reading?.waitMs ?? 0) < 1) return 'refused without a wait'
       }
@@ -131,8 +132,9 @@ test('the ladder of bans follows its model', (t) => {
       const reading = readings[0] as Reading
       const full = counted.filter((stamp) => stamp > now - 1000).length >= 2
       if (now < last) {
-        if (admitted || reading.banned !== true || reading.waitMs < last - now)
-          {return `at ${now}: not held by the ban until ${last}`}
+        if (admitted || reading.banned !== true || reading.waitMs < last - now) {
+          return `at ${now}: not held by the ban until ${last}`
+        }
         continue
       }
       if (reading.banned === true) return `at ${now}: banned without a ban`
@@ -195,10 +197,14 @@ function followSteps (quota: Quota, steps: readonly Step[], exactly: boolean): s
     if (!exactly) continue
     const used = oracle.used(now)
     if (reading.used !== used) return `${where}: ${reading.used} used instead of ${used}`
-    if (!reading.room && (!oracle.admits(now + reading.waitMs, cost) || oracle.admits(now + reading.waitMs - 1, cost)))
-      {return `${where}: the wait of ${reading.waitMs} ms is wrong`}
-    if (reading.room && used === 0 && reading.waitMs !== quota.windowMs)
-      {return `${where}: nothing counted, and yet a wait of ${reading.waitMs} ms`}
+    if (
+      !reading.room && (!oracle.admits(now + reading.waitMs, cost) || oracle.admits(now + reading.waitMs - 1, cost))
+    ) {
+      return `${where}: the wait of ${reading.waitMs} ms is wrong`
+    }
+    if (reading.room && used === 0 && reading.waitMs !== quota.windowMs) {
+      return `${where}: nothing counted, and yet a wait of ${reading.waitMs} ms`
+    }
     // A bucket that has just been counted in stays a little longer than it said before.
     const late = quota.algorithm === 'sliding' && action === 'consume' ? quota.bucketMs : 0
     if (

@@ -24,13 +24,15 @@ export class PlainOracle {
     const { algorithm, windowMs, bucketMs } = this.#quota
     const at = this.#standingStill(now)
     if (algorithm === 'exact') return this.#sum(({ stamp }) => stamp > at - windowMs)
-    if (algorithm === 'fixed')
-      {return this.#sum(({ stamp }) => Math.floor(stamp / windowMs) === Math.floor(at / windowMs))}
+    if (algorithm === 'fixed') {
+      return this.#sum(({ stamp }) => Math.floor(stamp / windowMs) === Math.floor(at / windowMs))
+    }
     if (algorithm === 'gcra') return Math.ceil(Math.max(0, this.#drainedAtUs() - now * 1000) / this.#unitUs())
     // A bucket counts until the last request that was ever admitted in it has left the window.
     const last = new Map<number, number>()
-    for (const { stamp } of this.#admitted)
-      {last.set(Math.floor(stamp / bucketMs), Math.max(stamp, last.get(Math.floor(stamp / bucketMs)) ?? 0))}
+    for (const { stamp } of this.#admitted) {
+      last.set(Math.floor(stamp / bucketMs), Math.max(stamp, last.get(Math.floor(stamp / bucketMs)) ?? 0))
+    }
     return this.#sum(({ stamp }) => (last.get(Math.floor(stamp / bucketMs)) ?? 0) > at - windowMs)
   }
 
@@ -43,8 +45,9 @@ export class PlainOracle {
 
   admit (now: number, cost: number): void {
     const stamp = this.#quota.algorithm === 'gcra' ? now : this.#standingStill(now)
-    for (const entry of this.#admitted)
-      {entry.gone ||= this.#quota.algorithm === 'exact' && entry.stamp <= stamp - this.#quota.windowMs}
+    for (const entry of this.#admitted) {
+      entry.gone ||= this.#quota.algorithm === 'exact' && entry.stamp <= stamp - this.#quota.windowMs
+    }
     this.#admitted.push({ stamp, cost, returned: false, gone: false })
     this.#events.push({ stamp: now, units: cost })
   }
@@ -64,8 +67,9 @@ export class PlainOracle {
       let units = 0
       for (const { stamp, units: more } of this.#events.toReversed()) {
         units += more
-        if (more > 0 && units * this.#unitUs() > burst * this.#unitUs() + (now - stamp) * 1000)
-          {return `${units} units since ${stamp}`}
+        if (more > 0 && units * this.#unitUs() > burst * this.#unitUs() + (now - stamp) * 1000) {
+          return `${units} units since ${stamp}`
+        }
       }
       return null
     }

@@ -66,13 +66,14 @@ test('a script cache that is flushed amid traffic loses and doubles nothing', as
   const others: Promise<unknown>[] = []
   for (let turn = 0; turn < 200; turn++) {
     answers.push(store.consume(set, ['k', 'l']))
-    if (turn % 10 === 5)
-      {others.push(
+    if (turn % 10 === 5) {
+      others.push(
         client.script('FLUSH'),
         store.peek(set, ['k', 'l']),
         store.ban(['other'], 1000),
         store.reset(['other']),
-      )}
+      )
+    }
     if (turn % 7 === 0) await wait(0)
   }
   await Promise.all(others)

@@ -32,14 +32,15 @@ test('Redis', async (t) => {
   await client.connect()
   // A script that Redis does not know yet is sent again, behind the commands that follow it; the traces below need
   // their order.
-  for (const action of ['consume', ...ACTIONS] as const)
-    {await act(openRedis().store, createQuota('exact', 1, 1000, false), {
+  for (const action of ['consume', ...ACTIONS] as const) {
+    await act(openRedis().store, createQuota('exact', 1, 1000, false), {
       action,
       advance: 0,
       caller: 0,
       cost: 1,
       pick: 0,
-    }, [1])}
+    }, [1])
+  }
   t.teardown(async () => {
     const keys = await client.keys(`${prefix}*`)
     if (keys.length > 0) await client.del(...keys)
@@ -71,8 +72,9 @@ test('Redis', async (t) => {
       while ((await store.consume(set, keys)).admitted);
       const before = await snapshot(space)
       t.equal(before.length, 3)
-      for (let again = 0; again < 5; again++)
-        {t.equal((await store.consume(set, [...keys.slice(0, 2), 'never'])).admitted, false)}
+      for (let again = 0; again < 5; again++) {
+        t.equal((await store.consume(set, [...keys.slice(0, 2), 'never'])).admitted, false)
+      }
       await store.peek(set, keys)
       await store.giveBack(set, keys, [NOT_COUNTED, NOT_COUNTED, NOT_COUNTED])
       t.same(await snapshot(space), before)

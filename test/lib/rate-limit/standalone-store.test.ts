@@ -153,9 +153,10 @@ test('a groupId groups, in memory as on Redis, where their Redis store keeps the
   const redis = new Redis(redisUrl())
   t.teardown(() => { redis.disconnect() })
   const routes = (app: FastifyInstance): void => {
-    for (const [url, max] of [['/a', 3], ['/b', 3], ['/wide', 100]] as const)
-      {app.get(url, { config: { rateLimit: { max, timeWindow: 60_000, groupId: 'search' } } }, async () =>
-        'ok')}
+    for (const [url, max] of [['/a', 3], ['/b', 3], ['/wide', 100]] as const) {
+      app.get(url, { config: { rateLimit: { max, timeWindow: 60_000, groupId: 'search' } } }, async () =>
+        'ok')
+    }
     app.get('/alone', { config: { rateLimit: { max: 3, timeWindow: 60_000 } } }, async () => 'ok')
   }
   const mix = async (options: RateLimitPluginOptions): Promise<number[]> => {
@@ -225,8 +226,9 @@ test('max and timeWindow may be functions, and max may be 0', async (t) => {
   })
   const ask = async (plan: string, times: number): Promise<number[]> => {
     const found: number[] = []
-    for (let count = 0; count < times; count++)
-      {found.push((await app.inject({ url: '/', headers: { 'x-plan': plan } })).statusCode)}
+    for (let count = 0; count < times; count++) {
+      found.push((await app.inject({ url: '/', headers: { 'x-plan': plan } })).statusCode)
+    }
     return found
   }
   t.same(await ask('pro', 4), [200, 200, 200, 429])
@@ -345,8 +347,9 @@ test('two instances share one Redis, which holds neither addresses nor e-mail ad
       Array.from({ length: 20 }, async (_unused, index) =>
         (await apps[index % 2]?.inject({ url: '/', headers: { 'x-key': key } }))?.statusCode ?? 0),
     )
-  for (const key of ['198.51.100.7', 'ada@example.com', 'x'.repeat(14_000)])
-    {t.equal((await ask(key)).filter((status) => status === 200).length, 5, key.slice(0, 20))}
+  for (const key of ['198.51.100.7', 'ada@example.com', 'x'.repeat(14_000)]) {
+    t.equal((await ask(key)).filter((status) => status === 200).length, 5, key.slice(0, 20))
+  }
   const keys = await redis.keys(`${prefix}*`)
   t.equal(keys.length, 3)
   for (const key of keys) {
@@ -489,11 +492,12 @@ test('options of the plugin that would limit nothing stop the boot', async (t) =
   const cases: RateLimitPluginOptions[] = [{ timeWindow: 0 }, { timeWindow: 'a while' }, {
     timeWindow: 400 * 86_400_000,
   }]
-  for (const options of cases)
-    {await t.rejects(build(t, { ...options, store: closed }), {
+  for (const options of cases) {
+    await t.rejects(build(t, { ...options, store: closed }), {
       code: 'BULWARK_CONFIG',
       problems: [{ path: /timeWindow/ }],
-    })}
+    })
+  }
   await t.rejects(
     build(t, { store: closed }, (app) => {
       app.get('/x', { config: { rateLimit: { timeWindow: 0 } } }, async () => 'ok')

@@ -296,8 +296,9 @@ test('the store contract', async (t) => {
         }
         const [expected, actual] = [await memory.consume(set, keys), await redis.consume(set, keys)]
         if (expected.admitted) marks.push(expected.readings.map(({ mark }) => mark))
-        if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected)))
-          {differences.push({ quota, now, actual, expected })}
+        if (JSON.stringify(plain(actual)) !== JSON.stringify(plain(expected))) {
+          differences.push({ quota, now, actual, expected })
+        }
       }
     }
     t.same(differences, [])
@@ -384,10 +385,12 @@ async function followTrace (store: LimitStore, quota: Quota, steps: number): Pro
       oracle.admit(now)
       marks[caller]?.push(reading.mark)
     } else {
-      if (oracle.inWindow(now, quota.windowMs + quota.bucketMs) < quota.limit)
-        {faults.push(`at ${now}: refused although a window and a bucket had room`)}
-      if (!oracle.admits(now + reading.waitMs) || oracle.admits(now + reading.waitMs - 1))
-        {faults.push(`at ${now}: the wait of ${reading.waitMs} ms is wrong`)}
+      if (oracle.inWindow(now, quota.windowMs + quota.bucketMs) < quota.limit) {
+        faults.push(`at ${now}: refused although a window and a bucket had room`)
+      }
+      if (!oracle.admits(now + reading.waitMs) || oracle.admits(now + reading.waitMs - 1)) {
+        faults.push(`at ${now}: the wait of ${reading.waitMs} ms is wrong`)
+      }
     }
     if (reading.used !== oracle.used(now)) faults.push(`at ${now}: ${reading.used} used instead of ${oracle.used(now)}`)
     if (oracle.inWindow(now) > quota.limit) faults.push(`at ${now}: more than the limit in one window`)

@@ -42,9 +42,12 @@ test('a Redis that is silent is refused when the time is over', async (t) => {
   t.teardown(() => {
     silent.close()
   })
-  await t.rejects(connectRedis(sourceOf(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`), 'limits', 100), {
-    message: 'no connection to Redis for limits within 0.1 s',
-  })
+  await t.rejects(
+    connectRedis(sourceOf(`redis://127.0.0.1:${(silent.address() as AddressInfo).port}`), 'limits', 100),
+    {
+      message: 'no connection to Redis for limits within 0.1 s',
+    },
+  )
 })
 
 test("a given client is waited for; one that never connects or is closed is refused, and stays the app's", async (t) => {

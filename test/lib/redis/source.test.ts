@@ -119,8 +119,9 @@ test('every mistake in such an object is a problem that names its place and show
     t.ok(problems.every(({ fix }) => fix !== ''))
     t.notMatch(JSON.stringify(problems), /hidden/)
   }
-  for (const input of [true, null, 5, 5n, () => {}])
-    {t.match(resolve(input, { REDIS_URL: '' }).problems.length, input === null ? 0 : 1)}
+  for (const input of [true, null, 5, 5n, () => {}]) {
+    t.match(resolve(input, { REDIS_URL: '' }).problems.length, input === null ? 0 : 1)
+  }
 })
 
 const single = (t: Test, options: RedisOptions): Redis => {

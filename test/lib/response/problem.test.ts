@@ -114,8 +114,9 @@ test('a type base makes types that can be looked up', async (t) => {
 })
 
 test('statusOf never gives what is no error status', async (t) => {
-  for (const value of [undefined, null, 'x', 5, {}, { statusCode: 399 }, { statusCode: 600 }, { statusCode: NaN }])
-    {t.equal(statusOf(value), 500)}
+  for (const value of [undefined, null, 'x', 5, {}, { statusCode: 399 }, { statusCode: 600 }, { statusCode: NaN }]) {
+    t.equal(statusOf(value), 500)
+  }
 })
 
 test('codes of libraries are logged where they look like codes, of a bounded chain', async (t) => {

@@ -169,12 +169,13 @@ test('options are refused when wrong', async (t) => {
     [{ keys: { A: 5 } }, /keys/],
     [{ unsafeHttp: 1 }, /unsafeHttp/],
   ]
-  for (const [change, message] of cases)
-    {t.match(
+  for (const [change, message] of cases) {
+    t.match(
       (await problemsOf(t, awsSecrets({ ...ok, ...change }))).map((problem) => problem.message).join(),
       message,
       JSON.stringify(change),
-    )}
+    )
+  }
 })
 
 test('the client is loaded when it is asked, and told to be installed where it is missing', async (t) => {

@@ -99,11 +99,12 @@ test('options are refused when wrong, at load, so that a start lists them with e
     [directory, { keys: { A: '..data' } }],
     [directory, { keys: { A: 'a/b' } }],
   ]
-  for (const [path, options] of cases)
-    {t.not(
+  for (const [path, options] of cases) {
+    t.not(
       (await problemsOf(t, fileSecrets(path as string, options as FileSecretsOptions), 'A')).length,
       0,
       JSON.stringify([path, options]),
-    )}
+    )
+  }
   t.same({ ...await load(fileSecrets(directory, { keys: undefined } as unknown as FileSecretsOptions), 'A') }, {})
 })

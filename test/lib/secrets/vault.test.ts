@@ -231,8 +231,8 @@ test('a pod signs in with its service account, keeps the token, and signs in aga
   let lease = 3600
   let accepted = 1
   vault.answer = ({ url, headers }, response) => {
-    if (url === '/v1/auth/k8s/prod/login')
-      {json(response, 200, {
+    if (url === '/v1/auth/k8s/prod/login') {
+      json(response, 200, {
         auth: {
           client_token: `hvs.${++tokens}`,
           accessor: 'x',
@@ -240,8 +240,8 @@ test('a pod signs in with its service account, keeps the token, and signs in aga
           lease_duration: lease,
           renewable: true,
         },
-      })}
-    else if (headers['x-vault-token'] === `hvs.${accepted}`) json(response, 200, secret({ A: VALUE }))
+      })
+    } else if (headers['x-vault-token'] === `hvs.${accepted}`) json(response, 200, secret({ A: VALUE }))
     else json(response, 403, { errors: ['permission denied'] })
   }
   const source = vaultSecrets({
@@ -334,12 +334,13 @@ test('options are refused when wrong, and all are listed', async (t) => {
     3,
     'all at once',
   )
-  for (const address of ['http://localhost:1', 'http://127.0.0.1:1', 'http://[::1]:1'])
-    {t.match(
+  for (const address of ['http://localhost:1', 'http://127.0.0.1:1', 'http://[::1]:1']) {
+    t.match(
       (await problemsOf(t, vaultSecrets({ ...ok, address })))[0]?.message,
       /cannot be reached/,
       `${address} is this machine`,
-    )}
+    )
+  }
   t.match(
     (await problemsOf(t, vaultSecrets({ ...ok, address: 'http://127.1.2.3.invalid:1', unsafeHttp: true })))[0]?.message,
     /cannot be reached/,

@@ -9,14 +9,16 @@ function pathsOf (list: readonly string[]): string[] {
 }
 
 test('methods that echo credentials or open a tunnel can never be listed, in any case', async (t) => {
-  for (const method of ['TRACE', 'TRACK', 'CONNECT', 'trace', 'Connect'])
-    {t.same(pathsOf(['GET', method]), ['transport.methods[1]'], method)}
+  for (const method of ['TRACE', 'TRACK', 'CONNECT', 'trace', 'Connect']) {
+    t.same(pathsOf(['GET', method]), ['transport.methods[1]'], method)
+  }
 })
 
 test('only methods that Node parses can be listed', async (t) => {
   t.same(pathsOf(['GET', 'PROPFIND', 'QUERY', 'REPORT']), [])
-  for (const method of ['get', 'BREW', '', ' GET', 'GET ', 'GET,POST', '*'])
-    {t.same(pathsOf([method]), ['transport.methods[0]'], JSON.stringify(method))}
+  for (const method of ['get', 'BREW', '', ' GET', 'GET ', 'GET,POST', '*']) {
+    t.same(pathsOf([method]), ['transport.methods[0]'], JSON.stringify(method))
+  }
   t.same(pathsOf([]), ['transport.methods'])
 })
 

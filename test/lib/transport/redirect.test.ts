@@ -119,8 +119,9 @@ const ATTACKS: readonly unknown[] = [
 
 test('a target that could lead to another site is refused', async (t) => {
   t.ok(ATTACKS.length >= 80)
-  for (const target of ATTACKS)
-    {t.throws(() => redirectLocation(target, ORIGINS), { code: 'BAD_REQUEST', statusCode: 400 }, JSON.stringify(target))}
+  for (const target of ATTACKS) {
+    t.throws(() => redirectLocation(target, ORIGINS), { code: 'BAD_REQUEST', statusCode: 400 }, JSON.stringify(target))
+  }
 })
 
 test('paths of this origin and listed origins are normalized and kept', async (t) => {

@@ -61,8 +61,9 @@ test('each finding has a sentence that a form can show', async (t) => {
     [Type.Array(Type.Any(), { uniqueItems: true, maxItems: 1000 }), [1, 1], 'Must not repeat an entry.'],
     [{ not: { type: 'string' } }, 'x', 'Is not valid.'],
   ]
-  for (const [schema, value, message] of cases)
-    {t.same(errorsOf(Type.Object({ f: schema as never }), { f: value }), [{ path: 'body.f', message }], message)}
+  for (const [schema, value, message] of cases) {
+    t.same(errorsOf(Type.Object({ f: schema as never }), { f: value }), [{ path: 'body.f', message }], message)
+  }
   t.same(errorsOf(Type.Object({ f: Type.String() }), {}), [{ path: 'body.f', message: 'Required.' }])
   t.same(errorsOf(Type.Object({}), { f: 1 }), [{ path: 'body.f', message: 'Unknown field.' }])
   t.same(errorsOf(Type.Object({ f: Type.String() }), 'x'), [{ path: 'body', message: 'Must be an object.' }])

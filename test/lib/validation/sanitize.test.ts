@@ -25,12 +25,15 @@ function checkSafe (t: Pick<Test, 'notMatch' | 'equal'>, value: string): void {
     const cleaned = clean(value, mode)
     if (cleaned === null) continue
     const name = `${mode} of ${JSON.stringify(value)}`
-    if (clean(cleaned, mode) !== cleaned)
-      {t.equal(clean(cleaned, mode), cleaned, `${name}: cleaning twice is cleaning once`)}
-    if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/.test(cleaned))
-      {t.notMatch(cleaned, /[^]/, `${name}: a control character is left`)}
-    if (mode === 'text' ? /<[a-z/!?]/i.test(cleaned) : /[<>]/.test(withoutAllowed(cleaned)))
-      {t.notMatch(cleaned, /[^]/, `${name}: markup is left`)}
+    if (clean(cleaned, mode) !== cleaned) {
+      t.equal(clean(cleaned, mode), cleaned, `${name}: cleaning twice is cleaning once`)
+    }
+    if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/.test(cleaned)) {
+      t.notMatch(cleaned, /[^]/, `${name}: a control character is left`)
+    }
+    if (mode === 'text' ? /<[a-z/!?]/i.test(cleaned) : /[<>]/.test(withoutAllowed(cleaned))) {
+      t.notMatch(cleaned, /[^]/, `${name}: markup is left`)
+    }
   }
 }
 
@@ -258,6 +261,7 @@ test('a use of the keyword that cannot hold is a fault', async (t) => {
       'pin',
     ]
   ) t.not(faultOfName(name), null, name)
-  for (const name of ['text', 'secretary', 'pinned', 'tokens', 'passage', 'compass', 'bio'])
-    {t.equal(faultOfName(name), null, name)}
+  for (const name of ['text', 'secretary', 'pinned', 'tokens', 'passage', 'compass', 'bio']) {
+    t.equal(faultOfName(name), null, name)
+  }
 })
