@@ -1,12 +1,7 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-<<<<<<< HEAD
 import type { RedisOption, RedisSource } from '../redis/connection.js'
 import { durationOption, oneOf } from '../options/option-schema.js'
-=======
-import { durationOption, oneOf } from '../options/option-schema.js'
-import type { RedisOption, RedisSource } from '../redis/connection.js'
->>>>>>> w-auth
 import { SECRET_FIX } from '../options/secret-strength.js'
 import type { CredentialSource } from './credentials.js'
 import type { Keyring, KeyringOption } from './keyring.js'
