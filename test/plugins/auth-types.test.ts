@@ -3,8 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test } from 'tap'
 import { defineSecurity, type ShapeOfDefinition } from '../../definition.js'
 import type { ScopeOf, SecurityTypeProvider } from '../../lib/policy/types.js'
-import { auth, publicRoute, type AuthContext, type AuthOptions, type AuthUser,
-  type SecurityUser } from '../../plugins/auth.js'
+import { auth, publicRoute, type AuthContext, type AuthOptions, type AuthUser, type SecurityUser } from '../../plugins/auth.js'
 import { secret } from '../lib/auth/support.js'
 
 interface Shape { roles: 'user' | 'admin', policies: string, env: unknown, claims: { tenant: string } }
@@ -23,19 +22,10 @@ test('roles and claims are checked by the compiler, per instance', async (t) => 
     authenticate: async ({ email }, request) => ({ id: email, roles: ['user'], tenant: request.ip }),
     loadUser: async (id) => ({ id, roles: ['admin'], tenant: 'acme' }),
   }
-  const checks: All<
-    [
-      Same<AuthUser<'user', typeof Claims>['roles'], readonly 'user'[]>,
-      Same<AuthUser<'user', typeof Claims>['tenant'], string>,
-    ]
-  > = [true, true]
+  const checks: All<[Same<AuthUser<'user', typeof Claims>['roles'], readonly 'user'[]>, Same<AuthUser<'user', typeof Claims>['tenant'], string>]> = [true, true]
   t.same(checks, [true, true])
   // @ts-expect-error an unknown role
-  const wrong: AuthOptions<'user' | 'admin', typeof Claims>['loadUser'] = async () => ({
-    id: 'x',
-    roles: ['root'],
-    tenant: '',
-  })
+  const wrong: AuthOptions<'user' | 'admin', typeof Claims>['loadUser'] = async () => ({ id: 'x', roles: ['root'], tenant: '' })
   t.type(wrong, 'function')
 
   const app = Fastify().withTypeProvider<SecurityTypeProvider<Shape>>()
@@ -110,14 +100,9 @@ test('scope names are checked like role names, and request.user has them where t
   t.ok(Object.isFrozen(security) && Object.isFrozen(plain))
   const refused = (): void => {
     // @ts-expect-error a user with an unknown scope
-    defineSecurity({
-      auth: { roles: ['user'], scopes: ['read'], loadUser: async (id) => ({ id, roles: ['user'], scopes: ['root'] }) },
-    })
+    defineSecurity({ auth: { roles: ['user'], scopes: ['read'], loadUser: async (id) => ({ id, roles: ['user'], scopes: ['root'] }) } })
     // @ts-expect-error an unknown scope in the defaults
-    defineSecurity({
-      auth: { roles: ['user'], scopes: ['read'], loadUser: async () => null },
-      defaults: { auth: { scopes: ['raed'] } },
-    })
+    defineSecurity({ auth: { roles: ['user'], scopes: ['read'], loadUser: async () => null }, defaults: { auth: { scopes: ['raed'] } } })
     // @ts-expect-error a user with scopes where none are declared
     defineSecurity({ auth: { roles: ['user'], loadUser: async (id) => ({ id, roles: ['user'], scopes: ['read'] }) } })
   }
@@ -125,14 +110,7 @@ test('scope names are checked like role names, and request.user has them where t
 
   const app = Fastify().withTypeProvider<SecurityTypeProvider<ScopedShape>>()
   t.teardown(() => app.close())
-  await app.register(auth, {
-    roles: ['user', 'admin'],
-    scopes: ['read', 'write'],
-    redis: false,
-    accessSecret: secret(),
-    refreshSecret: secret(),
-    loadUser: async () => null,
-  })
+  await app.register(auth, { roles: ['user', 'admin'], scopes: ['read', 'write'], redis: false, accessSecret: secret(), refreshSecret: secret(), loadUser: async () => null })
   app.get('/x', { security: { auth: { roles: ['admin'], scopes: ['read', 'write'] } } }, async (request, reply) => {
     await reply.login({ id: 'x', roles: ['user'], tenant: 'acme' })
     await reply.login({ id: 'x', roles: ['user'], tenant: 'acme', scopes: ['read'] })

@@ -10,11 +10,7 @@ test('a server that listens reports its start and its end, one that does not rep
   await listen(app)
   await sleep(30)
   await app.close()
-  t.match(lines.filter(({ event }) => String(event).startsWith('sys_')), [{
-    level: 30,
-    event: 'sys_startup',
-    production: false,
-  }, { level: 30, event: 'sys_shutdown', uptimeSeconds: 0 }])
+  t.match(lines.filter(({ event }) => String(event).startsWith('sys_')), [{ level: 30, event: 'sys_startup', production: false }, { level: 30, event: 'sys_shutdown', uptimeSeconds: 0 }])
   const other = await build(t)
   await other.app.inject('/')
   await other.app.close()
@@ -34,13 +30,7 @@ test('ten thousand failed sign-ins leave a bounded log with exact counts, of one
     await app.register(events)
     await app.ready()
     for (let index = 0; index < 10_000; index++) {
-      const request = {
-        id: `req-${index}`,
-        ip: ip(index),
-        method: 'POST',
-        log: app.log,
-        routeOptions: { url: '/login' },
-      }
+      const request = { id: `req-${index}`, ip: ip(index), method: 'POST', log: app.log, routeOptions: { url: '/login' } }
       app.security.events.emit('authn_login_fail', { reason: 'credentials' }, request as unknown as FastifyRequest)
     }
     await app.close()
@@ -61,17 +51,9 @@ test('failed sign-ins through the server are counted by the address that a decla
     app.security.events.emit('authn_login_fail', { reason: 'credentials' }, request)
     return reply.code(401).send({})
   })
-  for (let index = 0; index < 20; index++)
-    await app.inject({
-      method: 'POST',
-      url: '/login',
-      headers: { 'x-forwarded-for': index < 15 ? '192.0.2.1' : '192.0.2.2' },
-    })
+  for (let index = 0; index < 20; index++) await app.inject({ method: 'POST', url: '/login', headers: { 'x-forwarded-for': index < 15 ? '192.0.2.1' : '192.0.2.2' } })
   await app.close()
-  t.same(
-    lines.filter((line) => line['suppressed'] !== undefined).map((line) => [line['suppressed'], line['callers']]),
-    [[16, [{ caller: '192.0.2.1', suppressed: 13 }, { caller: '192.0.2.2', suppressed: 3 }]]],
-  )
+  t.same(lines.filter((line) => line['suppressed'] !== undefined).map((line) => [line['suppressed'], line['callers']]), [[16, [{ caller: '192.0.2.1', suppressed: 13 }, { caller: '192.0.2.2', suppressed: 3 }]]])
 })
 
 test('emit wants a name of the catalogue and passes its fields on alone', async (t) => {
@@ -81,21 +63,11 @@ test('emit wants a name of the catalogue and passes its fields on alone', async 
   const seen: unknown[] = []
   app.security.events.on('*', (event) => { seen.push(event) })
   app.security.events.emit('authn_password_change', { userId: 'u1', password: SECRET } as { userId: string }, null)
-  app.security.events.emit(
-    'user_created',
-    { userId: 'u2', by: 'u1', name: 'authz_fail' } as { userId: string, by: string },
-    null,
-  )
-  t.match(seen, [{ name: 'authn_password_change', userId: 'u1', requestId: null }, {
-    name: 'user_created',
-    userId: 'u2',
-    by: 'u1',
-  }])
+  app.security.events.emit('user_created', { userId: 'u2', by: 'u1', name: 'authz_fail' } as { userId: string, by: string }, null)
+  t.match(seen, [{ name: 'authn_password_change', userId: 'u1', requestId: null }, { name: 'user_created', userId: 'u2', by: 'u1' }])
   t.notMatch(JSON.stringify(seen), SECRET)
   // @ts-expect-error no such event
-  t.throws(() => {
-    app.security.events.emit('authn_password_changed', { userId: 'u1' }, null)
-  }, { name: 'TypeError', message: /Did you mean "authn_password_change"/ })
+  t.throws(() => { app.security.events.emit('authn_password_changed', { userId: 'u1' }, null) }, { name: 'TypeError', message: /Did you mean "authn_password_change"/ })
   // @ts-expect-error the fields of another event
   t.throws(() => { app.security.events.emit('*', { userId: 'u1' }, null) }, { name: 'TypeError' })
   // @ts-expect-error a field is missing
