@@ -1,5 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { nearest } from '../lib/options/check-options.js'
+import { nearest } from '../lib/options/nearest.js'
 
 /** A subcommand of the program. */
 export interface Command {

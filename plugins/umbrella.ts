@@ -109,7 +109,7 @@ async function loadAll (app: FastifyInstance, { definition, boot, policies }: Bl
   if (definition.env !== undefined) await app.register(env.withPolicy(boot))
   for (const plugin of PLUGINS) {
     const policy = policies.get(plugin.key)
-    if (policy === false) turnOff(app, plugin.key, PublicRoute.is)
+    if (policy === false) turnOff(app, plugin.key, (input) => PublicRoute.is(input))
     else await app.register(plugin.withPolicy(policy))
   }
   if (definition.defaults !== undefined) overrideScope(app, definition.defaults, 'defaults')

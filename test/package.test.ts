@@ -25,6 +25,7 @@ const PLUGINS: readonly [string, string][] = [
   ['rate-limit', 'rateLimit'],
   ['auth', 'auth'],
   ['validation', 'validation'],
+  ['cookies', 'cookies'],
   ['errors', 'errors'],
   ['events', 'events'],
 ]

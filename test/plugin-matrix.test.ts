@@ -149,7 +149,7 @@ async function boot (t: Test, plugin: Case, place: string, seen: boolean, key?: 
       method: plugin.method ?? 'GET',
       url: '/y',
       ...(plugin.schema !== undefined && { schema: plugin.schema }),
-      ...(key !== undefined && { security: key as never }),
+      ...(key !== undefined && { security: key }),
       handler: async (request) => request.body ?? { ok: true },
     })
   })

@@ -1,6 +1,7 @@
 import type { TObject } from '@sinclair/typebox'
 import type { Problem } from '../response/errors.js'
-import { isPlainObject, nearest } from '../options/check-options.js'
+import { isPlainObject } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 
 /** One environment variable of the schema, checked. */
 export interface EnvVariable {

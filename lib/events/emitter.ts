@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
-import { nearest } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import { EVENT_NAMES, type EventFields, type EventName, type SecurityEvent } from './catalogue.js'
 
 /** An event as listeners and the diagnostics channel get it; frozen. */

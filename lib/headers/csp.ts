@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { contentSecurityPolicy } from 'helmet'
-import { nearest } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import { mergeDirectives, type Directives } from '../policy/merge.js'
 import type { Problem } from '../response/errors.js'
 import { headersOf } from './helmet.js'

@@ -1,4 +1,4 @@
-import { nearest } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import type { Problem } from '../response/errors.js'
 
 /** The features of OWASP Secure Headers' deny list that browsers know; an unknown name only fills their consoles. */

@@ -1,5 +1,6 @@
 import type { Problem } from '../response/errors.js'
-import { nearest, isPlainObject } from '../options/check-options.js'
+import { isPlainObject } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import type { FinalStep } from '../response/finish.js'
 import { PIPELINE, type HookName } from './pipeline.js'
 import type { PlacedFinalStep, PlacedStep, PolicySection, RouteInfo, Step } from './section.js'

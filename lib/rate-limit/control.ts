@@ -59,7 +59,7 @@ export function createControl (planner: Planner, engine: LimitEngine): LimitsApi
       for (const [plan, keys] of keysFor(policy, caller)) {
         const readings = await available(() => engine.peek(plan, keys))
         for (const [index, limit] of plan.limits.entries())
-          states.set(limit.item, stateOf(limit, readings[index] ?? null))
+          {states.set(limit.item, stateOf(limit, readings[index] ?? null))}
       }
       return Object.freeze([...states.values()].sort(byPosition))
     },

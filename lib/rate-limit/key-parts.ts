@@ -1,5 +1,6 @@
 import type { Problem } from '../response/errors.js'
-import { isPlainObject, nearest } from '../options/check-options.js'
+import { isPlainObject } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import type { KeyPart } from './options.js'
 
 export const PART_FIX = "Write 'ip', 'user', 'apiKey', { body: 'email' }, { header: 'x-tenant' } or a list of these."
@@ -28,7 +29,7 @@ export function isBodyPart (part: KeyPart): part is { readonly body: string } {
 export function resolveParts (input: unknown, where: string, problems: Problem[]): readonly KeyPart[] {
   const list: readonly unknown[] = Array.isArray(input) ? input : [input]
   if (list.length === 0)
-    problems.push({ path: where, message: '`by` is empty: name at least one key part.', fix: PART_FIX })
+    {problems.push({ path: where, message: '`by` is empty: name at least one key part.', fix: PART_FIX })}
   if (list.length > MAX_PARTS) {
     problems.push({
       path: where,

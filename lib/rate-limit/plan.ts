@@ -1,4 +1,4 @@
-import { nearest } from '../options/check-options.js'
+import { nearest } from '../options/nearest.js'
 import type { LimitSet } from './engine.js'
 import { compileKeys, type RequestKey } from './keys.js'
 import type { LimitPhase, Policies, ResolvedLimit } from './policies.js'

@@ -85,14 +85,14 @@ test('the host list and the CSRF check see the real host, also in a 404', async 
   t.equal(await status({ ...forged, origin: 'https://api.example.com' }, 'POST'), 200)
 })
 
-test('it holds before any hook: for hooks and routes from before the suite, other id generators, bad URLs and their log', async (t) => {
+test('it holds before any hook: for hooks from before the suite, routes from before the plugin, other id generators, bad URLs and their log', async (t) => {
   const { logger, lines } = captureLogs()
   const app = instance(BEHIND, { logger })
   t.teardown(() => app.close())
   const hosts: string[] = []
   app.addHook('onRequest', async ({ host }) => { hosts.push(host) })
-  app.get('/early', async ({ host }) => host)
   await app.register(errors)
+  app.get('/early', async ({ host }) => host)
   await app.register(transport, BEHIND)
   await app.register(async (scope) => {
     scope.setGenReqId(() => 'own')

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import { test } from 'tap'
 import type { Problem } from '../../../lib/response/errors.js'
-import { checkOptions, nearest, readableOptions } from '../../../lib/options/check-options.js'
+import { checkOptions, readableOptions } from '../../../lib/options/check-options.js'
+import { nearest } from '../../../lib/options/nearest.js'
 
 const Schema = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, description: 'Write a whole number of at least 1.' })),
