@@ -19,13 +19,15 @@ export type { ServerInput, ServerOutput } from './lib/transport/tls.js'
 /** Constructor options that the suite must own to keep what it promises. */
 const OWNED: Readonly<Record<string, string>> = {
   trustProxy:
-    'Declare the proxies in transport.proxies: `true` and hop counts believe whatever a client writes into X-Forwarded-For.',
+    'Declare the proxies in transport.proxies: `true` and hop counts believe ' +
+    'any text that a client writes into X-Forwarded-For.',
   genReqId: 'The suite makes request ids, and takes one from a declared proxy.',
   requestIdHeader: 'The suite takes X-Request-Id from a declared proxy only.',
   frameworkErrors: 'The suite answers bad URLs, so that they carry the security headers.',
   clientErrorHandler: 'The suite answers malformed HTTP, so that it carries the security headers.',
   serverFactory:
-    "A server of your own would have none of the suite's limits: minimum TLS version, timeouts, header size. Give its options under `http` or `https`.",
+    "A server of your own would have none of the suite's limits: minimum TLS version, " +
+    'timeouts, header size. Give its options under `http` or `https`.',
   return503OnClosing: 'The suite answers while closing, so that the answer carries the security headers.',
 }
 

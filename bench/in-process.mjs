@@ -106,7 +106,8 @@ export async function compare ({ file, variants, rounds, requests, warmUp = 20_0
     console.log(`${label.padEnd(48)} ${values.map((value) => value.toFixed(2).padStart(8)).join(' ')}`)
   const at = (name) => SHARES.map((share) => quantile(samples[name], share))
   console.log(
-    `${rounds} rounds of ${requests} requests, node ${process.version}: CPU µs a request in the quickest 5 %, the quickest quarter, the median`,
+    `${rounds} rounds of ${requests} requests, node ${process.version}: ` +
+    'CPU µs a request in the quickest 5 %, the quickest quarter, the median',
   )
   for (const name of names) line(name, at(name))
   report({

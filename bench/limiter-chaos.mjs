@@ -26,8 +26,14 @@ async function build (redis) {
   const starts = new WeakMap()
   app.addHook('onRequest', (incoming, _reply, done) => { starts.set(incoming.raw, performance.now()); done() })
   if (redis !== null) {
-    await app.register(rateLimit, { redis, keySecret: 'x'.repeat(40), policies: { global: { limit: LIMIT, window: '1h', by: { header: 'x-key' } } } })
-    securityOf(app).root.emit = (event) => { if (event.name.startsWith('store')) events.push({ name: event.name, at: performance.now() }) }
+    await app.register(rateLimit, {
+      redis,
+      keySecret: 'x'.repeat(40),
+      policies: { global: { limit: LIMIT, window: '1h', by: { header: 'x-key' } } },
+    })
+    securityOf(app).root.emit = (event) => {
+      if (event.name.startsWith('store')) events.push({ name: event.name, at: performance.now() })
+    }
   }
   const note = (incoming) => { added.push(performance.now() - starts.get(incoming.raw)) }
   app.addHook('onError', (incoming, _reply, _error, done) => { note(incoming); done() })

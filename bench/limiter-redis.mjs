@@ -224,7 +224,8 @@ async function compare (rounds, count, redisCpu) {
     )
   const ratio = (a, b) => samples[a].map((value, round) => value / samples[b][round])
   console.log(
-    `${rounds} rounds of ${count} decisions, ${IN_FLIGHT} in flight, node ${process.version}: CPU µs of Node a decision, median and quartiles`,
+    `${rounds} rounds of ${count} decisions, ${IN_FLIGHT} in flight, node ${process.version}: ` +
+    'CPU µs of Node a decision, median and quartiles',
   )
   for (const name of names) line(name, samples[name])
   if (redisCpu !== null) {

@@ -108,10 +108,18 @@ async function withSessions (count, active) {
     },
   })
   const tokens = []
+  const mint = async (index) => (await made.app.inject(`/mint?user=${userId(index)}`)).json().access_token
   while (tokens.length < count) {
-    tokens.push(...await Promise.all(Array.from({ length: Math.min(100, count - tokens.length) }, async (_unused, step) => (await made.app.inject(`/mint?user=${userId(tokens.length + step)}`)).json().access_token)))
+    const { length } = tokens
+    const batch = Array.from({ length: Math.min(100, count - length) }, (_unused, step) => mint(length + step))
+    tokens.push(...await Promise.all(batch))
   }
-  return { ...made, url: '/me', headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % active]}`) }), body: (text) => text.startsWith('{"id":"user-') }
+  return {
+    ...made,
+    url: '/me',
+    headers: (step) => ({ ...base, authorization: fresh(`Bearer ${tokens[step % active]}`) }),
+    body: (text) => text.startsWith('{"id":"user-'),
+  }
 }
 
 const VARIANTS = {

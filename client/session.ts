@@ -38,8 +38,8 @@ export interface SessionClient {
    * Like the global `fetch`. A request that is refused because the access token has run out is sent once more with a
    * new one. Where there is no new one, this resolves to what the refresh was answered: 401, or 429 and 503 with
    * Retry-After.
-   * @throws TypeError for a ReadableStream as body, which could not be sent twice; whatever `fetch` rejects with, also
-   * for the refresh
+   * @throws TypeError for a ReadableStream as body, which could not be sent twice; and any error that `fetch` rejects
+   * with, also for the refresh
    */
   fetch (input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Gets a new access token. Resolves to null, or to the refusal. */
@@ -68,7 +68,8 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
   const { fetch: send = (request: Request) => globalThis.fetch(request), locks = ownLocks() } = options
   if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
     throw new RangeError(
-      `timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into the grace of the service, 10 s unless set and 60 s at most.`,
+      `timeoutMs is not a number from 1 to ${MAX_TIMEOUT_MS}: two tries must fit into ` +
+      'the grace of the service, 10 s unless set and 60 s at most.',
     )
   }
   const page = (globalThis as { readonly location?: { readonly href: string } }).location?.href
@@ -115,7 +116,7 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
     return null
   }
 
-  /** One tab after the other. Whoever waited finds that another tab has refreshed, and does nothing. */
+  /** One tab after the other. A tab that waited finds that another tab has refreshed, and does nothing. */
   async function inTurn (known: number): Promise<Response | null> {
     const release = await lock()
     try {
@@ -207,7 +208,7 @@ export function createSessionClient (options: SessionClientOptions = {}): Sessio
     const refusal = NEEDS_REFRESH.has(code) ? await unlessAborted(refreshAfter(known), spare.signal) : null
     // Revoked, and yet refreshed: the browser has a new session, perhaps of somebody else, for whom this was not meant.
     if (code === 'TOKEN_EXPIRED' && refusal === null) return send(spare)
-    // Nobody reads it any more.
+    // This response is not read any more.
     spare.body?.cancel().catch(() => {})
     return refusal ?? response
   }

@@ -67,7 +67,7 @@ const kFlows: unique symbol = Symbol('bulwark.authFlows')
  * (`reply.jwtSign` tells) they decide, through its `FastifyJWT.user`.
  */
 export interface SignedInRequest<TypeProvider> {
-  /** Who is signed in. Throws when nobody is: read `auth` on optional and public routes. */
+  /** Who is signed in. Throws when no user is: read `auth` on optional and public routes. */
   readonly user: 'jwtSign' extends keyof FastifyReply ? unknown : SecurityUser<ShapeOf<TypeProvider>>
 }
 
@@ -80,7 +80,7 @@ declare module 'fastify' {
     SchemaCompiler extends FastifySchema = FastifySchema,
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
   > extends SignedInRequest<TypeProvider> {
-    /** What the access token of this request said; null when nobody is signed in, and always null on public routes. */
+    /** What the access token of this request said; null when no user is signed in, and always null on public routes. */
     readonly auth: AuthContext<ShapeOf<TypeProvider>> | null
   }
   interface FastifyReply<
@@ -234,14 +234,16 @@ function assertPlace (app: FastifyInstance, scope: SecurityScope, { jwtDecorator
       path: 'auth',
       message: 'Registered a second time, in a child scope.',
       fix:
-        'One service has one kind of session: override in the scope (app.secureScope) or on a route (its `security.auth` key).',
+        'One service has one kind of session: override in the scope ' +
+        '(app.secureScope) or on a route (its `security.auth` key).',
     })
   } else if (app.hasRequestDecorator('user') || app.hasRequestDecorator('auth')) {
     problems.push({
       path: 'auth',
       message: 'Another plugin has decorated request.user or request.auth already.',
       fix:
-        'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.',
+        'Remove the other one; code that was written for @fastify/jwt goes on with jwtDecorators: true. ' +
+        'Or let it use other names: @fastify/jwt with a namespace and a decoratorName of its own.',
     })
   }
   if (problems.length === 0 && jwtDecorators) checkJwtNames(app, problems)
@@ -292,7 +294,8 @@ function readUser (this: FastifyRequest): FastifyRequest['user'] {
   const auth = signedIn(this)
   if (auth !== null) return auth.user
   throw new Error(
-    "request.user: nobody is signed in on this request. Read request.auth on routes whose policy is 'optional' or public.",
+    'request.user: no user is signed in on this request. ' +
+    "Read request.auth on routes whose policy is 'optional' or public.",
   )
 }
 

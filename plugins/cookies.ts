@@ -18,7 +18,8 @@ export const CookiesOptionsSchema = Type.Object({
   secret: Type.Optional(
     Type.Unknown({
       description:
-        `Signs cookies: a text or Buffer, a list of them to rotate (the first signs), or { sign, unsign }. ${SECRET_FIX}`,
+        'Signs cookies: a text or Buffer, a list of them to rotate (the first signs), ' +
+        `or { sign, unsign }. ${SECRET_FIX}`,
     }),
   ),
   algorithm: Type.Optional(
@@ -28,7 +29,8 @@ export const CookiesOptionsSchema = Type.Object({
     Type.Unsafe<Hook>(
       Type.Union(HOOKS.map((name) => Type.Literal(name)), {
         description:
-          'When request.cookies is filled: onRequest (default), preParsing, preValidation or preHandler; false: not at all.',
+          'When request.cookies is filled: onRequest (default), preParsing, ' +
+          'preValidation or preHandler; false: not at all.',
       }),
     ),
   ),

@@ -48,6 +48,8 @@ function crossOriginSteps (
 
   function rejectCrossSite (request: FastifyRequest): Verdict {
     const { method = '', headers } = request.raw
+    // Most requests: no browser, or a page that only reads. `decideCsrf` would say the same.
+    if (headers.cookie === undefined && checks.mode !== 'always') return undefined
     const reason = decideCsrf(checks, {
       method,
       isPreflight: isPreflight(request.raw),
@@ -57,7 +59,7 @@ function crossOriginSteps (
       secFetchMode: singleValue(headers['sec-fetch-mode']),
       secFetchDest: singleValue(headers['sec-fetch-dest']),
       origin: headers.origin,
-      get ownOrigin () { return publicOrigin ?? `${request.protocol}://${request.host}` },
+      ownOrigin: publicOrigin ?? `${request.protocol}://${request.host}`,
     }, trusted)
     // A 404 does nothing that could be forged, and tells nothing. The scope's base policy also guards routes that the
     // plugin never saw.

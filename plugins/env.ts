@@ -86,7 +86,8 @@ function installEnv (app: FastifyInstance, { config, production }: ResolvedEnvPo
   if (generated.length > 0) {
     app.log.warn(
       { variables: generated },
-      'these secrets are not set, so random ones were generated: they last until the process ends; set them to keep sessions over a restart',
+      'these secrets are not set, so random ones were generated: they last until the ' +
+      'process ends; set them to keep sessions over a restart',
     )
   }
 }

@@ -17,7 +17,8 @@ export const ErrorsOptionsSchema = Type.Object({
     Type.String({
       pattern: '^https?://',
       description:
-        'Write the address that a code is appended to in `type`, for example https://docs.example.com/errors#. Default: about:blank.',
+        'Write the address that a code is appended to in `type`, for example ' +
+        'https://docs.example.com/errors#. Default: about:blank.',
     }),
   ),
 }, { additionalProperties: false })

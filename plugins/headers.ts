@@ -133,7 +133,8 @@ function readNonce (this: FastifyReply): string {
   const templates = this[kNonces] ?? []
   if (templates.length === 0) {
     throw new Error(
-      `reply.cspNonce: the CSP of this route has no ${NONCE_SOURCE} source. Use profile 'document', or extend script-src with "${NONCE_SOURCE}".`,
+      `reply.cspNonce: the CSP of this route has no ${NONCE_SOURCE} source. ` +
+      `Use profile 'document', or extend script-src with "${NONCE_SOURCE}".`,
     )
   }
   if (this.raw.headersSent) {

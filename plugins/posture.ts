@@ -69,7 +69,7 @@ function installPosture (app: FastifyInstance, { off }: ResolvedPosturePolicy, s
     if (!root.production && routes.length > 0) {
       app.log.warn(
         { routes },
-        'these routes have no response schema, so whatever their handlers return leaves the server',
+        'these routes have no response schema, so everything that their handlers return leaves the server',
       )
     }
     done()

@@ -30,13 +30,15 @@ export const TransportOptionsSchema = Type.Object({
   proxies: Type.Optional(
     Type.Union([Type.Literal('none'), Type.Array(Type.String(), { minItems: 1 })], {
       description:
-        "Write the CIDR ranges of the proxies in front of this service, or 'none'. `true` and hop counts would believe any client.",
+        'Write the CIDR ranges of the proxies in front of this service, or ' +
+        "'none'. `true` and hop counts would believe any client.",
     }),
   ),
   forwardedHost: Type.Optional(
     Type.Boolean({
       description:
-        "Write true when every declared proxy sets X-Forwarded-Host itself; one that passes it on hands over the client's word. Default: false.",
+        'Write true when every declared proxy sets X-Forwarded-Host itself; ' +
+        "one that passes it on hands over the client's word. Default: false.",
     }),
   ),
   hosts: Type.Optional(
@@ -123,7 +125,8 @@ function installTransport (app: FastifyInstance, resolved: ResolvedTransport, { 
     compile (policy, route, problems) {
       const methods = route === null ? null : route.method.split('|')
       if (methods !== null) checkRouteMethods(methods, resolved.methods, `${route?.label ?? ''} method`, problems)
-      const steps = transportSteps(policy, facts, methods === null || methods.some((method) => !resolved.methods.has(method)))
+      const checksMethod = methods === null || methods.some((method) => !resolved.methods.has(method))
+      const steps = transportSteps(policy, facts, checksMethod)
       return methods === null ? [...steps, { hook: 'onRequest', phase: 'method', run: refuseMethod }] : steps
     },
   }), resolved.policy)
@@ -175,12 +178,14 @@ function checkInstance (
     problems.push({
       path: 'transport',
       message:
-        'The Fastify instance was not built with serverOptions(): bad URLs and malformed HTTP would be answered without security headers.',
+        'The Fastify instance was not built with serverOptions(): bad URLs and ' +
+        'malformed HTTP would be answered without security headers.',
       fix,
     })
   } else if (settings === null) {
     app.log.warn(
-      'this instance was not built with serverOptions(): bad URLs and malformed HTTP are answered without security headers; production refuses to start like this',
+      'this instance was not built with serverOptions(): bad URLs and malformed HTTP are ' +
+      'answered without security headers; production refuses to start like this',
     )
   } else if (JSON.stringify(settings.transport.trustProxy) !== JSON.stringify(resolved.trustProxy)) {
     problems.push({
@@ -212,9 +217,11 @@ function resolveRoute (
 }
 
 const HOST_MISMATCH =
-  'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: do not override rewriteUrl of serverOptions(), give it yours as an option'
+  'the Fastify instance believes X-Forwarded-Host, which transport.forwardedHost does not allow: ' +
+  'do not override rewriteUrl of serverOptions(), give it yours as an option'
 const TRUST_MISMATCH =
-  'the Fastify instance trusts other proxies than transport.proxies declares: do not override trustProxy of serverOptions()'
+  'the Fastify instance trusts other proxies than transport.proxies declares: ' +
+  'do not override trustProxy of serverOptions()'
 
 /** What the steps of all routes share. */
 interface Facts {

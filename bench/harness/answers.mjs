@@ -60,7 +60,7 @@ export const INTENDED = [
   {
     header: 'access-control-allow-methods',
     same: 'present',
-    why: 'the suite names the one method that was asked for and exists, the others all that are configured',
+    why: 'the suite names the one requested method if it exists, the others all that are configured',
   },
   { header: 'access-control-allow-headers', same: 'spaced', why: 'spaces after commas' },
   { header: 'access-control-expose-headers', same: 'spaced', why: 'spaces after commas' },

@@ -73,9 +73,10 @@ const roundsOf = (settings) =>
 
 const BLOCKS = {
   machine: ({ machine, settings }) =>
-    `Measured on ${machine.date} with Node ${machine.node} on ${machine.cores} cores of an ${machine.cpu}, load average before the run ${machine.loadAverageBefore}, after it ${machine.loadAverageAfter}; ${
-      roundsOf(settings)
-    }. ${Object.entries(machine.packages).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+    `Measured on ${machine.date} with Node ${machine.node} on ${machine.cores} cores of an ${machine.cpu}, ` +
+    `load average before the run ${machine.loadAverageBefore}, after it ${machine.loadAverageAfter}; ` +
+    `${roundsOf(settings)}. ` +
+    Object.entries(machine.packages).map(([name, version]) => `${name} ${version}`).join(', ') + '.',
   control: ({ routes }) => {
     const off = Object.values(routes).map(({ ratios }) => ratios['control/bare'].cpu)
     return `In this run the control was between ${two(Math.min(...off.map(({ median }) => median)))} and ${
@@ -188,13 +189,28 @@ const BLOCKS = {
   },
 }
 
+/** Lines of prose have at most 120 columns, as everywhere in the pages; rows of tables stay whole. */
+function wrapped (text) {
+  return text.split('\n').map((line) => line.startsWith('|') ? line : wrappedLine(line)).join('\n')
+}
+
+function wrappedLine (line) {
+  const lines = ['']
+  for (const word of line.split(' ')) {
+    const longer = `${lines.at(-1)} ${word}`.trimStart()
+    if (longer.length > 120) lines.push(word)
+    else lines[lines.length - 1] = longer
+  }
+  return lines.join('\n')
+}
+
 const MARKED = /(<!-- figures: ([\w-]+) -->\n)[^]*?(<!-- end of figures -->)/g
 
 /** The page with the figures of the results in place; a block whose part was not measured stays as it was. */
 export function withFigures (page, results) {
   return page.replaceAll(MARKED, (whole_, before, name, after) => {
     try {
-      return `${before}${BLOCKS[name](results)}\n${after}`
+      return `${before}${wrapped(BLOCKS[name](results))}\n${after}`
     } catch (error) {
       if (BLOCKS[name] !== undefined && error instanceof TypeError) return whole_
       throw error

@@ -22,7 +22,8 @@ process.on('exit', () => { rmSync(folder, { recursive: true, force: true }) })
 export function requireWrk () {
   if (spawnSync('sh', ['-c', 'command -v wrk'], { stdio: 'ignore' }).status !== 0) {
     throw new Error(
-      'The benchmark makes its load with wrk: install it (Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk).',
+      'The benchmark makes its load with wrk: install it ' +
+      '(Debian and Ubuntu: apt-get install wrk; macOS: brew install wrk).',
     )
   }
 }

@@ -19,9 +19,11 @@ export const USAGE = `npm run bench -- [options]
   --servers a,b      some of ${Object.keys(STACKS).join(', ')}; bulwark and bare always run
   --rounds n         rounds of each comparison (${FULL.rounds}; quick ${QUICK.rounds})
   --seconds s        length of one server's turn in a round (${FULL.seconds}; quick ${QUICK.seconds})
-  --scale            cost against the number of routes, origins, policies, callers, sessions; instances; hostile keys (docs/scaling.md)
+  --scale            cost against the number of routes, origins, policies, callers, sessions; instances; hostile keys
+                     (docs/scaling.md)
   --parts a,b        with --scale, some of ${SCALE_PARTS.join(', ')}
-  --beside dir       this checkout beside another one that is built, such as the commit before: CPU per route, and nothing else
+  --beside dir       this checkout beside another one that is built, such as the commit before: CPU per route, and
+                     nothing else
   --profile server   where that server's time goes on each route of --only, by file and by function
   --out file         where the results go (bench/results.json; none with --quick, --only or --servers unless given)
   --draw             only draws the chart and fills the pages again, from bench/results.json and bench/scale.json`

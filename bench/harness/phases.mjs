@@ -43,10 +43,12 @@ export async function routes ({ scenarios, servers, rounds, seconds, quick }) {
   )
   printServers(results)
   console.log(
-    'How many times faster the first is than the second, by CPU per request: median of the rounds (quartiles) | least disturbed rounds.',
+    'How many times faster the first is than the second, by CPU per request: ' +
+    'median of the rounds (quartiles) | least disturbed rounds.',
   )
   console.log(
-    'The first line compares a server with itself: what it differs from 1 by is noise, and so is as much in every other line.\n',
+    'The first line compares a server with itself: what it differs from 1 by is noise, ' +
+    'and so is as much in every other line.\n',
   )
   printRatios(results, namesOf(PAIRS), 'cpu', 'CPU per request')
   printRatios(results, namesOf(PAIRS), 'throughput', 'throughput')
@@ -144,7 +146,8 @@ const LATENCY_SECONDS = 2
 export async function latency ({ servers, rounds }) {
   const turns = ROUNDS.latency(rounds)
   console.log(
-    `## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ms from the time when the request was due\n`,
+    `## Latency at ${RATE} requests a second; ${turns} rounds of ${LATENCY_SECONDS} s, ` +
+    'ms from the time when the request was due\n',
   )
   const keys = servers.filter((key) => key !== 'headers')
   const scenarios = ['public', 'tokens']

@@ -2,7 +2,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 
 export const ORIGIN = 'https://app.example.com'
-/** Nobody reaches it, so that every request is counted and none is refused. */
+/** No client reaches it, so that every request is counted and none is refused. */
 export const LIMIT = 1_000_000_000
 export const WINDOW_MS = 15 * 60_000
 /** The route that answers 429: so few in so long that a run sees nothing else. */
@@ -82,7 +82,9 @@ export const helmetOptions = (directives = API_CSP, referrer = 'no-referrer') =>
 export const PAGE_REFERRER = 'strict-origin-when-cross-origin'
 
 export const page = (nonce) =>
-  `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bench</title><link rel="stylesheet" href="/app.css"></head><body><main>Hello</main><script nonce="${nonce}" src="/app.js"></script></body></html>`
+  '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bench</title>' +
+  '<link rel="stylesheet" href="/app.css"></head><body><main>Hello</main>' +
+  `<script nonce="${nonce}" src="/app.js"></script></body></html>`
 export const HTML = 'text/html; charset=utf-8'
 export const PROBLEM = 'application/problem+json; charset=utf-8'
 

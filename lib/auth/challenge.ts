@@ -18,7 +18,7 @@ export type ChallengeMembers = Readonly<Record<string, string>>
 
 /**
  * The value of `WWW-Authenticate`, one challenge for each declared source. RFC 9110, section 11.6.1: a 401 must name
- * one, and browsers ask nobody for a scheme that they do not know, so `Cookie` shows no dialog.
+ * one. Browsers show no dialog for a scheme that they do not know, such as `Cookie`.
  */
 export function challengeOf (
   sources: readonly CredentialSource[],

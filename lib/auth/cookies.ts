@@ -61,7 +61,8 @@ export function createCookieChooser (
     if (!warned) {
       warned = true
       warn(
-        'auth: plain HTTP on a loopback name, so cookies go without Secure and without their prefix; never in production',
+        'auth: plain HTTP on a loopback name, so cookies go without Secure ' +
+        'and without their prefix; never in production',
       )
     }
     return loopback
@@ -99,7 +100,8 @@ export function assertCookiesFit (
       .length
     if (bytes > MAX_COOKIE_BYTES) {
       throw new Error(
-        `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: shorten the user's claims, roles or id`,
+        `auth: the cookie ${spec.name} would take ${bytes} bytes and browsers keep ${MAX_COOKIE_BYTES}: ` +
+        "shorten the user's claims, roles or id",
       )
     }
   }

@@ -75,7 +75,7 @@ export interface AuthFlows {
    * are.
    */
   refresh (request: FastifyRequest, reply: FastifyReply): Promise<Renewed>
-  /** Ends whatever session the request presents and expires both cookies. */
+  /** Ends the session that the request presents, if any, and expires both cookies. */
   logout (request: FastifyRequest, reply: FastifyReply): Promise<void>
   /** Ends one session of a user; false when it is none of theirs, or has ended. */
   revoke (userId: string, sessionId: string, request: FastifyRequest | null): Promise<boolean>

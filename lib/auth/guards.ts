@@ -20,8 +20,9 @@ declare module 'fastify' {
 }
 
 /**
- * Who is signed in on a request; null for nobody. The one answer to that question: guards, `request.auth` and whoever
- * reads it go by this. A request that nobody signed in has no such member at all, so nothing has to be decorated.
+ * The user who is signed in on a request; null when there is none. The one answer to that question: guards,
+ * `request.auth` and its readers go by this. A request without a user has no such member at all, so nothing has to be
+ * decorated.
  */
 export function signedIn (request: FastifyRequest): AuthContext | null {
   return request[kAuth] ?? null

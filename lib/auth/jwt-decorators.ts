@@ -21,7 +21,8 @@ export function checkJwtNames (app: FastifyInstance, problems: Problem[]): void 
     path: 'auth.jwtDecorators',
     message: `Another plugin has decorated ${taken.join(', ')} already.`,
     fix:
-      'Remove your own registration of @fastify/jwt, which this option replaces. Or leave jwtDecorators out, and give yours a namespace and a decoratorName of its own.',
+      'Remove your own registration of @fastify/jwt, which this option replaces. Or leave ' +
+      'jwtDecorators out, and give yours a namespace and a decoratorName of its own.',
   })
 }
 

@@ -69,7 +69,7 @@ function orNull (parse: () => KeyObject): KeyObject | null {
   try {
     return parse()
   } catch {
-    // OpenSSL's reasons help nobody, and the caller must not learn more than that it is wrong.
+    // OpenSSL's reasons do not help, and the caller must not learn more than that the key is wrong.
     return null
   }
 }

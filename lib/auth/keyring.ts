@@ -52,7 +52,8 @@ export interface KeyringOption {
 const KID_PATTERN = '^[\\x21\\x23-\\x26\\x28-\\x5b\\x5d-\\x7e]{1,64}$'
 /** ISO 8601 with seconds or without, and always with a zone. */
 const UNTIL_PATTERN =
-  '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,9})?)?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$'
+  '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])' +
+  'T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,9})?)?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$'
 const UNTIL_FIX = 'Write an ISO 8601 time with its zone, for example 2030-01-31T12:00:00Z.'
 /** More is a mistake, and each key is one more that a token may be signed with. */
 const MAX_VERIFY_ONLY = 16
@@ -237,7 +238,7 @@ function createPublicOnly (key: KeyObject): KeyObject {
 
 /**
  * The public members of a keyring's asymmetric keys (RFC 7517); secrets and private members are never in it. Keys
- * whose end is not after `nowSeconds` are left out: nobody else should trust them longer than we do.
+ * whose end is not after `nowSeconds` are left out: other services should not trust them longer than this one does.
  */
 export function publicKeySet (
   { current, verifyOnly }: Keyring,

@@ -6,7 +6,7 @@ export type LivenessMode = 'strict' | 'cached'
 /** What an access token says of its session. */
 export interface TokenOwner { readonly userId: string, readonly sessionId: string, readonly tokenVersion: number }
 
-/** Whether the session of an access token lives. Rejects with `STORE_UNAVAILABLE` when nobody can tell. */
+/** Whether the session of an access token lives. Rejects with `STORE_UNAVAILABLE` when the store cannot tell. */
 export type CheckLiveness = (mode: LivenessMode, owner: TokenOwner) => Liveness | Promise<Liveness>
 
 export interface LivenessSettings {
@@ -35,9 +35,9 @@ interface Flight extends Asked { readonly answer: Promise<Liveness> }
  *
  * A remote one is asked in `cached` mode once in `delayMs` for each session, dead ones included, and again at once
  * after it has told of a change. An answer that is younger is given without asking, so a shorter outage of the store is
- * not noticed for a session just seen. An older one is never given, also when the store fails: whoever can cut the
- * server off from its store could otherwise keep a revoked session alive for as long as they like. The failure goes to
- * the caller, and is not cached.
+ * not noticed for a session just seen. An older one is never given, also when the store fails: an attacker who can cut
+ * the server off from its store could otherwise keep a revoked session alive for any time. The failure goes to the
+ * caller, and is not cached.
  */
 export function createLivenessCheck (store: SessionStore, settings: LivenessSettings): CheckLiveness {
   const { delayMs, now = () => performance.now(), capacity = CAPACITY } = settings
@@ -55,7 +55,7 @@ export function createLivenessCheck (store: SessionStore, settings: LivenessSett
     for (const sessionId of sessionIds) {
       young.delete(sessionId)
       old.delete(sessionId)
-      // Its answer may have been made before the change: those who asked before get it, nobody else does.
+      // Its answer may have been made before the change: only those who asked before get it.
       flights.delete(sessionId)
     }
   })

@@ -15,7 +15,8 @@ const SCOPE_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,64}$'
 const NAME_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,128}$'
 
 export const RevocationSchema = oneOf(
-  'strict: each authenticated request looks its session up, so that a logout counts at once everywhere. cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.',
+  'strict: each authenticated request looks its session up, so that a logout counts at once everywhere. ' +
+  'cached: at most once in revocationDelay for each session. stateless: an access token holds until it expires.',
   'strict',
   'cached',
   'stateless',
@@ -36,12 +37,14 @@ export const AuthOptionsSchema = Type.Object({
   authenticate: Type.Optional(
     Type.Function([], Type.Unknown(), {
       description:
-        'A function of ({ email, password }, request) that resolves to the user or null. It turns on the built-in login route.',
+        'A function of ({ email, password }, request) that resolves to the user or null. ' +
+        'It turns on the built-in login route.',
     }),
   ),
   loadUser: Type.Function([], Type.Unknown(), {
     description:
-      'A function of the user id that resolves to the user, or to null when there is none or it is disabled. Asked at every refresh.',
+      'A function of the user id that resolves to the user, or to null when ' +
+      'there is none or it is disabled. Asked at every refresh.',
   }),
   accessSecret: Type.Optional(
     Type.String({ description: `Signs access tokens; default config.JWT_ACCESS_SECRET. ${SECRET_FIX}` }),
@@ -70,12 +73,14 @@ export const AuthOptionsSchema = Type.Object({
   ),
   grace: Type.Optional(
     durationOption(
-      'How long a refresh token that was just replaced still gets its successor (several tabs, a lost answer), at most 60s; default 10s.',
+      'How long a refresh token that was just replaced still gets its successor ' +
+      '(several tabs, a lost answer), at most 60s; default 10s.',
     ),
   ),
   cookies: Type.Optional(
     oneOf(
-      'scoped (default): the refresh cookie is sent to the auth routes only. host: both cookies have the __Host- prefix and are sent everywhere.',
+      'scoped (default): the refresh cookie is sent to the auth routes only. ' +
+      'host: both cookies have the __Host- prefix and are sent everywhere.',
       'scoped',
       'host',
     ),
@@ -100,7 +105,8 @@ export const AuthOptionsSchema = Type.Object({
     Type.Unsafe<RedisOption | false>(
       Type.Union([Type.String({ minLength: 1 }), Type.Literal(false), Type.Object({})], {
         description:
-          "A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, or false for this process' memory; default config.REDIS_URL.",
+          'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client, ' +
+          "or false for this process' memory; default config.REDIS_URL.",
       }),
     ),
   ),
@@ -119,7 +125,8 @@ export const AuthOptionsSchema = Type.Object({
   revocation: Type.Optional(RevocationSchema),
   revocationDelay: Type.Optional(
     durationOption(
-      'With cached revocation: how long after its session an access token may still hold where Redis could not tell at once, at most 60s; default 5s.',
+      'With cached revocation: how long after its session an access token may still hold ' +
+      'where Redis could not tell at once, at most 60s; default 5s.',
     ),
   ),
   scopes: Type.Optional(
@@ -154,7 +161,8 @@ export const AuthOptionsSchema = Type.Object({
   label: Type.Optional(
     Type.Function([], Type.Unknown(), {
       description:
-        'A function of the request that gives the text by which users know a device in their list of sessions; default its User-Agent.',
+        'A function of the request that gives the text by which users know a ' +
+        'device in their list of sessions; default its User-Agent.',
     }),
   ),
   maxSessions: Type.Optional(
@@ -166,7 +174,8 @@ export const AuthOptionsSchema = Type.Object({
   ),
   whenFull: Type.Optional(
     oneOf(
-      'What a login beyond maxSessions does. evict (default): the session that was refreshed longest ago ends. refuse: the login is refused.',
+      'What a login beyond maxSessions does. evict (default): the session that was ' +
+      'refreshed longest ago ends. refuse: the login is refused.',
       'evict',
       'refuse',
     ),
@@ -177,7 +186,8 @@ export const AuthOptionsSchema = Type.Object({
   jwtDecorators: Type.Optional(
     Type.Boolean({
       description:
-        'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, for code that was written for @fastify/jwt.',
+        'true decorates request.jwtVerify, request.jwtDecode, reply.jwtSign and app.jwt, ' +
+        'for code that was written for @fastify/jwt.',
     }),
   ),
 }, { additionalProperties: false, fix: 'Write an object, { roles, loadUser } at least.' })

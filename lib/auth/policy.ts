@@ -29,7 +29,7 @@ export interface ResolvedAuthPolicy {
   readonly access: 'required' | 'optional' | 'public'
   /** Of a public route. */
   readonly why: string | null
-  /** Any one of these; empty: whoever is signed in. */
+  /** Any one of these; empty: every signed-in user. */
   readonly roles: readonly string[]
   /** All of these. */
   readonly scopes: readonly string[]
@@ -41,7 +41,7 @@ const RequirementsSchema = Type.Object({
   roles: Type.Optional(
     Type.Array(Type.String(), {
       minItems: 1,
-      fix: 'Name at least one role, or leave roles out: then whoever is signed in may call it.',
+      fix: 'Name at least one role, or leave roles out: then every signed-in user may call it.',
     }),
   ),
   scopes: Type.Optional(

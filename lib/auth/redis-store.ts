@@ -29,7 +29,7 @@ export interface RedisSessionStoreOptions {
 
 /**
  * Sessions in Redis, one atomic script a step, on Redis' own clock. All keys of a user share one hash tag, so a script
- * stays in one cluster slot; every key has an expiry. Whatever goes wrong is `STORE_UNAVAILABLE`, never an answer.
+ * stays in one cluster slot; every key has an expiry. Every failure is `STORE_UNAVAILABLE`, never an answer.
  */
 export class RedisSessionStore implements SessionStore {
   readonly kind = 'redis'

@@ -143,7 +143,7 @@ function resolveTimes (
     problems.push({
       path: 'auth.refreshAbsolute',
       message: 'Longer than 3650d.',
-      fix: 'Nobody should stay signed in for that long: 30d is the default.',
+      fix: 'No user should stay signed in for that long: 30d is the default.',
     })
   }
   // Within the grace nothing rotates, so that a client which refreshes each time its access token ends may come too
@@ -187,7 +187,8 @@ function resolveRedis (
       path,
       message: 'Sessions would live in memory in production.',
       fix:
-        'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one process ever serves and a restart may sign everybody out.',
+        'Set REDIS_URL or give redis; or write allowMemoryStore: true if only one ' +
+        'process ever serves and a restart may sign everybody out.',
     })
   }
   return source

@@ -104,7 +104,7 @@ function signInRoutes (
     return { user, checkedAt }
   }
 
-  /** A login that could not be decided is no wrong password, but whoever watches the logins must see it. */
+  /** A login that could not be decided is no wrong password, but must be seen where logins are watched. */
   async function failing (
     decide: typeof authenticate,
     credentials: Credentials,
@@ -154,7 +154,7 @@ function renewalRoutes ({ options, flows }: RouteParts): RouteOptions[] {
 
 /** The caller's own sessions: listed, and ended one by one or together. */
 function sessionRoutes ({ options: { prefix }, flows, store }: RouteParts): RouteOptions[] {
-  // Whoever decides about sessions must have one at this moment, whatever the service's revocation mode.
+  // A user who decides about sessions must have one at this moment, in every revocation mode of the service.
   const security = whereLoaded({ auth: { revocation: 'strict' } })
   return [
     {

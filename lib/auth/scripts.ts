@@ -35,7 +35,8 @@ local idle = math.min(now + tonumber(idle_ms), abs)
 local gen, cur, rot, auth, amr = 0, hash, now, math.floor(now / 1000), methods
 -- First, so that a full Redis refuses the login before anything has ended.
 redis.call('HSET', SESSION .. sid, 'gen', gen, 'cur', cur, 'prev', '', 'rot', whole(rot), 'idle', whole(idle),
-  'abs', whole(abs), 'auth', whole(auth), 'ctx', context, 'grace', 0, 'created', whole(now), 'label', label, 'amr', amr, 'nbe', whole(m.nbe), 'born', m.born)
+  'abs', whole(abs), 'auth', whole(auth), 'ctx', context, 'grace', 0, 'created', whole(now), 'label', label,
+  'amr', amr, 'nbe', whole(m.nbe), 'born', m.born)
 enlist(sid, idle)
 write_marks(m)
 local ids, list = {}, {}

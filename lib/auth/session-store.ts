@@ -134,8 +134,8 @@ export interface SessionStore {
   /** Raises `tv`: sessions stay, access tokens made before must be refreshed. */
   outdate (userId: string): Promise<void>
   /**
-   * Tells of sessions that may have ended or are outdated, whichever instance did it: at once where the store can, else
-   * not at all (nothing may rely on it). Listeners must not throw.
+   * Tells of sessions that may have ended or are outdated, by any instance: at once where the store can, else not at
+   * all (nothing may rely on it). Listeners must not throw.
    */
   onChange (listener: (sessionIds: readonly string[]) => void): void
   close (): void

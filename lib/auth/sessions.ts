@@ -171,7 +171,7 @@ export function createSessions (settings: SessionSettings): Sessions {
         return refuse('SESSION_REVOKED', ended ? [revoked(userId, sessionId, 'user')] : [])
       }
       const user = users.fromApp(loaded, 'loadUser')
-      if (user.id !== userId) throw new Error('auth: loadUser gave another user than the one it was asked for')
+      if (user.id !== userId) throw new Error('auth: loadUser gave another user than the requested one')
       assertIssuable(user, sessionId, salt, LONGEST_METHODS)
       const next = jtiOf(sessionId, salt, generation + 1)
       const answer = await store.rotate({
@@ -205,7 +205,7 @@ export function createSessions (settings: SessionSettings): Sessions {
             { name: 'authn_token_reuse', userId, sessionId },
             ...answer.ended.map((ended) => revoked(userId, ended, 'reuse')),
           ])
-        // Whoever comes second, thief or owner, is told the same: the owner's client can then warn.
+        // The second of the two, thief or owner, gets the same answer: the owner's client can then warn.
         case 'gone': return refuse(answer.reason === 'reuse' ? 'REFRESH_REUSED' : 'SESSION_REVOKED', [])
         // The store lost a write (a failover). The token is genuine, so nothing is revoked, but nothing can follow it
         // either.

@@ -13,7 +13,8 @@ export function areMethods (value: unknown): value is readonly string[] {
 export function assertMethods (methods: unknown): void {
   if (!areMethods(methods)) {
     throw new TypeError(
-      `auth: methods is a list of up to ${MAX_METHODS} names (RFC 8176) of up to ${MAX_METHOD_LENGTH} characters each, for example ['pwd', 'otp']`,
+      `auth: methods is a list of up to ${MAX_METHODS} names (RFC 8176) of up to ` +
+      `${MAX_METHOD_LENGTH} characters each, for example ['pwd', 'otp']`,
     )
   }
 }

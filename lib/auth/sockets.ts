@@ -57,10 +57,10 @@ const MIN_TICK_MS = 25
 
 /**
  * A WebSocket passes the guards once, at its handshake, and then lives on for as long as it likes; so it is closed with
- * the token that opened it. Works on the raw socket, whatever library speaks the protocol on it: a close frame is
+ * the token that opened it. Works on the raw socket, with any library that speaks the protocol on it: a close frame is
  * written where one frame ends and the next begins, because every library hands over whole frames.
  *
- * All sockets share one timer. It finds expired tokens, and asks again for the sessions that nobody spoke of.
+ * All sockets share one timer. It finds expired tokens, and asks again for the sessions that no request has checked.
  */
 export function createSocketGuard ({ store, checkLiveness, delayMs, now }: SocketGuardSettings): SocketGuard {
   const sockets = new Map<Socket, Watched>()
@@ -93,7 +93,7 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     const [first] = watched
     if (first === undefined) return
     for (const one of watched) Object.assign(one, { askedAt: now(), isPending: true, isDoubtful: true })
-    // Not closed yet: the next tick asks again, or finds that nobody could tell for too long.
+    // Not closed yet: the next tick asks again, or finds that the store has not answered for too long.
     const unknown = (): void => { for (const one of watched) one.isPending = false }
     try {
       const liveness = checkLiveness('strict', first.owner)
@@ -129,8 +129,8 @@ export function createSocketGuard ({ store, checkLiveness, delayMs, now }: Socke
     for (const watched of sockets.values()) {
       const { owner, revocation, confirmedAt, isDoubtful } = watched
       if (owner.expiresAt <= nowSeconds) drop(watched, POLICY_VIOLATION, 'TOKEN_EXPIRED')
-      // Nobody could tell for as long as an ended session may go on at most. Requests are refused then, and so is this:
-      // a socket that was kept would be the way around a store that an attacker can keep busy.
+      // The store has not answered for as long as an ended session may go on at most. Requests are refused then, and
+      // this socket is closed: a kept socket would be the way around a store that an attacker can keep busy.
       else if (isDoubtful && revocation !== 'stateless' && at - confirmedAt >= unconfirmedMs) {
         drop(watched, TRY_AGAIN_LATER, 'STORE_UNAVAILABLE')
       } else if (isDue(watched)) due.add(owner.sessionId)
@@ -202,9 +202,9 @@ function closeSocket ({ socket, bytesWritten }: Watched, code: number, reason: s
     socket.destroy()
     return
   }
-  // The library may go on writing after the end; the error of that must not be nobody's.
+  // The library may go on writing after the end; the error of that needs a listener.
   socket.on('error', ignore)
-  // What the other side still says is not listened to: it has nobody's authority any more.
+  // What the other side still sends is not read: it has no user's authority any more.
   socket.pause()
   socket.end(closeFrame(code, reason))
   const timer = setTimeout(() => { socket.destroy() }, DESTROY_AFTER_MS).unref()

@@ -15,7 +15,7 @@ export interface AuthParts {
   readonly path: string
 }
 
-/** Beside the instance and not on it: whoever holds the app only cannot open sessions. */
+/** Beside the instance and not on it: code that holds only the app cannot open sessions. */
 const PARTS = new WeakMap<object, AuthParts>()
 
 export function keepParts (app: FastifyInstance, parts: AuthParts): void {

@@ -55,7 +55,7 @@ interface VerifiedToken<T> {
 export function createTokenCodec<T extends TokenTimes> (kind: TokenKind<T>): TokenCodec<T> {
   const { current, all } = kind.keys
   const byHeader: ReadonlyMap<string, TokenKey> = new Map(all.map((key) => [key.header, key]))
-  // Only verified tokens enter, so that nobody can flood it without a key.
+  // Only verified tokens enter, so that no client can flood it without a key.
   const cache = kind.cache > 0 ? new Generations<string, VerifiedToken<T>>(kind.cache) : null
 
   function keyOf (token: string): TokenKey | null {
@@ -104,7 +104,7 @@ function verifiedPayload ({ jwt }: TokenKey, token: string): Record<string, unkn
     // space, and unused bits of base64url.
     return isPlainObject(claims) && encode(Buffer.from(JSON.stringify(claims))) === payload ? claims : null
   } catch {
-    // Whatever the library's reason is, the answer is the same.
+    // The answer is the same for every reason that the library gives.
     return null
   }
 }

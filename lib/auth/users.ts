@@ -24,8 +24,8 @@ export interface UserModel {
   readonly claims: readonly string[]
   readonly schema: TObject | null
   /**
-   * A frozen copy with the id, the roles, the scopes and the declared claims; whatever else the object has (a database
-   * row's password hash) stays behind. @throws Error when it does not fit; the message holds no value.
+   * A frozen copy with the id, the roles, the scopes and the declared claims; everything else the object has (a
+   * database row's password hash) stays behind. @throws Error when it does not fit; the message holds no value.
    */
   fromApp (user: unknown, source: string): KnownUser
   /**
@@ -129,7 +129,7 @@ export function createUserModel (
     return picked
   }
 
-  /** Freezes what it is given: nobody else may have it. */
+  /** Freezes what it is given: no other code may hold it. */
   const userOf = (
     id: string,
     given: readonly string[],

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
-/** Values drawn from the CSPRNG at once: the system call and the encoding would be the dearest part of making one. */
+/** Values drawn from the CSPRNG at once: the system call and the encoding would be the most expensive part. */
 const VALUES_PER_DRAW = 256
 
 /** 128 bits at least, in a number of bytes that the encoding renders without padding. */

@@ -11,7 +11,8 @@ export type OriginFunction = (origin: string, request: FastifyRequest | null) =>
 export type CorsOrigin = false | string | readonly string[] | OriginFunction
 
 export const ORIGIN_FIX =
-  "Write an exact origin, a list of exact origins and wildcards (https://*.example.com), a synchronous function (origin, request) => boolean, or '*' for open data without credentials. Default: no origin."
+  'Write an exact origin, a list of exact origins and wildcards (https://*.example.com), a synchronous function ' +
+  "(origin, request) => boolean, or '*' for open data without credentials. Default: no origin."
 
 /** RFC 9110, section 5.1: a field name is a token. */
 const FieldNames = (description: string): ReturnType<typeof Type.Unsafe<readonly string[]>> =>
@@ -25,7 +26,8 @@ export const CorsOptionsSchema = Type.Object({
     Type.Unsafe<readonly string[]>(
       Type.Array(Type.String({ pattern: '^[A-Z][A-Z-]*$' }), {
         description:
-          "Write a list of the methods in upper case that a preflight may ask for: ['GET', 'POST']. Default: those of the routes.",
+          'Write a list of the methods in upper case that a preflight may ask for: ' +
+          "['GET', 'POST']. Default: those of the routes.",
       }),
     ),
   ),

@@ -4,14 +4,16 @@ export const CsrfOptionsSchema = Type.Object({
   publicOrigin: Type.Optional(
     Type.String({
       description:
-        "Write the origin that browsers reach this service at: https://api.example.com. Default: the request's own scheme and host.",
+        'Write the origin that browsers reach this service at: ' +
+        "https://api.example.com. Default: the request's own scheme and host.",
     }),
   ),
   trustedOrigins: Type.Optional(
     Type.Unsafe<readonly string[]>(
       Type.Array(Type.Unknown(), {
         description:
-          "Write a list of the other exact origins and wildcards (https://*.example.com) whose pages may send requests with cookies. Those that a route's CORS policy grants with credentials need not be listed.",
+          'Write a list of the other exact origins and wildcards (https://*.example.com) whose pages may send requests ' +
+          "with cookies. Those that a route's CORS policy grants with credentials need not be listed.",
       }),
     ),
   ),

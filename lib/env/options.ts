@@ -19,7 +19,8 @@ export const LoadEnvOptionsSchema = Type.Object({
   dotenv: Type.Optional(
     Type.Union([Type.Boolean(), Type.String({ minLength: 1 })], {
       description:
-        'Outside production: true or a path reads that .env file, which must exist; false reads none. Default: ./.env when it exists.',
+        'Outside production: true or a path reads that .env file, which must exist; ' +
+        'false reads none. Default: ./.env when it exists.',
     }),
   ),
 }, { additionalProperties: false })

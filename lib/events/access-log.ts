@@ -16,7 +16,7 @@ export interface AccessLine {
   readonly status: number | null
   /** Milliseconds from the first hook to the end of the answer, to a tenth. */
   readonly ms: number
-  /** Null when the client was gone before its address was asked for. */
+  /** Null when the client was gone before its address was read. */
   readonly ip: string | null
   readonly userId?: string
   readonly bytes?: number

@@ -13,7 +13,7 @@ export type SecurityEventRecord<N extends EventName = EventName> = {
     requestId: string | null
     ip: string | null
     method: string | null
-    /** The matched route's pattern, never the URL that was asked for; null for a 404. */
+    /** The matched route's pattern, never the requested URL; null for a 404. */
     route: string | null
   }> & EventFields[K]
 }[N]

@@ -14,7 +14,8 @@ export const EventsOptionsSchema = Type.Object({
       minimum: 0,
       maximum: 100_000,
       description:
-        'How many log lines one event may have in ten seconds, 0 to 100000; the rest is counted in one line. Default: 100.',
+        'How many log lines one event may have in ten seconds, 0 to 100000; ' +
+        'the rest is counted in one line. Default: 100.',
     }),
   ),
   callerLogLimit: Type.Optional(

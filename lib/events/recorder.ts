@@ -47,7 +47,7 @@ export class EventRecorder {
     const fields = fieldsOf(event)
     const route = request === null ? null : request.routeOptions.url ?? null
     const address: unknown = request?.ip
-    // A socket that is gone has no address any more, whatever Fastify's types say.
+    // A socket that is gone has no address any more, although Fastify's types say that it has.
     const ip = typeof address === 'string' ? safeText(address) : null
     if (logged) {
       (request?.log ?? this.#log)[EVENTS[name].level](

@@ -62,7 +62,9 @@ export const CspSchema = Type.Union([
   }),
 ], {
   description:
-    `Write { directives } to replace directives by name (false drops one), { extend } to add sources, { reportOnly: { directives, extend } } for a second policy that only reports, or false. ${NONCE_SOURCE} stands for the response's nonce.`,
+    'Write { directives } to replace directives by name (false drops one), { extend } to add ' +
+    'sources, { reportOnly: { directives, extend } } for a second policy that only reports, or false. ' +
+    `${NONCE_SOURCE} stands for the response's nonce.`,
 })
 type CspInput = Static<typeof CspSchema> | undefined
 

@@ -16,13 +16,15 @@ export const HeadersOptionsSchema = Type.Object({
     }, { additionalProperties: false }),
   ], {
     description:
-      'Write { endpoint: a path that this plugin then serves, or an absolute https URL; group } or false. Both content security policies name it.',
+      'Write { endpoint: a path that this plugin then serves, or an absolute https URL; group } ' +
+      'or false. Both content security policies name it.',
   })),
   ...HEADER_SCHEMAS,
   cacheControl: Type.Optional(
     Type.Union([Type.Literal('no-store'), Off], {
       description:
-        "'no-store' (default) marks answers with a credential, a cookie or an error as not storable; false leaves the app's own value.",
+        "'no-store' (default) marks answers with a credential, a cookie or an " +
+        "error as not storable; false leaves the app's own value.",
     }),
   ),
 }, { additionalProperties: false })

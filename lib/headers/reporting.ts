@@ -46,7 +46,8 @@ export function resolveReporting (
         path: `${where}.reporting.endpoint`,
         message: 'Neither a path nor an https URL.',
         fix:
-          'Write a path of this service without parameters, for example /reports/csp, or an absolute https URL without credentials.',
+          'Write a path of this service without parameters, for example ' +
+          '/reports/csp, or an absolute https URL without credentials.',
       })
     }
   } else if (ownPath !== undefined && endpoint !== ownPath) {
@@ -54,7 +55,8 @@ export function resolveReporting (
       path: `${where}.reporting.endpoint`,
       message: 'Nothing receives reports at this path.',
       fix:
-        'Write the path where the plugin is registered on the root instance (`headers.reporting` in the definition), or an absolute https URL.',
+        'Write the path where the plugin is registered on the root instance ' +
+        '(`headers.reporting` in the definition), or an absolute https URL.',
     })
   }
   return Object.freeze({ endpoint, group })

@@ -56,7 +56,8 @@ export function warnOfUnwatched (
   WARNED.add(server)
   log.warn(
     { tooShort, beyondBound },
-    `some secret values are not kept out of the log: those of fewer than ${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`,
+    'some secret values are not kept out of the log: those of fewer than ' +
+    `${SHORTEST_SECRET} characters, and those beyond ${MAX_SECRETS}`,
   )
 }
 

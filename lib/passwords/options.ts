@@ -64,7 +64,8 @@ export const PasswordsSchema = Type.Object({
         Type.Array(Type.Union([Type.String(), Type.Null()]), { minItems: 1, maxItems: MOST_PEPPERS }),
       ], {
         description:
-          'A secret that goes into every hash and is not in the database; or a list of the current one and those before it, null for the time without one.',
+          'A secret that goes into every hash and is not in the database; or a list of the ' +
+          'current one and those before it, null for the time without one.',
         fix: `Write a secret, or a list of 1 to ${MOST_PEPPERS}: the current one first, null for the time without one.`,
       }),
     ),
@@ -72,7 +73,8 @@ export const PasswordsSchema = Type.Object({
   legacy: Type.Optional(
     Type.Function([], Type.Unknown(), {
       description:
-        'A function of (stored, password) that resolves to true when a stored value that is no Argon2 hash belongs to the password.',
+        'A function of (stored, password) that resolves to true when a stored ' +
+        'value that is no Argon2 hash belongs to the password.',
     }),
   ),
 }, { additionalProperties: false })

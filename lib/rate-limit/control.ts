@@ -33,7 +33,7 @@ export interface LimitsApi {
   readonly inspect: (policy: string, caller: Caller) => Promise<readonly LimitState[]>
   /** Forgets the caller's counts, refusals and bans. */
   readonly reset: (policy: string, caller: Caller) => Promise<void>
-  /** Refuses the caller for so long, whatever the counts. */
+  /** Refuses the caller for this duration; its counts do not matter. */
   readonly ban: (policy: string, caller: Caller, duration: Duration) => Promise<void>
   /** Lifts a ban and keeps the counts. */
   readonly unban: (policy: string, caller: Caller) => Promise<void>

@@ -23,7 +23,7 @@ interface Remembered {
 
 /**
  * Remembers what the shared store said when it refused a request, so that a blocked flood costs it no command. It also
- * remembers which other limits of that request had room: without them nobody could say how long to wait for all.
+ * remembers which other limits of that request had room: without them it could not say how long to wait for all.
  * What is dropped too early costs one question.
  */
 export class DenyCache {

@@ -22,7 +22,7 @@ export interface Decision {
   readonly outcome: 'admitted' | 'refused' | 'unavailable'
   /** Who decided. */
   readonly source: 'store' | 'deny-cache' | 'fallback'
-  /** One for each quota; null where nobody counted. */
+  /** One for each quota; null where nothing was counted. */
   readonly readings: readonly (Reading | null)[]
   /** Where the reservations are held. */
   readonly store: LimitStore

@@ -98,7 +98,8 @@ export const STORE_OPTIONS = {
   keySecret: Type.Optional(Type.String({
     minLength: 32,
     description:
-      'Hides who is counted: at least 32 characters, the same in all instances. Default: derived from app.config.JWT_ACCESS_SECRET.',
+      'Hides who is counted: at least 32 characters, the same in all instances. ' +
+      'Default: derived from app.config.JWT_ACCESS_SECRET.',
   })),
   keyPrefix: Type.Optional(Type.String({
     pattern: '^[!-~]{1,64}$',
@@ -110,11 +111,13 @@ export const STORE_OPTIONS = {
 export const RateLimitOptionsSchema = Type.Object({
   policies: Type.Optional(Type.Record(Type.String(), Type.Unknown(), {
     description:
-      'Write { name: { limit, window, by } } or { name: [limit, limit] }. The names global, auth, login and reports replace the built-in policies.',
+      'Write { name: { limit, window, by } } or { name: [limit, limit] }. ' +
+      'The names global, auth, login and reports replace the built-in policies.',
   })),
   redis: Type.Optional(Type.Unsafe<RedisOption | false>(Type.Unknown({
     description:
-      'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client without offline queue, or false to count in memory. Default: app.config.REDIS_URL, else memory.',
+      'A redis:// or rediss:// URL, { sentinels, name }, { cluster }, an ioredis client without offline queue, ' +
+      'or false to count in memory. Default: app.config.REDIS_URL, else memory.',
   }))),
   allowMemoryStore: Type.Optional(
     Type.Boolean({ description: 'true lets production count in memory: right when exactly one process serves.' }),
@@ -124,7 +127,8 @@ export const RateLimitOptionsSchema = Type.Object({
     Type.Array(Type.Integer({ minimum: 200, maximum: 599, description: 'Write a whole number from 200 to 599.' }), {
       minItems: 1,
       description:
-        "Statuses that limits with count 'failures' count: a list of whole numbers from 200 to 599. Default: 400, 401, 403, 422. Server errors always count.",
+        "Statuses that limits with count 'failures' count: a list of whole numbers from 200 to 599. " +
+        'Default: 400, 401, 403, 422. Server errors always count.',
     }),
   ),
   apiKeyHeader: Type.Optional(

@@ -49,7 +49,7 @@ export function addRefusal (state: PenaltyState, penalty: Penalty, now: number, 
   reading.waitMs = Math.max(reading.waitMs, banMs)
 }
 
-/** A ban by hand, which 0 lifts, stands beside the ladder and moves nobody up or down on it. */
+/** A ban by hand, which 0 lifts, stands beside the ladder and moves no caller up or down on it. */
 export function banByHand (state: PenaltyState, now: number, durationMs: number): void {
   state.bannedUntil = durationMs > 0 ? now + durationMs : 0
 }

@@ -26,7 +26,7 @@ export interface Quota {
   readonly burst: number
   /** Units that one request takes, at most the limit (the burst of `gcra`). */
   readonly cost: number
-  /** Counts and reports, but its lack of room refuses nobody. */
+  /** Counts and reports, but its lack of room refuses no request. */
   readonly shadow: boolean
   readonly penalty: Penalty | null
 }

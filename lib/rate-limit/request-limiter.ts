@@ -39,7 +39,7 @@ export class RequestLimiter<N extends string = string> {
   }
 
   /**
-   * Takes units of all limits of a policy, or of none. They stay taken whatever status the answer has, unless `reward`
+   * Takes units of all limits of a policy, or of none. They stay taken for every status of the answer, unless `reward`
    * gives them back.
    * @throws RangeError for an unknown policy or a cost that no window has room for, TypeError for a caller that cannot
    * be one.

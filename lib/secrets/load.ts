@@ -17,7 +17,8 @@ export const LoadEnvAsyncOptionsSchema = Type.Object({
     Type.Unsafe<readonly SecretSource[]>(
       Type.Array(Type.Unknown(), {
         description:
-          'All are asked for every `secret` and `redact` variable that is not in the environment; the first with a value counts.',
+          'All are asked for every `secret` and `redact` variable that is not in ' +
+          'the environment; the first with a value counts.',
         fix: 'Write a list of sources: [vaultSecrets({ ... })].',
       }),
     ),

@@ -7,7 +7,8 @@ import type { Problem } from '../response/errors.js'
 /** Which key of the source holds a variable, where it is not the variable's own name. */
 export const KeysSchema = Type.Optional(Type.Record(Type.String(), Type.String({ minLength: 1 }), {
   description:
-    "The key of a variable where it has another name at the source: { JWT_ACCESS_SECRET: 'jwt-access' }. Default: the same name.",
+    'The key of a variable where it has another name at the source: ' +
+    "{ JWT_ACCESS_SECRET: 'jwt-access' }. Default: the same name.",
 }))
 
 type Keys = Readonly<Record<string, string>> | undefined

@@ -32,7 +32,7 @@ export class SecretSourceError extends Error {
   }
 }
 
-/** The texts of the names that were asked for, or what is wrong. */
+/** The texts of the requested names, or what is wrong. */
 export type Answer = { readonly texts: ReadonlyMap<string, string> } | { readonly problems: readonly SourceProblem[] }
 
 /** Asks a source, at most until the deadline, whether it heeds its signal or not. It never rejects. */

@@ -30,7 +30,7 @@ export function createVaultClient (address: string, namespace: string | null): V
         response = await fetch(new URL(path, base), {
           method,
           signal,
-          // Whoever may redirect the request would get the token.
+          // A redirect would hand the token to another server.
           redirect: 'manual',
           headers: {
             accept: 'application/json',
@@ -46,7 +46,8 @@ export function createVaultClient (address: string, namespace: string | null): V
         throw new SecretSourceError({
           message: `Vault cannot be reached (${errorCode(error)}).`,
           fix:
-            'Check `address`, the network and the certificate (NODE_EXTRA_CA_CERTS names the file of a private authority).',
+            'Check `address`, the network and the certificate ' +
+            '(NODE_EXTRA_CA_CERTS names the file of a private authority).',
         })
       }
       if (response.status !== 200) {

@@ -84,8 +84,8 @@ function checkTls (https: Readonly<Record<string, unknown>>, problems: Problem[]
     })
   }
   const { ciphers, secureOptions, ALPNProtocols: protocols } = https
-  // From level 1 on OpenSSL itself drops what does not encrypt or does not authenticate, whatever else the string
-  // names.
+  // From level 1 on OpenSSL itself drops what does not encrypt or does not authenticate, also where the string
+  // names it.
   if (typeof ciphers === 'string' && ciphers.includes('@SECLEVEL=0')) {
     problems.push({
       path: 'fastify.https.ciphers',

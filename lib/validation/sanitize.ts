@@ -115,7 +115,7 @@ function linkAttributes (href: string | undefined): Record<string, string> {
   return { href: url.href, rel: LINK_REL }
 }
 
-/** What went wrong when sanitize-html was asked for. */
+/** What went wrong when sanitize-html was loaded. */
 export type Unavailable = 'not installed' | 'cannot be loaded'
 
 let loaded: Clean | null = null

@@ -205,7 +205,7 @@ test('request.user throws where nobody is signed in, and nobody can set either',
   })
   const response = await call('GET', '/user')
   t.equal(response.statusCode, 500)
-  t.match(response.json(), { message: /^request\.user: nobody is signed in/ })
+  t.match(response.json(), { message: /^request\.user: no user is signed in/ })
   const jar = await login()
   t.equal((await call('GET', '/set', jar)).body, 'ada')
 })

@@ -27,7 +27,7 @@ interface Caller {
 /**
  * Counts in this process, synchronously and without timers. Callers who have no room, are banned or were refused under
  * a penalty are held apart from those with room: a flood of new callers pushes out callers with room only, so it frees
- * nobody. Of both there are `capacity` at most.
+ * no refused caller. Of both there are `capacity` at most.
  */
 export class MemoryStore implements LimitStore {
   readonly kind = 'memory'

@@ -26,7 +26,7 @@ export interface LimitStore {
   peek (quotas: readonly Quota[], keys: readonly string[]): readonly Reading[] | Promise<readonly Reading[]>
   /** Forgets the counts, the refusals and the bans of these keys. */
   reset (keys: readonly string[]): undefined | Promise<void>
-  /** Refuses the keys for so long, whatever their counts; zero lifts a ban and keeps the counts. */
+  /** Refuses the keys for this duration; their counts do not matter. Zero lifts a ban and keeps the counts. */
   ban (keys: readonly string[], durationMs: number): undefined | Promise<void>
   /**
    * Names what serves these keys and fails by itself: the nodes of a Cluster. Absent where all of the store fails
