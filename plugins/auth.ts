@@ -169,7 +169,8 @@ export async function installAuth (
   keepParts(app, { sessions, users, sources, cookies: secure, path })
 
   if (sources.includes('cookie')) root.readyChecks.push((found) => { checkCsrf(app, scope, found) })
-  if (!scope.isOn('rateLimit')) warnOfUnthrottledLogin(app, options, path)
+  // Only when every plugin is loaded is it known whether one of them limits the sign-in.
+  root.readyChecks.push(() => { if (!scope.isOn('rateLimit')) warnOfUnthrottledLogin(app, options, path) })
   warnOfEndedKeys(app, options, store.now())
   for (const route of authRoutes({ options, flows, store, unauthorized, emit })) app.route(route)
 }
@@ -267,7 +268,7 @@ function warnOfUnthrottledLogin (
   if (authenticate === null) return
   const urls = sources.map((source) => `${path}/${source === 'cookie' ? 'login' : 'token'}`).sort()
   const verb = urls.length === 1 ? 'is' : 'are'
-  app.log.warn(`${urls.join(' and ')} ${verb} not throttled: register the rateLimit plugin before auth`)
+  app.log.warn(`${urls.join(' and ')} ${verb} not throttled: register the rateLimit plugin`)
 }
 
 /** Not refused: a service that restarts on the day after must come up. Nothing is verified with such a key. */

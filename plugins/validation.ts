@@ -2,7 +2,7 @@
  * Strict validation of what comes in: bodies are closed and never coerced, unknown query keys are refused, and a
  * refusal names every field at once for small inputs and one field for large ones. Responses are serialized as before.
  */
-import type { FastifyInstance, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preSerializationHookHandler, RouteOptions } from 'fastify'
 import { isPlainObject } from '../lib/options/check-options.js'
 import { addSection, policyOf, securityOf } from '../lib/policy/install.js'
 import { defineSecurityPlugin } from '../lib/policy/plugin.js'
@@ -70,12 +70,7 @@ function installValidation (app: FastifyInstance, options: ResolvedValidationOpt
     instance.setSchemaController({ compilersFactory: { buildValidator } })
   }
   root.readyChecks.push(checkRoutes)
-  app.addHook('onRoute', refuseUndeclaredStatuses)
-  app.addHook('preHandler', function reportAttached (request, _reply, done) {
-    // With `attachValidation` the handler decides what to answer, so no error reaches `onError`.
-    reportRejection(request, request.validationError)
-    done()
-  })
+  app.addHook('onRoute', addRouteHooks)
   app.addHook('onError', function reportRefused (request, _reply, error, done) {
     reportRejection(request, error)
     done()
@@ -114,13 +109,20 @@ function installValidation (app: FastifyInstance, options: ResolvedValidationOpt
     }
   }
 
+  function reportAttached (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+    reportRejection(request, request.validationError)
+    done()
+  }
+
   function reportRejection (request: FastifyRequest, error: unknown): void {
     const rejection = takeRejection(error)
     if (rejection !== null) root.emit({ name: 'input_validation_fail', ...rejection }, request)
   }
 
   /** A hook of the route, because a step of the pipeline would run before hooks that still set the status. */
-  function refuseUndeclaredStatuses (route: RouteOptions): void {
+  function addRouteHooks (route: RouteOptions): void {
+    // With `attachValidation` the handler decides what to answer, so no error reaches `onError`.
+    if (route.attachValidation === true) route.preHandler = [reportAttached, route.preHandler ?? []].flat()
     const isDeclared = root.strict ? declaredStatuses(route.schema?.response) : null
     if (isDeclared === null) return
     route.preSerialization = [route.preSerialization ?? [], refuseUndeclared(isDeclared)].flat()

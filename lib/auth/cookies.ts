@@ -27,7 +27,8 @@ export interface CookieSettings {
 export const MAX_COOKIE_BYTES = 4096
 
 /**
- * The cookies of every deployment (RFC 6265bis, section 4.1.3): a sibling domain or plain HTTP cannot set these names.
+ * The cookies of every deployment (RFC 6265bis, section 4.1.3). Plain HTTP cannot set these names, nor can a sibling
+ * domain set one with `__Host-`.
  */
 export function secureCookies ({ profile, path, sameSite }: CookieSettings): CookiePair {
   return Object.freeze({

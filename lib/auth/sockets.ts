@@ -60,7 +60,7 @@ const MIN_TICK_MS = 25
  * the token that opened it. Works on the raw socket, with any library that speaks the protocol on it: a close frame is
  * written where one frame ends and the next begins, because every library hands over whole frames.
  *
- * All sockets share one timer. It finds expired tokens, and asks again for the sessions that no request has checked.
+ * All sockets share one timer. It finds expired tokens, and asks again for the sessions that were not checked lately.
  */
 export function createSocketGuard ({ store, checkLiveness, delayMs, now }: SocketGuardSettings): SocketGuard {
   const sockets = new Map<Socket, Watched>()

@@ -3,6 +3,9 @@ import { ServerResponse, type IncomingMessage, type OutgoingHttpHeader, type Out
 import { Head, type FinalStep } from './finish.js'
 import { combine, fieldsOf, NO_HEADERS, without, type HeadArgument, type PreparedHeaders } from './headers.js'
 
+/** Fits into one write of a socket that is free. */
+const SHORT_TEXT = 8192
+
 /**
  * A response that sends prepared headers beneath its own, and runs the final steps when its head is written. It
  * overrides public methods only. The prepared headers can be read as if they had been set; what is set or removed later
@@ -26,6 +29,36 @@ export class PreparedResponse<Request extends IncomingMessage = IncomingMessage>
       this.#whenOver = null
     }
     return super.emit(event, ...values)
+  }
+
+  override end (callback?: () => void): this
+  override end (chunk: unknown, callback?: () => void): this
+  override end (chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
+  /**
+   * Hands a short text to the socket in one piece with its head. Before version 24, Node's own `end` sends an empty
+   * piece behind it: a tenth of the CPU time of a small answer. All but the plain case is left to Node.
+   */
+  override end (
+    chunk?: unknown,
+    encoding?: BufferEncoding | (() => void) | null,
+    callback?: (() => void) | null,
+  ): this {
+    const { socket } = this
+    const isPlain = typeof chunk === 'string' && chunk !== '' && chunk.length <= SHORT_TEXT &&
+      (encoding ?? 'utf8') === 'utf8' && typeof callback !== 'function' &&
+      // Of a head that is not made yet, Node derives the length from the text. A response in a queue has no socket.
+      this.headersSent && !this.strictContentLength && socket !== null && socket.writableLength === 0 &&
+      socket.writableCorked === 0
+    // Node sorts out which of the three forms it is.
+    if (!isPlain) return super.end(chunk, encoding as BufferEncoding, callback as () => void)
+    socket.cork()
+    try {
+      // Not `this.write`: code that replaced that one calls this method with what is to be sent as it is.
+      super.write(chunk)
+    } finally {
+      socket.uncork()
+    }
+    return super.end()
   }
 
   /** What is given later lies over what was given before. */

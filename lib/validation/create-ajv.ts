@@ -1,5 +1,4 @@
 import { Ajv, type AnySchemaObject, type Format } from 'ajv'
-// eslint-disable-next-line house/no-private-modules -- Ajv documents this path.
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { addFormats } from './formats.js'
 import { addKeywords } from './keywords.js'
