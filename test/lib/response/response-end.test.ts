@@ -178,9 +178,9 @@ async function serve (
       }),
     })
     for (const event of ['prefinish', 'finish', 'close'])
-      response.on(event, () => {
+      {response.on(event, () => {
         log.push(`${event} ${String(response.writableEnded)} ${String(response.writableFinished)}`)
-      })
+      })}
     const handler = request.url === '/last' ? sent('last') : HANDLERS[decodeURIComponent((request.url ?? '').slice(1))]
     const tell = (what: string): void => { log.push(what) }
     caught(tell, () => {
