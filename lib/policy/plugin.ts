@@ -68,26 +68,28 @@ export function defineSecurityPlugin<Schema extends TSchema, Policy, Input exten
     const readable = checked ?? readableOptions(input, key, problems)
     return definition.resolve(readable as Input, { ...context, where: key })
   }
-  const install = async (app: FastifyInstance, policy: Policy): Promise<void> => {
-    await definition.install(app, policy, securityOf(app))
-  }
-  const registered: FastifyPluginAsync<Input> = async (app, input) => {
+  const claim = (app: FastifyInstance, problems: Problem[]): SecurityScope => {
     claimRegistration(app, key)
-    const scope = securityOf(app)
-    const problems: Problem[] = []
     if (rootOnly && !isRootInstance(app)) {
       const fix = 'Register it on the instance that fastify() returned: all scopes share it.'
       problems.push({ path: key, message: 'Registered in a child scope.', fix })
     }
+    return securityOf(app)
+  }
+  const registered: FastifyPluginAsync<Input> = async (app, input) => {
+    const problems: Problem[] = []
+    const scope = claim(app, problems)
     const inherited = scope.sections.get(key)?.base
     const policy = resolve(input, { problems, boot: scope.root, definition: {}, inherited })
     assertNoProblems(problems)
-    await install(app, policy)
+    await definition.install(app, policy, scope)
   }
   const withPolicy = (policy: Policy): FastifyPluginAsync =>
     fp(async (app: FastifyInstance) => {
-      claimRegistration(app, key)
-      await install(app, policy)
+      const problems: Problem[] = []
+      const scope = claim(app, problems)
+      assertNoProblems(problems)
+      await definition.install(app, policy, scope)
     }, named)
   return Object.assign(fp(registered, named), { key, mandatory, resolve, withPolicy })
 }

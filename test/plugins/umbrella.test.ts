@@ -250,6 +250,14 @@ test('registered twice in one scope it is refused; in a child scope it overrides
   })
 })
 
+test('the umbrella alone in a child scope is refused: what it does holds for the whole server', async (t) => {
+  const app = closing(t, Fastify())
+  await t.rejects(async () => app.register(async (scope) => { await scope.register(bulwark, defineSecurity({})) }), {
+    code: 'BULWARK_CONFIG',
+    problems: [{ path: 'events', message: /child scope/ }],
+  })
+})
+
 test('a child scope cannot set what belongs to the server, nor a name that does not exist', async (t) => {
   const app = closing(t, await createServer(defineSecurity({ env: secrets, auth: authOptions }), { logger: false }))
   app.register(async (scope) => {
